@@ -1,0 +1,119 @@
+//! The outcome: what a sandbox gives back, how it ended and what it used.
+
+use crate::plan::Layer;
+use serde::{Deserialize, Serialize};
+
+/// What one sandbox gave back.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Outcome {
+    /// How the command itself ended.
+    pub ended: Ended,
+    /// Why, in one word.
+    pub verdict: Verdict,
+    /// The same as a sentence for people; empty for [`Verdict::Ok`].
+    pub message: String,
+    /// Wall clock from the command's start to its end, in milliseconds.
+    pub wall_ms: u64,
+    /// What the kernel measured.
+    pub usage: Usage,
+    /// What was limited to what, as read back from the kernel.
+    pub limits: Vec<Setting>,
+    /// Output that was read.
+    pub output: OutputCount,
+    /// Layers that the operator waived and that were in fact not in force.
+    pub degraded: Vec<Layer>,
+}
+
+/// How the command ended.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "how", rename_all = "kebab-case", deny_unknown_fields)]
+pub enum Ended {
+    /// It called exit.
+    Exited {
+        /// 0 to 255.
+        code: i32,
+    },
+    /// A signal ended it.
+    Signaled {
+        /// The signal's number.
+        signal: i32,
+    },
+    /// It never ran, or its end could not be seen because the whole sandbox was killed.
+    Killed,
+}
+
+/// Why the sandbox ended, in one word.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Verdict {
+    /// The command exited with 0.
+    Ok,
+    /// The command exited with another code.
+    Failed,
+    /// A signal ended the command.
+    Signaled,
+    /// The wall clock ran out.
+    TimeLimit,
+    /// The kernel killed a process of the sandbox because its memory limit was reached, and the command did not survive it.
+    MemoryLimit,
+    /// Output or a channel went beyond its limit, and the plan said to kill.
+    OutputLimit,
+    /// The runner took its order back, or died.
+    Interrupted,
+}
+
+/// What the kernel measured of the stage's cgroup.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Usage {
+    /// Peak of memory in bytes.
+    pub memory_peak: Option<Figure>,
+    /// CPU time in microseconds.
+    pub cpu_us: Option<Figure>,
+    /// Peak of processes and threads.
+    pub pids_peak: Option<Figure>,
+    /// Processes that the kernel killed because of this group's memory limit.
+    pub oom_kills: Option<Figure>,
+    /// Times that a fork failed because of this group's limit on processes.
+    pub pids_denied: Option<Figure>,
+}
+
+/// A measured number and the kernel file that it was read from.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Figure {
+    /// The number, in the unit that the field says.
+    pub value: u64,
+    /// The kernel's file, for example `memory.peak`.
+    pub source: String,
+}
+
+/// A limit as it was read back after it had been set.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Setting {
+    /// The kernel's file, for example `memory.max`.
+    pub file: String,
+    /// Its content after the write.
+    pub value: String,
+}
+
+/// Bytes that the command wrote.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct OutputCount {
+    /// Bytes of standard output, discarded ones included.
+    pub stdout: u64,
+    /// Bytes of standard error, discarded ones included.
+    pub stderr: u64,
+    /// Whether anything was discarded.
+    pub truncated: bool,
+}
+
+impl Outcome {
+    /// The memory peak in bytes, where the kernel told it.
+    pub fn memory_peak(&self) -> Option<u64> {
+        self.usage.memory_peak.as_ref().map(|f| f.value)
+    }
+}

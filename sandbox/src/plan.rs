@@ -1,0 +1,367 @@
+//! The plan: pure data that describes one sandbox completely.
+//!
+//! A plan is made by the runner, printed by `exec --print-plan`, sent to the launcher as JSON and
+//! carried out there. Nothing in it is looked up again: what is not in the plan does not exist
+//! inside. Paths named `source` are paths on the host, paths named `target` are paths inside.
+
+use serde::{Deserialize, Serialize};
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+
+/// Version of the plan's JSON; the launcher refuses any other.
+pub const PLAN_VERSION: u32 = 1;
+
+/// Inside uid and gid of whatever comes from the submission, and of the tools of a stage.
+pub const STUDENT_ID: u32 = 1000;
+
+/// One sandbox, completely.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Plan {
+    /// Always [`PLAN_VERSION`].
+    pub version: u32,
+    /// Name of the stage's cgroup, unique on this runner: `[a-z0-9-]`, at most 64 bytes.
+    pub name: String,
+    /// Host ids that the inside ids 0..count are mapped to; unprivileged, of this slot alone.
+    pub ids: IdRange,
+    /// Who the command runs as, inside ids.
+    pub user: User,
+    /// What is run.
+    pub command: CommandLine,
+    /// Everything that is visible inside, in the order in which it is mounted.
+    pub mounts: Vec<Mount>,
+    /// Host name inside.
+    pub hostname: String,
+    /// What the network namespace is.
+    pub network: Network,
+    /// Limits of the cgroup, and wall clock.
+    pub limits: Limits,
+    /// Limits of each process (setrlimit).
+    pub rlimits: Rlimits,
+    /// What happens to standard output and error.
+    pub output: OutputPolicy,
+    /// Which system calls are allowed: a file of `policies/`.
+    pub policy: Policy,
+    /// Extra channels between the command and the runner.
+    pub channels: Channels,
+    /// Where the cgroup is made.
+    pub cgroup: crate::cgroup::Base,
+    /// Layers that the operator has waived by name (`--allow-degraded`).
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub waived: BTreeSet<Layer>,
+}
+
+/// A range of host ids. Both uids and gids are mapped by it, one to one from inside id 0.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct IdRange {
+    /// First host id.
+    pub base: u32,
+    /// Number of ids, at least 65536 so that `nobody` exists inside.
+    pub count: u32,
+}
+
+/// Inside user and group ids.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct User {
+    /// Inside uid.
+    pub uid: u32,
+    /// Inside gid.
+    pub gid: u32,
+}
+
+/// A program with its arguments, environment and working directory.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CommandLine {
+    /// The program (searched in the environment's PATH, inside) and its arguments.
+    pub argv: Vec<String>,
+    /// The whole environment; nothing is inherited.
+    pub env: BTreeMap<String, String>,
+    /// Working directory inside.
+    pub cwd: PathBuf,
+}
+
+/// One thing that is visible inside.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "kebab-case", deny_unknown_fields)]
+pub enum Mount {
+    /// A host file or directory (recursively), always `nosuid,nodev`.
+    Bind {
+        /// Path on the host.
+        source: PathBuf,
+        /// Path inside.
+        target: PathBuf,
+        /// Read-only, or not.
+        #[serde(default)]
+        writable: bool,
+        /// A missing source is passed over instead of being an error.
+        #[serde(default)]
+        optional: bool,
+    },
+    /// An empty file system in memory, `nosuid,nodev`.
+    Tmpfs {
+        /// Path inside.
+        target: PathBuf,
+        /// Size in bytes.
+        size: u64,
+        /// Number of inodes.
+        inodes: u64,
+        /// Permission bits of its root directory.
+        mode: u32,
+    },
+    /// A small read-only file with this text.
+    File {
+        /// Path inside.
+        target: PathBuf,
+        /// Its text.
+        content: String,
+        /// Permission bits.
+        mode: u32,
+    },
+    /// A symbolic link.
+    Symlink {
+        /// Path inside.
+        target: PathBuf,
+        /// What it points to.
+        to: PathBuf,
+    },
+    /// A /proc of the new pid namespace.
+    Proc,
+    /// /dev with null, zero, full, random, urandom, tty, pts, fd, stdin, stdout, stderr and shm.
+    Dev {
+        /// Size of /dev/shm in bytes.
+        shm_size: u64,
+    },
+}
+
+/// What the command can reach.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Network {
+    /// An empty network namespace whose loopback is up.
+    Loopback,
+    /// The host's network: only for the fetch and prepare stages, where no student code runs.
+    Host,
+}
+
+/// Limits on the stage's cgroup, and on its time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Limits {
+    /// Bytes of memory (and no swap beside it).
+    pub memory: u64,
+    /// Number of processes and threads.
+    pub pids: u64,
+    /// Thousandths of a core.
+    pub cpu_millis: u64,
+    /// Wall clock in milliseconds, from the command's start.
+    pub wall_ms: u64,
+}
+
+/// Limits of each process. `None` leaves the runner's own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Rlimits {
+    /// Open files.
+    pub nofile: u64,
+    /// Core file in bytes; 1 is what the kernel takes as "do not start a `|handler` either".
+    pub core: u64,
+    /// Largest file in bytes.
+    pub fsize: u64,
+    /// Stack in bytes.
+    pub stack: u64,
+    /// Locked memory in bytes.
+    pub memlock: u64,
+    /// Bytes in POSIX message queues.
+    pub msgqueue: u64,
+}
+
+/// What happens to standard output and error, each.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct OutputPolicy {
+    /// Bytes of each stream that are passed on.
+    pub limit: u64,
+    /// What happens beyond that.
+    pub beyond: Beyond,
+}
+
+/// What happens to output beyond its limit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Beyond {
+    /// It is read and thrown away; the outcome says so.
+    Discard,
+    /// The sandbox is killed; the verdict is [`crate::outcome::Verdict::OutputLimit`].
+    Kill,
+}
+
+/// Which allow-list of system calls is in force.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Policy {
+    /// git, pip: the network's system calls, no ptrace.
+    Fetch,
+    /// Compilers.
+    Build,
+    /// Suites, student programs, sanitizers, gdb, valgrind.
+    Test,
+}
+
+/// Extra file descriptors that the command starts with.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Channels {
+    /// A socket on which the harness reports one JSON line per message.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub events: Option<Channel>,
+    /// A memory file into which the suite writes its report.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub report: Option<Channel>,
+}
+
+/// One extra file descriptor.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Channel {
+    /// Its number inside, at least 3.
+    pub fd: i32,
+    /// Bytes that are passed on to the runner at the most.
+    pub limit: u64,
+}
+
+/// A layer of containment that can be missing on a host. Its name is what `--allow-degraded` takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Layer {
+    /// The Landlock domain.
+    Landlock,
+    /// The seccomp filters.
+    Seccomp,
+    /// The limit on swap.
+    SwapLimit,
+    /// The limit on cpu time.
+    CpuLimit,
+}
+
+impl Layer {
+    /// Every layer that can be waived.
+    pub const ALL: [Layer; 4] = [
+        Layer::Landlock,
+        Layer::Seccomp,
+        Layer::SwapLimit,
+        Layer::CpuLimit,
+    ];
+
+    /// The name that the operator uses.
+    pub fn name(self) -> &'static str {
+        match self {
+            Layer::Landlock => "landlock",
+            Layer::Seccomp => "seccomp",
+            Layer::SwapLimit => "swap-limit",
+            Layer::CpuLimit => "cpu-limit",
+        }
+    }
+}
+
+/// Why a plan is refused before anything is done.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+#[error("the plan is not valid: {0}")]
+pub struct InvalidPlan(pub String);
+
+impl Plan {
+    /// Checks what the types cannot say. The launcher refuses a plan that fails here.
+    pub fn validate(&self) -> Result<(), InvalidPlan> {
+        let bad = |text: String| Err(InvalidPlan(text));
+        if self.version != PLAN_VERSION {
+            return bad(format!(
+                "its version is {}, this launcher speaks {PLAN_VERSION}; runner and launcher must come from one build",
+                self.version
+            ));
+        }
+        let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
+        if self.name.is_empty() || self.name.len() > 64 || !self.name.chars().all(plain) {
+            return bad(format!("{:?} is no name for a cgroup", self.name));
+        }
+        if self.ids.base < 65536 || self.ids.count < 65536 {
+            return bad("the id range must begin at 65536 or above and hold 65536 ids".into());
+        }
+        if self.ids.base.checked_add(self.ids.count).is_none() {
+            return bad("the id range does not fit into 32 bits".into());
+        }
+        if self.user.uid == 0 || self.user.gid == 0 {
+            return bad("the command may not run as the sandbox's root".into());
+        }
+        if self.user.uid >= self.ids.count || self.user.gid >= self.ids.count {
+            return bad("the user is outside the id range".into());
+        }
+        if self.command.argv.is_empty() {
+            return bad("there is no command".into());
+        }
+        let words = self.command.argv.iter().chain(self.command.env.keys());
+        if words
+            .chain(self.command.env.values())
+            .any(|s| s.contains('\0'))
+        {
+            return bad("a NUL byte stands in the command or its environment".into());
+        }
+        if self
+            .command
+            .env
+            .keys()
+            .any(|k| k.is_empty() || k.contains('='))
+        {
+            return bad("a variable's name is empty or holds '='".into());
+        }
+        for (what, value) in [
+            ("memory", self.limits.memory),
+            ("pids", self.limits.pids),
+            ("cpu", self.limits.cpu_millis),
+            ("wall clock", self.limits.wall_ms),
+        ] {
+            if value == 0 {
+                return bad(format!("the {what} limit is zero"));
+            }
+        }
+        for mount in &self.mounts {
+            if let Some(target) = mount.target() {
+                let inside = target.is_absolute()
+                    && !target
+                        .components()
+                        .any(|c| matches!(c, std::path::Component::ParentDir));
+                if !inside {
+                    return bad(format!("{} is no absolute path inside", target.display()));
+                }
+            }
+        }
+        let fds: Vec<i32> = [self.channels.events, self.channels.report]
+            .into_iter()
+            .flatten()
+            .map(|c| c.fd)
+            .collect();
+        if fds.iter().any(|fd| !(3..64).contains(fd)) || (fds.len() == 2 && fds[0] == fds[1]) {
+            return bad("the channels' descriptors must differ and lie between 3 and 63".into());
+        }
+        Ok(())
+    }
+
+    /// Whether the operator waived this layer.
+    pub fn waives(&self, layer: Layer) -> bool {
+        self.waived.contains(&layer)
+    }
+}
+
+impl Mount {
+    /// The path inside at which it appears, where it is not fixed by its kind.
+    pub fn target(&self) -> Option<&std::path::Path> {
+        match self {
+            Mount::Bind { target, .. }
+            | Mount::Tmpfs { target, .. }
+            | Mount::File { target, .. }
+            | Mount::Symlink { target, .. } => Some(target),
+            Mount::Proc | Mount::Dev { .. } => None,
+        }
+    }
+}

@@ -1,0 +1,92 @@
+//! Sizes and durations as people write them.
+
+/// Parses `512M`: a whole number with an optional K, M, G or T (powers of 1024; `KiB`, `MB` and lower case are
+/// accepted and mean the same), in bytes.
+pub fn parse_size(text: &str) -> Result<u64, String> {
+    let trimmed = text.trim();
+    let digits = trimmed.bytes().take_while(u8::is_ascii_digit).count();
+    let (number, unit) = trimmed.split_at(digits);
+    let shift = match unit.trim().to_ascii_uppercase().as_str() {
+        "" | "B" => 0,
+        "K" | "KB" | "KIB" => 10,
+        "M" | "MB" | "MIB" => 20,
+        "G" | "GB" | "GIB" => 30,
+        "T" | "TB" | "TIB" => 40,
+        _ => {
+            return Err(format!(
+                "{text:?} is no size: write a whole number with K, M or G, such as 512M"
+            ));
+        }
+    };
+    let number: u64 = number.parse().map_err(|_| {
+        format!("{text:?} is no size: write a whole number with K, M or G, such as 512M")
+    })?;
+    match number.checked_shl(shift).filter(|n| n >> shift == number) {
+        Some(0) => Err(format!(
+            "{text:?} is no size: a limit of zero would let nothing start"
+        )),
+        Some(bytes) => Ok(bytes),
+        None => Err(format!("{text:?} is larger than any machine's memory")),
+    }
+}
+
+/// Bytes as a person reads them: `512.0 MiB`.
+pub fn show_bytes(bytes: u64) -> String {
+    const UNITS: [(&str, u32); 4] = [("TiB", 40), ("GiB", 30), ("MiB", 20), ("KiB", 10)];
+    for (name, shift) in UNITS {
+        if bytes >> shift > 0 {
+            return format!("{:.1} {name}", bytes as f64 / (1u64 << shift) as f64);
+        }
+    }
+    format!("{bytes} bytes")
+}
+
+/// Parses a duration: a bare number is seconds (`600`, `0.5`), otherwise as in `10m`, `1h 30m`, `500ms`.
+pub fn parse_duration(text: &str) -> Result<std::time::Duration, String> {
+    let wrong = || format!("{text:?} is no duration: write seconds (600) or 10m, 1h 30m, 500ms");
+    if let Ok(seconds) = text.trim().parse::<f64>() {
+        return std::time::Duration::try_from_secs_f64(seconds).map_err(|_| wrong());
+    }
+    humantime::parse_duration(text.trim()).map_err(|_| wrong())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_are_powers_of_1024() {
+        assert_eq!(parse_size("512M"), Ok(536_870_912));
+        assert_eq!(parse_size("1g"), Ok(1 << 30));
+        assert_eq!(parse_size("64 KiB"), Ok(65_536));
+        assert_eq!(parse_size("7"), Ok(7));
+        for wrong in ["", "M", "-1M", "1.5G", "12X", "0", "99999999999T"] {
+            assert!(parse_size(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn sizes_are_shown_in_the_largest_unit_that_fits() {
+        assert_eq!(show_bytes(536_870_912), "512.0 MiB");
+        assert_eq!(show_bytes(1023), "1023 bytes");
+        assert_eq!(show_bytes(1536), "1.5 KiB");
+    }
+
+    #[test]
+    fn a_bare_number_is_seconds() {
+        assert_eq!(
+            parse_duration("600"),
+            Ok(std::time::Duration::from_secs(600))
+        );
+        assert_eq!(
+            parse_duration("0.5"),
+            Ok(std::time::Duration::from_millis(500))
+        );
+        assert_eq!(
+            parse_duration("2m"),
+            Ok(std::time::Duration::from_secs(120))
+        );
+        assert!(parse_duration("soon").is_err());
+        assert!(parse_duration("-1").is_err());
+    }
+}

@@ -1,0 +1,65 @@
+//! The verdict: what the backend is told about a task, before it is put into a dialect.
+
+use std::time::Duration;
+
+/// What is said about one task.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Verdict {
+    /// Every collected test exactly once, in the order of collection; named tests that do not exist after them.
+    pub cases: Vec<Case>,
+    /// Set when the run itself broke: a text on which a student or a teacher can act.
+    pub error: Option<String>,
+    /// Wall clock of the suite's run.
+    pub duration: Duration,
+}
+
+/// What is said about one test.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Case {
+    /// `module::test[params]`: pytest's class name without a leading `tests.`, then `::`, then the test's name.
+    pub name: String,
+    /// How it ended; only `Passed` counts as passed.
+    pub status: Status,
+    /// Text of a failure or skip; empty for a pass.
+    pub description: String,
+    /// Wall clock of the test.
+    pub duration: Duration,
+    /// Peak memory in bytes as the kernel measured it; 0 for a test that never ran.
+    pub memory: u64,
+}
+
+/// How a test ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Status {
+    /// It passed.
+    Passed,
+    /// An assertion failed.
+    Failed,
+    /// Its set-up or tear-down broke.
+    Error,
+    /// The suite skipped it (xfail included).
+    Skipped,
+    /// It was running when the run was stopped.
+    Stopped,
+    /// It never started, or the suite does not have it.
+    NotRun,
+}
+
+impl Verdict {
+    /// A verdict for a run that broke before any test was known.
+    pub fn broken(error: impl Into<String>) -> Self {
+        Verdict {
+            cases: Vec::new(),
+            error: Some(error.into()),
+            duration: Duration::ZERO,
+        }
+    }
+
+    /// At least one case, all passed, and the run itself did not break.
+    pub fn is_passed(&self) -> bool {
+        self.error.is_none()
+            && !self.cases.is_empty()
+            && self.cases.iter().all(|c| c.status == Status::Passed)
+    }
+}

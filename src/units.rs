@@ -13,18 +13,14 @@ pub fn parse_size(text: &str) -> Result<u64, String> {
         "G" | "GB" | "GIB" => 30,
         "T" | "TB" | "TIB" => 40,
         _ => {
-            return Err(format!(
-                "{text:?} is no size: write a whole number with K, M or G, such as 512M"
-            ));
+            return Err(format!("{text:?} is no size: write a whole number with K, M or G, such as 512M"));
         }
     };
-    let number: u64 = number.parse().map_err(|_| {
-        format!("{text:?} is no size: write a whole number with K, M or G, such as 512M")
-    })?;
+    let number: u64 = number
+        .parse()
+        .map_err(|_| format!("{text:?} is no size: write a whole number with K, M or G, such as 512M"))?;
     match number.checked_shl(shift).filter(|n| n >> shift == number) {
-        Some(0) => Err(format!(
-            "{text:?} is no size: a limit of zero would let nothing start"
-        )),
+        Some(0) => Err(format!("{text:?} is no size: a limit of zero would let nothing start")),
         Some(bytes) => Ok(bytes),
         None => Err(format!("{text:?} is larger than any machine's memory")),
     }
@@ -74,18 +70,9 @@ mod tests {
 
     #[test]
     fn a_bare_number_is_seconds() {
-        assert_eq!(
-            parse_duration("600"),
-            Ok(std::time::Duration::from_secs(600))
-        );
-        assert_eq!(
-            parse_duration("0.5"),
-            Ok(std::time::Duration::from_millis(500))
-        );
-        assert_eq!(
-            parse_duration("2m"),
-            Ok(std::time::Duration::from_secs(120))
-        );
+        assert_eq!(parse_duration("600"), Ok(std::time::Duration::from_secs(600)));
+        assert_eq!(parse_duration("0.5"), Ok(std::time::Duration::from_millis(500)));
+        assert_eq!(parse_duration("2m"), Ok(std::time::Duration::from_secs(120)));
         assert!(parse_duration("soon").is_err());
         assert!(parse_duration("-1").is_err());
     }

@@ -49,17 +49,11 @@ pub enum Status {
 impl Verdict {
     /// A verdict for a run that broke before any test was known.
     pub fn broken(error: impl Into<String>) -> Self {
-        Verdict {
-            cases: Vec::new(),
-            error: Some(error.into()),
-            duration: Duration::ZERO,
-        }
+        Verdict { cases: Vec::new(), error: Some(error.into()), duration: Duration::ZERO }
     }
 
     /// At least one case, all passed, and the run itself did not break.
     pub fn is_passed(&self) -> bool {
-        self.error.is_none()
-            && !self.cases.is_empty()
-            && self.cases.iter().all(|c| c.status == Status::Passed)
+        self.error.is_none() && !self.cases.is_empty() && self.cases.iter().all(|c| c.status == Status::Passed)
     }
 }

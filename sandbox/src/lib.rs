@@ -1,5 +1,20 @@
 //! Contains one command: a [`plan::Plan`] goes in, an [`outcome::Outcome`] comes out.
+//!
+//! Three roles, each a file that reads in the order in which things happen: the launcher
+//! ([`launcher`], host root, one per stage), init ([`init`], pid 1 inside) and, from init's fork on, the payload.
+//! The crate knows nothing of tasks, pytest or HTTP.
 
 pub mod cgroup;
+pub mod confine;
+pub mod copy;
+pub mod ending;
+pub mod host;
+pub mod init;
+pub mod launcher;
+pub mod mounts;
+pub mod order;
 pub mod outcome;
 pub mod plan;
+pub mod sys;
+pub mod watch;
+pub mod wire;

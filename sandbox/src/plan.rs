@@ -127,7 +127,7 @@ pub enum Mount {
         /// What it points to.
         to: PathBuf,
     },
-    /// A /proc of the new pid namespace.
+    /// A /proc of the new pid namespace; comes after `Dev`.
     Proc,
     /// /dev with null, zero, full, random, urandom, tty, pts, fd, stdin, stdout, stderr and shm.
     Dev {
@@ -248,12 +248,7 @@ pub enum Layer {
 
 impl Layer {
     /// Every layer that can be waived.
-    pub const ALL: [Layer; 4] = [
-        Layer::Landlock,
-        Layer::Seccomp,
-        Layer::SwapLimit,
-        Layer::CpuLimit,
-    ];
+    pub const ALL: [Layer; 4] = [Layer::Landlock, Layer::Seccomp, Layer::SwapLimit, Layer::CpuLimit];
 
     /// The name that the operator uses.
     pub fn name(self) -> &'static str {
@@ -301,18 +296,10 @@ impl Plan {
             return bad("there is no command".into());
         }
         let words = self.command.argv.iter().chain(self.command.env.keys());
-        if words
-            .chain(self.command.env.values())
-            .any(|s| s.contains('\0'))
-        {
+        if words.chain(self.command.env.values()).any(|s| s.contains('\0')) {
             return bad("a NUL byte stands in the command or its environment".into());
         }
-        if self
-            .command
-            .env
-            .keys()
-            .any(|k| k.is_empty() || k.contains('='))
-        {
+        if self.command.env.keys().any(|k| k.is_empty() || k.contains('=')) {
             return bad("a variable's name is empty or holds '='".into());
         }
         for (what, value) in [
@@ -327,20 +314,20 @@ impl Plan {
         }
         for mount in &self.mounts {
             if let Some(target) = mount.target() {
-                let inside = target.is_absolute()
-                    && !target
-                        .components()
-                        .any(|c| matches!(c, std::path::Component::ParentDir));
+                let inside =
+                    target.is_absolute() && !target.components().any(|c| matches!(c, std::path::Component::ParentDir));
                 if !inside {
                     return bad(format!("{} is no absolute path inside", target.display()));
                 }
             }
         }
-        let fds: Vec<i32> = [self.channels.events, self.channels.report]
-            .into_iter()
-            .flatten()
-            .map(|c| c.fd)
-            .collect();
+        let place = |wanted: fn(&Mount) -> bool| self.mounts.iter().position(wanted);
+        let dev = place(|m| matches!(m, Mount::Dev { .. }));
+        let proc = place(|m| matches!(m, Mount::Proc));
+        if dev.is_none() || proc.is_none() || dev > proc {
+            return bad("it needs a /dev and, after it, a /proc".into());
+        }
+        let fds: Vec<i32> = [self.channels.events, self.channels.report].into_iter().flatten().map(|c| c.fd).collect();
         if fds.iter().any(|fd| !(3..64).contains(fd)) || (fds.len() == 2 && fds[0] == fds[1]) {
             return bad("the channels' descriptors must differ and lie between 3 and 63".into());
         }

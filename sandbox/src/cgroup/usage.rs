@@ -1,0 +1,290 @@
+//! Reading figures. What this kernel has no file for is `None`; a file that is there but makes no
+//! sense is an error, never a 0.
+
+use super::{Base, CgroupError, files};
+use crate::outcome::{Figure, Usage};
+use std::path::Path;
+
+/// What was counted in leaves that are gone. The kernel adds most figures up over a group's whole
+/// life and all its descendants, but not these two, everywhere.
+#[derive(Debug, Default, Clone, Copy)]
+pub(super) struct Retired {
+    pub(super) oom_kills: u64,
+    pub(super) pids_denied: u64,
+}
+
+impl Retired {
+    /// Adds what was counted in a leaf that is about to go.
+    pub(super) fn add(&mut self, leaf: &Base) -> Result<(), CgroupError> {
+        self.oom_kills += value(oom_kills_of(leaf)?);
+        self.pids_denied += value(pids_denied_of(leaf)?);
+        Ok(())
+    }
+}
+
+/// The figures of a stage. `leaves` are those that exist.
+pub(super) fn of_stage(stage: &Base, leaves: &[Base], retired: Retired) -> Result<Usage, CgroupError> {
+    let mut usage = common(stage)?;
+    usage.oom_kills = oom_kills_of(stage)?;
+    usage.pids_denied = pids_denied_of(stage)?;
+    if let (Base::Hybrid { .. }, Some(sum)) = (stage, &mut usage.oom_kills) {
+        // v1 counts in the victim's own group only; v2 in every group above it, too.
+        sum.value += retired.oom_kills;
+        for leaf in leaves {
+            sum.value += value(oom_kills_of(leaf)?);
+        }
+    }
+    let kills = value(usage.oom_kills.clone());
+    if kills > 0 && !memory_limit_was_reached(stage)? {
+        // The figures would blame the command for what others did.
+        return Err(CgroupError::MemoryAbove { dir: stage.v2().into(), kills });
+    }
+    if let Some(sum) = &mut usage.pids_denied {
+        // v1, and v2 before 6.11, count in the group whose fork failed; v2 since then in the one
+        // whose limit it was (the stage's, leaves have none) and above. The sum is right in all.
+        sum.value += retired.pids_denied;
+        for leaf in leaves {
+            sum.value += value(pids_denied_of(leaf)?);
+        }
+    }
+    Ok(usage)
+}
+
+/// The figures of a leaf.
+pub(super) fn of_leaf(leaf: &Base) -> Result<Usage, CgroupError> {
+    let mut usage = common(leaf)?;
+    usage.oom_kills = oom_kills_of(leaf)?;
+    // Kernels that have this file count a failed fork where the limit is: what the leaf shows is
+    // always 0 and says nothing.
+    let unified = matches!(leaf, Base::Unified { .. });
+    if !(unified && leaf.v2().join("pids.events.local").exists()) {
+        usage.pids_denied = pids_denied_of(leaf)?;
+    }
+    Ok(usage)
+}
+
+/// What is read alike for a stage and for a leaf.
+fn common(group: &Base) -> Result<Usage, CgroupError> {
+    let (memory_peak, cpu_us, pids) = match group {
+        Base::Unified { dir } => (
+            // Since 5.19.
+            single(dir, "memory.peak")?,
+            required_key(dir, "cpu.stat", "usage_usec")?,
+            dir,
+        ),
+        Base::Hybrid { memory, pids, cpuacct, .. } => {
+            let cpu_ns = single(cpuacct, "cpuacct.usage")?;
+            (
+                single(memory, "memory.max_usage_in_bytes")?,
+                cpu_ns.map(|figure| Figure { value: figure.value / 1000, ..figure }),
+                pids,
+            )
+        }
+    };
+    Ok(Usage { memory_peak, cpu_us, pids_peak: single(pids, "pids.peak")?, oom_kills: None, pids_denied: None })
+}
+
+/// Processes of this group that were killed for want of memory; on v2 those below it, too.
+fn oom_kills_of(group: &Base) -> Result<Option<Figure>, CgroupError> {
+    match group {
+        Base::Unified { dir } => key(dir, "memory.events", "oom_kill"),
+        // Since 4.13.
+        Base::Hybrid { memory, .. } => key(memory, "memory.oom_control", "oom_kill"),
+    }
+}
+
+/// Whether memory ran out at this group's own limit, ever. The count of kills does not tell: a group
+/// above that runs out, or the host, chooses its victims here, too.
+fn memory_limit_was_reached(group: &Base) -> Result<bool, CgroupError> {
+    match group {
+        Base::Unified { dir } => Ok(key(dir, "memory.events", "oom")?.is_none_or(|figure| figure.value > 0)),
+        // v1 counts failures in `memory.failcnt` and `memory.memsw.failcnt`. With our limits it is the
+        // second one that would tell, which newer kernels (6.18) leave at 0.
+        Base::Hybrid { .. } => Ok(true),
+    }
+}
+
+/// Forks that the limit on processes made fail, as this group counts them.
+fn pids_denied_of(group: &Base) -> Result<Option<Figure>, CgroupError> {
+    let (Base::Unified { dir: pids } | Base::Hybrid { pids, .. }) = group;
+    required_key(pids, "pids.events", "max")
+}
+
+/// The processes and threads that are in a stage now.
+pub(super) fn pids_current(stage: &Base) -> Option<u64> {
+    let (Base::Unified { dir: pids } | Base::Hybrid { pids, .. }) = stage;
+    let figure = single(pids, "pids.current").ok().flatten();
+    figure.map(|figure| figure.value)
+}
+
+/// A file that holds one number.
+fn single(dir: &Path, name: &str) -> Result<Option<Figure>, CgroupError> {
+    let file = dir.join(name);
+    let Some(text) = files::read_if_present(&file)? else {
+        return Ok(None);
+    };
+    Ok(Some(Figure { value: files::number(&file, &text)?, source: name.into() }))
+}
+
+/// A number behind a key that older kernels do not have in this file.
+fn key(dir: &Path, name: &str, key: &str) -> Result<Option<Figure>, CgroupError> {
+    let file = dir.join(name);
+    let Some(text) = files::read_if_present(&file)? else {
+        return Ok(None);
+    };
+    let figure = |value| Figure { value, source: name.into() };
+    Ok(files::keyed(&file, &text, key)?.map(figure))
+}
+
+/// A number behind a key that every kernel with this file has.
+fn required_key(dir: &Path, name: &str, wanted: &str) -> Result<Option<Figure>, CgroupError> {
+    let file = dir.join(name);
+    match key(dir, name, wanted)? {
+        None if file.exists() => {
+            Err(CgroupError::Parse { text: files::read(&file)?, file, expected: "a line with the total" })
+        }
+        figure => Ok(figure),
+    }
+}
+
+fn value(figure: Option<Figure>) -> u64 {
+    figure.map_or(0, |figure| figure.value)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs;
+
+    fn write(dir: &Path, files: &[(&str, &str)]) {
+        fs::create_dir_all(dir).unwrap();
+        for (name, text) in files {
+            fs::write(dir.join(name), text).unwrap();
+        }
+    }
+
+    fn unified(dir: &Path) -> Base {
+        Base::Unified { dir: dir.into() }
+    }
+
+    fn hybrid(dir: &Path) -> Base {
+        Base::Hybrid { dir: dir.into(), memory: dir.into(), pids: dir.into(), cpu: dir.into(), cpuacct: dir.into() }
+    }
+
+    fn figure(value: u64, source: &str) -> Option<Figure> {
+        Some(Figure { value, source: source.into() })
+    }
+
+    #[test]
+    fn v2_figures_with_their_files() {
+        let dir = tempfile::tempdir().unwrap();
+        let stage = unified(dir.path());
+        write(
+            dir.path(),
+            &[
+                ("memory.peak", "1048576\n"),
+                ("cpu.stat", "usage_usec 2500\nuser_usec 2000\nsystem_usec 500\n"),
+                ("pids.peak", "7\n"),
+                ("memory.events", "low 0\nhigh 0\nmax 9\noom 2\noom_kill 2\n"),
+                ("pids.events", "max 4\n"),
+            ],
+        );
+        let usage = of_stage(&stage, &[], Retired::default()).unwrap();
+        let expected = Usage {
+            memory_peak: figure(1_048_576, "memory.peak"),
+            cpu_us: figure(2500, "cpu.stat"),
+            pids_peak: figure(7, "pids.peak"),
+            oom_kills: figure(2, "memory.events"),
+            pids_denied: figure(4, "pids.events"),
+        };
+        assert_eq!(usage, expected);
+    }
+
+    #[test]
+    fn v2_adds_up_denied_forks_but_not_oom_kills() {
+        let dir = tempfile::tempdir().unwrap();
+        let leaf = dir.path().join("leaf");
+        for at in [dir.path(), &leaf] {
+            write(at, &[("memory.events", "oom_kill 2\n"), ("pids.events", "max 3\n")]);
+        }
+        let retired = Retired { oom_kills: 10, pids_denied: 10 };
+        let usage = of_stage(&unified(dir.path()), &[unified(&leaf)], retired).unwrap();
+        assert_eq!(usage.oom_kills, figure(2, "memory.events"));
+        assert_eq!(usage.pids_denied, figure(16, "pids.events"));
+    }
+
+    #[test]
+    fn v1_figures_are_converted_and_added_up() {
+        let dir = tempfile::tempdir().unwrap();
+        let leaf = dir.path().join("leaf");
+        let oom = "oom_kill_disable 0\nunder_oom 0\noom_kill";
+        write(
+            dir.path(),
+            &[
+                ("memory.max_usage_in_bytes", "4096\n"),
+                ("cpuacct.usage", "1234567\n"),
+                ("memory.oom_control", &format!("{oom} 0\n")),
+                ("pids.events", "max 0\n"),
+            ],
+        );
+        write(&leaf, &[("memory.oom_control", &format!("{oom} 3\n")), ("pids.events", "max 5\n")]);
+        let mut retired = Retired::default();
+        retired.add(&hybrid(&leaf)).unwrap();
+        let usage = of_stage(&hybrid(dir.path()), &[hybrid(&leaf)], retired).unwrap();
+        let expected = Usage {
+            memory_peak: figure(4096, "memory.max_usage_in_bytes"),
+            cpu_us: figure(1234, "cpuacct.usage"),
+            pids_peak: None,
+            oom_kills: figure(6, "memory.oom_control"),
+            pids_denied: figure(10, "pids.events"),
+        };
+        assert_eq!(usage, expected);
+    }
+
+    #[test]
+    fn a_leaf_says_nothing_about_denied_forks_where_the_kernel_counts_at_the_limit() {
+        let dir = tempfile::tempdir().unwrap();
+        write(dir.path(), &[("pids.events", "max 0\n")]);
+        let leaf = unified(dir.path());
+        let before = of_leaf(&leaf).unwrap();
+        assert_eq!(before.pids_denied, figure(0, "pids.events"));
+        write(dir.path(), &[("pids.events.local", "max 0\n")]);
+        assert_eq!(of_leaf(&leaf).unwrap().pids_denied, None);
+    }
+
+    #[test]
+    fn kills_are_the_stages_only_where_its_limit_was_reached() {
+        for (reached, is_ours) in [(0, false), (2, true)] {
+            let dir = tempfile::tempdir().unwrap();
+            write(dir.path(), &[("memory.events", &format!("max 7\noom {reached}\noom_kill 1\n"))]);
+            let usage = of_stage(&unified(dir.path()), &[], Retired::default());
+            assert_eq!(usage.is_ok(), is_ours, "{usage:?}");
+        }
+    }
+
+    #[test]
+    fn missing_files_are_none() {
+        let dir = tempfile::tempdir().unwrap();
+        let usage = of_stage(&unified(dir.path()), &[], Retired::default()).unwrap();
+        assert_eq!(usage, Usage::default());
+        assert_eq!(pids_current(&unified(dir.path())), None);
+    }
+
+    #[test]
+    fn nonsense_is_an_error_and_never_zero() {
+        for (name, text) in [
+            ("memory.peak", "max\n"),
+            ("memory.peak", ""),
+            ("pids.peak", "-1\n"),
+            ("cpu.stat", "user_usec 1\n"),
+            ("cpu.stat", "usage_usec x\n"),
+            ("memory.events", "oom_kill\n"),
+            ("pids.events", "\n"),
+        ] {
+            let dir = tempfile::tempdir().unwrap();
+            write(dir.path(), &[(name, text)]);
+            let usage = of_stage(&unified(dir.path()), &[], Retired::default());
+            assert!(usage.is_err(), "{name} holding {text:?}");
+        }
+    }
+}

@@ -1,0 +1,37 @@
+//! Limits of each process, beside those of the cgroup.
+
+use super::ConfineError;
+use crate::plan::Rlimits;
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
+
+/// The calling process's own limit on core files, in bytes (soft); 0 where it cannot be told.
+pub fn own_core_limit() -> u64 {
+    getrlimit(Resource::RLIMIT_CORE).map_or(0, |(soft, _)| soft)
+}
+
+/// Sets every limit, soft and hard, and reads it back. Where the launcher's own hard limit is lower, that one stays:
+/// raising it would need CAP_SYS_RESOURCE on the host, and lower is never weaker.
+pub fn apply(limits: &Rlimits) -> Result<(), ConfineError> {
+    let wanted = [
+        (Resource::RLIMIT_NOFILE, limits.nofile),
+        (Resource::RLIMIT_CORE, limits.core),
+        (Resource::RLIMIT_FSIZE, limits.fsize),
+        (Resource::RLIMIT_STACK, limits.stack),
+        (Resource::RLIMIT_MEMLOCK, limits.memlock),
+        (Resource::RLIMIT_MSGQUEUE, limits.msgqueue),
+        (Resource::RLIMIT_RTPRIO, 0),
+        (Resource::RLIMIT_NICE, 0),
+    ];
+    for (resource, value) in wanted {
+        let fail = |what: &str| ConfineError::Rlimit(format!("{resource:?} of {value}: {what}"));
+        let (_, hard) = getrlimit(resource).map_err(|e| fail(e.desc()))?;
+        let value = value.min(hard);
+        // A stack's hard limit stays high: programs raise it for their threads.
+        let new_hard = if resource == Resource::RLIMIT_STACK { hard } else { value };
+        setrlimit(resource, value, new_hard).map_err(|e| fail(e.desc()))?;
+        if getrlimit(resource).map_err(|e| fail(e.desc()))? != (value, new_hard) {
+            return Err(fail("the kernel kept another value"));
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,310 @@
+//! Every policy against every trick, for both architectures, in user space.
+
+use super::bpf_eval::{Answer, Call, run};
+use super::seccomp::{Programs, compile, compile_for};
+use seccompiler::TargetArch;
+
+const ALL: [&str; 4] = ["fetch", "build", "test", "init"];
+const STAGES: [&str; 3] = ["fetch", "build", "test"];
+const ARCHS: [TargetArch; 2] = [TargetArch::x86_64, TargetArch::aarch64];
+
+const EPERM: Answer = Answer::Errno(libc::EPERM);
+const ENOSYS: Answer = Answer::Errno(libc::ENOSYS);
+const EAFNOSUPPORT: Answer = Answer::Errno(libc::EAFNOSUPPORT);
+
+const SIGCHLD: u64 = 17;
+const GARBAGE: u64 = 0x123 << 32;
+
+/// The calls that are tried, by number, so that seccompiler's table is checked as well.
+fn number(arch: TargetArch, name: &str) -> u32 {
+    let (x86_64, aarch64) = match name {
+        "read" => (0, 63),
+        "ioctl" => (16, 29),
+        "clone" => (56, 220),
+        "socket" => (41, 198),
+        "socketpair" => (53, 199),
+        "ptrace" => (101, 117),
+        "personality" => (135, 92),
+        "prctl" => (157, 167),
+        "mount" => (165, 40),
+        "umount2" => (166, 39),
+        "unshare" => (272, 97),
+        "setns" => (308, 268),
+        "mknodat" => (259, 33),
+        "seccomp" => (317, 277),
+        "bpf" => (321, 280),
+        "keyctl" => (250, 219),
+        "perf_event_open" => (298, 241),
+        "userfaultfd" => (323, 282),
+        "open_by_handle_at" => (304, 265),
+        "process_vm_writev" => (311, 271),
+        "io_uring_setup" => (425, 425),
+        "open_tree" => (428, 428),
+        "clone3" => (435, 435),
+        "pidfd_getfd" => (438, 438),
+        "shmget" => (29, 194),
+        "execve" => (59, 221),
+        "openat" => (257, 56),
+        "mprotect" => (10, 226),
+        "get_mempolicy" => (236, 236),
+        other => panic!("no number for {other}"),
+    };
+    match arch {
+        TargetArch::x86_64 => x86_64,
+        _ => aarch64,
+    }
+}
+
+fn audit(arch: TargetArch) -> u32 {
+    match arch {
+        TargetArch::x86_64 => 0xc000_003e,
+        _ => 0xc000_00b7,
+    }
+}
+
+struct Filters {
+    name: &'static str,
+    arch: TargetArch,
+    programs: Programs,
+}
+
+impl Filters {
+    fn of(names: &[&'static str]) -> Vec<Filters> {
+        let pairs = names.iter().flat_map(|n| ARCHS.map(|arch| (*n, arch)));
+        pairs.map(|(name, arch)| Filters { name, arch, programs: compile_for(name, arch).unwrap() }).collect()
+    }
+
+    fn call(&self, name: &str, args: &[u64]) -> Answer {
+        self.raw(number(self.arch, name), audit(self.arch), args)
+    }
+
+    fn raw(&self, nr: u32, arch: u32, given: &[u64]) -> Answer {
+        let mut args = [0; 6];
+        args[..given.len()].copy_from_slice(given);
+        run(&self.programs, &Call { nr, arch, args })
+    }
+
+    #[track_caller]
+    fn expect(&self, name: &str, args: &[u64], answer: Answer) {
+        let got = self.call(name, args);
+        assert_eq!(got, answer, "{name}{args:x?} under {} on {:?}", self.name, self.arch);
+    }
+}
+
+#[test]
+fn processes_and_threads_start_but_namespaces_do_not() {
+    let thread = 0x003d_0f00; // what pthread_create passes
+    let namespaces = [
+        libc::CLONE_NEWNS,
+        libc::CLONE_NEWCGROUP,
+        libc::CLONE_NEWUTS,
+        libc::CLONE_NEWIPC,
+        libc::CLONE_NEWUSER,
+        libc::CLONE_NEWPID,
+        libc::CLONE_NEWNET,
+    ];
+    for filters in Filters::of(&STAGES) {
+        filters.expect("clone", &[SIGCHLD], Answer::Allow);
+        filters.expect("clone", &[thread], Answer::Allow);
+        // 0x80 is CLONE_NEWTIME elsewhere, here a part of the exit signal.
+        filters.expect("clone", &[0x80 | SIGCHLD], Answer::Allow);
+        for flag in namespaces {
+            filters.expect("clone", &[flag as u64 | SIGCHLD], EPERM);
+            filters.expect("clone", &[flag as u64 | GARBAGE], EPERM);
+        }
+        filters.expect("clone", &[0x7e02_0000 | thread], EPERM);
+    }
+    for filters in Filters::of(&ALL) {
+        filters.expect("clone3", &[0x7fff_0000, 88], ENOSYS);
+        filters.expect("unshare", &[0x80], EPERM);
+        filters.expect("setns", &[3, 0], EPERM);
+        assert_ne!(filters.call("clone", &[0x1000_0000]), Answer::Allow);
+    }
+}
+
+#[test]
+fn foreign_tables_of_calls_are_killed() {
+    const I386: u32 = 0x4000_0003;
+    const ARM: u32 = 0x4000_0028;
+    for filters in Filters::of(&ALL) {
+        for nr in [0, 1, 2, 11, 120, 165] {
+            assert_eq!(filters.raw(nr, I386, &[]), Answer::Kill);
+            assert_eq!(filters.raw(nr, ARM, &[]), Answer::Kill);
+        }
+        if filters.arch == TargetArch::x86_64 {
+            for nr in [0x4000_0000, 0x4000_0001, 0x4000_0208, 0xc000_0000] {
+                assert_eq!(filters.raw(nr, audit(filters.arch), &[]), Answer::Kill);
+            }
+        }
+        // What a tracer writes to skip a call is not a call.
+        assert_eq!(filters.raw(u32::MAX, audit(filters.arch), &[]), ENOSYS);
+    }
+}
+
+#[test]
+fn what_nobody_knows_does_not_exist() {
+    for filters in Filters::of(&ALL) {
+        for nr in [467, 500, 9999, 0x3fff_ffff] {
+            assert_eq!(filters.raw(nr, audit(filters.arch), &[]), ENOSYS);
+        }
+        filters.expect("get_mempolicy", &[], ENOSYS);
+        filters.expect("read", &[], Answer::Allow);
+    }
+}
+
+#[test]
+fn dangerous_calls_say_operation_not_permitted() {
+    for filters in Filters::of(&ALL) {
+        for name in [
+            "mount",
+            "umount2",
+            "open_tree",
+            "bpf",
+            "keyctl",
+            "perf_event_open",
+            "userfaultfd",
+            "io_uring_setup",
+            "open_by_handle_at",
+            "process_vm_writev",
+            "pidfd_getfd",
+        ] {
+            filters.expect(name, &[], EPERM);
+        }
+        let traced = match filters.name {
+            "build" | "test" => Answer::Allow,
+            _ => EPERM,
+        };
+        filters.expect("ptrace", &[0], traced);
+    }
+}
+
+#[test]
+fn terminals_work_but_nobody_types_into_them() {
+    const TCGETS: u64 = 0x5401;
+    const TIOCGPTN: u64 = 0x8004_5430;
+    for filters in Filters::of(&STAGES) {
+        filters.expect("ioctl", &[0, TCGETS], Answer::Allow);
+        filters.expect("ioctl", &[0, TIOCGPTN], Answer::Allow);
+        for request in [0x5412, 0x541c, 0x5423] {
+            filters.expect("ioctl", &[0, request], EPERM);
+            filters.expect("ioctl", &[0, request | GARBAGE], EPERM);
+            filters.expect("ioctl", &[0, request | 0xffff_ffff_0000_0000], EPERM);
+        }
+    }
+}
+
+#[test]
+fn sockets_are_local_tcp_or_udp() {
+    const FLAGS: u64 = 0o2004000; // SOCK_CLOEXEC | SOCK_NONBLOCK
+    let (unix, inet, inet6, netlink) = (1, 2, 10, 16);
+    let (stream, dgram, raw, seqpacket, packet) = (1, 2, 3, 5, 10);
+    for filters in Filters::of(&STAGES) {
+        for kind in [stream, dgram, seqpacket] {
+            filters.expect("socket", &[unix, kind | FLAGS, 0], Answer::Allow);
+            filters.expect("socketpair", &[unix, kind], Answer::Allow);
+        }
+        for family in [inet, inet6] {
+            for (kind, protocol) in [(stream, 0), (stream, 6), (dgram, 0), (dgram, 17)] {
+                filters.expect("socket", &[family, kind | FLAGS, protocol], Answer::Allow);
+                filters.expect("socket", &[family | GARBAGE, kind, protocol], Answer::Allow);
+            }
+            // Raw, SOCK_PACKET in disguise, ping, SCTP, DCCP, L2TP, MPTCP, SMC.
+            for (kind, protocol) in [
+                (raw, 1),
+                (raw | FLAGS, 255),
+                (raw | GARBAGE, 6),
+                (packet, 0x300),
+                (dgram, 1),
+                (seqpacket, 0),
+                (stream, 132),
+                (6, 33),
+                (dgram, 115),
+                (stream, 262),
+                (stream, 256),
+            ] {
+                filters.expect("socket", &[family, kind, protocol], EPERM);
+            }
+            filters.expect("socketpair", &[family, stream], EAFNOSUPPORT);
+        }
+        // AF_ALG, AF_VSOCK, AF_PACKET, AF_BLUETOOTH, AF_XDP, AF_TIPC, AF_KCM, and nonsense.
+        for family in [38, 40, 17, 31, 44, 30, 41, 0, 255, 38 | GARBAGE] {
+            filters.expect("socket", &[family, stream, 0], EAFNOSUPPORT);
+            filters.expect("socket", &[family, raw, 0], EAFNOSUPPORT);
+            filters.expect("socketpair", &[family, stream], EAFNOSUPPORT);
+        }
+        let (route, other) = match filters.name {
+            "build" => (EAFNOSUPPORT, EAFNOSUPPORT),
+            _ => (Answer::Allow, EPERM),
+        };
+        filters.expect("socket", &[netlink, raw | FLAGS, 0], route);
+        for protocol in [4, 6, 9, 12, 15] {
+            filters.expect("socket", &[netlink, raw, protocol], other);
+        }
+    }
+}
+
+#[test]
+fn settings_of_a_process_stay_harmless() {
+    for filters in Filters::of(&STAGES) {
+        for persona in [0, 0x0004_0000, 0xffff_ffff, u64::MAX] {
+            filters.expect("personality", &[persona], Answer::Allow);
+        }
+        for persona in [0x0040_0000, 0x0010_0000, 0x0044_0000, 0x8, 0x0800_0000] {
+            filters.expect("personality", &[persona], EPERM);
+        }
+        filters.expect("prctl", &[38], Answer::Allow);
+        filters.expect("prctl", &[libc::PR_SET_PTRACER as u64], Answer::Allow);
+        filters.expect("prctl", &[35], EPERM);
+        filters.expect("prctl", &[35 | GARBAGE], EPERM);
+        filters.expect("prctl", &[62], EPERM);
+        for kind in [0, 0o100_644, 0o010_600, 0o140_777] {
+            filters.expect("mknodat", &[0, 0, kind], Answer::Allow);
+        }
+        for kind in [0o020_666, 0o060_666, 0o020_000 | GARBAGE, 0o120_000] {
+            filters.expect("mknodat", &[0, 0, kind], EPERM);
+        }
+        filters.expect("seccomp", &[], Answer::Allow);
+    }
+}
+
+#[test]
+fn each_stage_has_what_it_alone_needs() {
+    for filters in Filters::of(&ALL) {
+        let ipc = match filters.name {
+            "build" | "test" => Answer::Allow,
+            _ => ENOSYS,
+        };
+        filters.expect("shmget", &[], ipc);
+        let exec = match filters.name {
+            "init" => ENOSYS,
+            _ => Answer::Allow,
+        };
+        filters.expect("execve", &[], exec);
+    }
+    for filters in Filters::of(&["init"]) {
+        filters.expect("openat", &[0, 0, libc::O_CLOEXEC as u64], Answer::Allow);
+        filters.expect("openat", &[0, 0, libc::O_WRONLY as u64], EPERM);
+        filters.expect("openat", &[0, 0, libc::O_CREAT as u64], EPERM);
+        filters.expect("mprotect", &[0, 0, 3], Answer::Allow);
+        filters.expect("mprotect", &[0, 0, 5], EPERM);
+        filters.expect("prctl", &[38], Answer::Allow);
+        filters.expect("prctl", &[15], EPERM);
+    }
+}
+
+#[test]
+fn programs_survive_the_pipe_and_fit_the_kernel() {
+    for filters in Filters::of(&ALL) {
+        let text = serde_json::to_string(&filters.programs).unwrap();
+        let back: Programs = serde_json::from_str(&text).unwrap();
+        assert_eq!(back, filters.programs);
+        let lengths = filters.programs.as_slice().iter().map(Vec::len);
+        // BPF_MAXINSNS for one; MAX_INSNS_PER_PATH, with 4 more for each filter, for all.
+        assert!(lengths.clone().all(|length| length < 4096));
+        assert!(lengths.map(|length| length + 4).sum::<usize>() < 32768);
+    }
+    use crate::plan::Policy::{Build, Fetch, Test};
+    for policy in [Fetch, Build, Test] {
+        compile(policy).unwrap();
+    }
+}

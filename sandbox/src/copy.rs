@@ -1,0 +1,288 @@
+//! Copies a tree that somebody else wrote into a place that belongs to a sandbox.
+//!
+//! Every step goes through a descriptor of the directory it happens in and follows no link: a
+//! submission that replaces a directory by a link while it is copied gains nothing. Regular files, directories and
+//! links (as links) are copied; sockets, pipes and devices are left out and counted.
+
+use rustix::fs::{self, AtFlags, CWD, Dir, FileType, Mode, OFlags};
+use rustix::process::{Gid, Uid};
+use std::ffi::CStr;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::Path;
+
+/// Deepest directory below the top. Path names end at 4096 bytes anyway.
+const MAX_DEPTH: u32 = 200;
+
+/// Whose the copy is and what may be done with it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Ownership {
+    /// Host uid of all that is made.
+    pub uid: u32,
+    /// Host gid of all that is made.
+    pub gid: u32,
+    /// Nobody but its owner changes what is copied: files lose their write bits, and directories become sticky and
+    /// writable for all, so that a suite may build into its own tree while no one renames or removes what it shipped.
+    pub shielded: bool,
+}
+
+/// How much is copied at the most.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Cap {
+    /// Bytes in files.
+    pub bytes: u64,
+    /// Files, directories and links.
+    pub entries: u64,
+}
+
+/// What was copied.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Copied {
+    /// Bytes in files.
+    pub bytes: u64,
+    /// Files, directories and links.
+    pub entries: u64,
+    /// Sockets, pipes and devices that were left out.
+    pub left_out: u64,
+}
+
+/// Why a tree was not copied.
+#[derive(Debug, thiserror::Error)]
+pub enum CopyError {
+    /// The kernel refused.
+    #[error("copying {path} failed: {error}")]
+    Io {
+        /// Path below the top, or the top itself.
+        path: String,
+        /// What the kernel said.
+        error: io::Error,
+    },
+    /// It is larger than allowed.
+    #[error("the tree is too large to be copied: {0}")]
+    TooLarge(String),
+}
+
+struct Job {
+    owner: Ownership,
+    cap: Cap,
+    skip: &'static [&'static str],
+    done: Copied,
+}
+
+/// Copies what lies in the directory `from` into the existing directory `to`. Top-level entries named in `skip` are
+/// left out (`.git`, which must not reach student code).
+pub fn copy_tree(
+    from: &Path,
+    to: &Path,
+    owner: Ownership,
+    cap: Cap,
+    skip: &'static [&'static str],
+) -> Result<Copied, CopyError> {
+    let fail = |path: &Path| {
+        let path = path.display().to_string();
+        move |error: rustix::io::Errno| CopyError::Io { path, error: error.into() }
+    };
+    let open = OFlags::DIRECTORY | OFlags::RDONLY | OFlags::CLOEXEC;
+    let source = fs::openat(CWD, from, open, Mode::empty()).map_err(fail(from))?;
+    let target = fs::openat(CWD, to, open | OFlags::NOFOLLOW, Mode::empty()).map_err(fail(to))?;
+    let mut job = Job { owner, cap, skip, done: Copied::default() };
+    job.dir(source, target.as_fd(), "", 0)?;
+    job.own_dir(target.as_fd(), 0o755).map_err(fail(to))?;
+    Ok(job.done)
+}
+
+/// Reads a small text file directly in `dir`: no link is followed, it must be a regular file and hold at most `max`
+/// bytes of UTF-8. `None`: it is not there.
+pub fn read_small(dir: &Path, name: &str, max: u64) -> io::Result<Option<String>> {
+    let open = OFlags::DIRECTORY | OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW;
+    let dir = fs::openat(CWD, dir, open, Mode::empty())?;
+    let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW | OFlags::NONBLOCK;
+    let resolve = fs::ResolveFlags::BENEATH | fs::ResolveFlags::NO_SYMLINKS | fs::ResolveFlags::NO_MAGICLINKS;
+    let file = match fs::openat2(&dir, name, flags, Mode::empty(), resolve) {
+        Ok(file) => file,
+        Err(rustix::io::Errno::NOENT) => return Ok(None),
+        Err(error) => return Err(error.into()),
+    };
+    if FileType::from_raw_mode(fs::fstat(&file)?.st_mode) != FileType::RegularFile {
+        return Err(io::Error::other("it is no regular file"));
+    }
+    let mut text = String::new();
+    let mut limited = io::Read::take(std::fs::File::from(file), max + 1);
+    io::Read::read_to_string(&mut limited, &mut text)?;
+    if text.len() as u64 > max {
+        return Err(io::Error::other(format!("it is longer than {max} bytes")));
+    }
+    Ok(Some(text))
+}
+
+/// Gives a whole tree to one owner, without following a link.
+pub fn chown_tree(top: &Path, uid: u32, gid: u32) -> Result<(), CopyError> {
+    let fail = |error: rustix::io::Errno| CopyError::Io { path: top.display().to_string(), error: error.into() };
+    let open = OFlags::DIRECTORY | OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW;
+    let dir = fs::openat(CWD, top, open, Mode::empty()).map_err(fail)?;
+    chown_below(dir.as_fd(), uid, gid).map_err(fail)?;
+    fs::fchown(&dir, Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid))).map_err(fail)
+}
+
+fn chown_below(dir: BorrowedFd<'_>, uid: u32, gid: u32) -> rustix::io::Result<()> {
+    for (name, kind) in list(dir)? {
+        let flags = AtFlags::SYMLINK_NOFOLLOW;
+        if kind == FileType::Directory {
+            let open = OFlags::DIRECTORY | OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW;
+            chown_below(fs::openat(dir, &name, open, Mode::empty())?.as_fd(), uid, gid)?;
+        }
+        fs::chownat(dir, &name, Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid)), flags)?;
+    }
+    Ok(())
+}
+
+/// Names and kinds in a directory, without `.` and `..`.
+fn list(dir: BorrowedFd<'_>) -> rustix::io::Result<Vec<(std::ffi::CString, FileType)>> {
+    let mut entries = Vec::new();
+    for entry in Dir::read_from(dir)? {
+        let entry = entry?;
+        let name = entry.file_name();
+        if name == c"." || name == c".." {
+            continue;
+        }
+        let kind = match entry.file_type() {
+            FileType::Unknown => {
+                let stat = fs::statat(dir, name, AtFlags::SYMLINK_NOFOLLOW)?;
+                FileType::from_raw_mode(stat.st_mode)
+            }
+            known => known,
+        };
+        entries.push((name.to_owned(), kind));
+    }
+    Ok(entries)
+}
+
+impl Job {
+    fn dir(&mut self, from: OwnedFd, to: BorrowedFd<'_>, shown: &str, depth: u32) -> Result<(), CopyError> {
+        if depth > MAX_DEPTH {
+            return Err(CopyError::TooLarge(format!("{shown} lies deeper than {MAX_DEPTH} directories")));
+        }
+        let fail = |path: &str| {
+            let path = if path.is_empty() { ".".to_string() } else { path.to_string() };
+            move |error: rustix::io::Errno| CopyError::Io { path, error: error.into() }
+        };
+        for (name, kind) in list(from.as_fd()).map_err(fail(shown))? {
+            if depth == 0 && self.skip.iter().any(|s| s.as_bytes() == name.to_bytes()) {
+                continue;
+            }
+            let path = format!("{shown}{}{}", if shown.is_empty() { "" } else { "/" }, name.to_string_lossy());
+            self.count(&path)?;
+            match kind {
+                FileType::Directory => {
+                    let open = OFlags::DIRECTORY | OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW;
+                    let source = fs::openat(&from, &name, open, Mode::empty()).map_err(fail(&path))?;
+                    let mode = fs::fstat(&source).map_err(fail(&path))?.st_mode & 0o777;
+                    fs::mkdirat(to, &name, Mode::from_raw_mode(0o700)).map_err(fail(&path))?;
+                    let target = fs::openat(to, &name, open, Mode::empty()).map_err(fail(&path))?;
+                    self.dir(source, target.as_fd(), &path, depth + 1)?;
+                    self.own_dir(target.as_fd(), mode | 0o700).map_err(fail(&path))?;
+                }
+                FileType::Symlink => self.link(from.as_fd(), to, &name).map_err(fail(&path))?,
+                FileType::RegularFile => self.file(from.as_fd(), to, &name, &path)?,
+                _ => self.done.left_out += 1,
+            }
+        }
+        Ok(())
+    }
+
+    fn count(&mut self, path: &str) -> Result<(), CopyError> {
+        self.done.entries += 1;
+        if self.done.entries > self.cap.entries {
+            return Err(CopyError::TooLarge(format!("more than {} files, at {path}", self.cap.entries)));
+        }
+        Ok(())
+    }
+
+    fn own_dir(&self, dir: BorrowedFd<'_>, mode: u32) -> rustix::io::Result<()> {
+        fs::fchown(dir, Some(Uid::from_raw(self.owner.uid)), Some(Gid::from_raw(self.owner.gid)))?;
+        let mode = if self.owner.shielded { 0o1777 } else { mode };
+        fs::fchmod(dir, Mode::from_raw_mode(mode))
+    }
+
+    fn link(&self, from: BorrowedFd<'_>, to: BorrowedFd<'_>, name: &CStr) -> rustix::io::Result<()> {
+        let target = fs::readlinkat(from, name, Vec::new())?;
+        fs::symlinkat(target, to, name)?;
+        let (uid, gid) = (Uid::from_raw(self.owner.uid), Gid::from_raw(self.owner.gid));
+        fs::chownat(to, name, Some(uid), Some(gid), AtFlags::SYMLINK_NOFOLLOW)
+    }
+
+    fn file(&mut self, from: BorrowedFd<'_>, to: BorrowedFd<'_>, name: &CStr, path: &str) -> Result<(), CopyError> {
+        let fail = |error: io::Error| CopyError::Io { path: path.to_string(), error };
+        // NONBLOCK: a name that was a file when it was listed and is a pipe now must not hold us.
+        let open = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW | OFlags::NONBLOCK;
+        let source = fs::openat(from, name, open, Mode::empty()).map_err(|e| fail(e.into()))?;
+        let stat = fs::fstat(&source).map_err(|e| fail(e.into()))?;
+        if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
+            self.done.left_out += 1;
+            return Ok(());
+        }
+        let create = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC | OFlags::NOFOLLOW;
+        let target = fs::openat(to, name, create, Mode::from_raw_mode(0o600)).map_err(|e| fail(e.into()))?;
+        let left = self.cap.bytes - self.done.bytes;
+        let mut limited = io::Read::take(std::fs::File::from(source), left.saturating_add(1));
+        let mut target = std::fs::File::from(target);
+        let bytes = io::copy(&mut limited, &mut target).map_err(fail)?;
+        if bytes > left {
+            return Err(CopyError::TooLarge(format!("more than {} bytes, at {path}", self.cap.bytes)));
+        }
+        self.done.bytes += bytes;
+        fs::fchown(&target, Some(Uid::from_raw(self.owner.uid)), Some(Gid::from_raw(self.owner.gid)))
+            .map_err(|e| fail(e.into()))?;
+        let execute = stat.st_mode & 0o111;
+        let mode = if self.owner.shielded { 0o444 | execute } else { (stat.st_mode & 0o777) | 0o600 };
+        fs::fchmod(&target, Mode::from_raw_mode(mode)).map_err(|e| fail(e.into()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
+
+    fn me(shielded: bool) -> Ownership {
+        Ownership { uid: rustix::process::getuid().as_raw(), gid: rustix::process::getgid().as_raw(), shielded }
+    }
+
+    const CAP: Cap = Cap { bytes: 1 << 20, entries: 100 };
+
+    #[test]
+    fn links_are_copied_as_links_and_git_is_left_out() {
+        let (from, to) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        std::fs::create_dir_all(from.path().join("src/.git")).unwrap();
+        std::fs::create_dir(from.path().join(".git")).unwrap();
+        std::fs::write(from.path().join("src/a.c"), "int a;").unwrap();
+        symlink("/etc/shadow", from.path().join("src/link")).unwrap();
+        nix::unistd::mkfifo(&from.path().join("pipe"), nix::sys::stat::Mode::S_IRWXU).unwrap();
+        let done = copy_tree(from.path(), to.path(), me(false), CAP, &[".git"]).unwrap();
+        assert_eq!(done, Copied { bytes: 6, entries: 5, left_out: 1 });
+        assert_eq!(std::fs::read_link(to.path().join("src/link")).unwrap(), Path::new("/etc/shadow"));
+        assert!(!to.path().join(".git").exists() && to.path().join("src/.git").exists());
+    }
+
+    #[test]
+    fn a_shielded_copy_can_be_built_in_and_not_changed() {
+        let (from, to) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        std::fs::create_dir(from.path().join("tests")).unwrap();
+        std::fs::write(from.path().join("tests/run.sh"), "x").unwrap();
+        std::fs::set_permissions(from.path().join("tests/run.sh"), PermissionsExt::from_mode(0o775)).unwrap();
+        copy_tree(from.path(), to.path(), me(true), CAP, &[]).unwrap();
+        let mode = |p: &str| std::fs::metadata(to.path().join(p)).unwrap().mode() & 0o7777;
+        assert_eq!((mode("tests"), mode("tests/run.sh"), mode("")), (0o1777, 0o555, 0o1777));
+    }
+
+    #[test]
+    fn what_is_too_large_is_refused() {
+        let (from, to) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        std::fs::write(from.path().join("big"), vec![0; 11]).unwrap();
+        let small = Cap { bytes: 10, entries: 100 };
+        assert!(matches!(copy_tree(from.path(), to.path(), me(false), small, &[]), Err(CopyError::TooLarge(_))));
+        let to = tempfile::tempdir().unwrap();
+        let few = Cap { bytes: 100, entries: 0 };
+        assert!(matches!(copy_tree(from.path(), to.path(), me(false), few, &[]), Err(CopyError::TooLarge(_))));
+    }
+}

@@ -1,0 +1,146 @@
+//! Why a sandbox ended: facts in, one word and one sentence out. Pure.
+
+use crate::outcome::{Ended, Usage, Verdict};
+use crate::plan::Limits;
+
+/// What made the launcher kill the sandbox, if it did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stop {
+    /// The wall clock.
+    Clock,
+    /// Output or a channel beyond its limit: its name, and the limit in bytes.
+    Output(&'static str, u64),
+    /// The runner's order, or its death.
+    Runner,
+}
+
+/// Everything that is known at the end.
+#[derive(Debug)]
+pub struct Facts<'a> {
+    /// What the launcher did.
+    pub stop: Option<Stop>,
+    /// What the command did.
+    pub ended: &'a Ended,
+    /// What the kernel counted.
+    pub usage: &'a Usage,
+    /// The plan's limits.
+    pub limits: &'a Limits,
+}
+
+/// The verdict and its sentence.
+pub fn judge(facts: &Facts<'_>) -> (Verdict, String) {
+    let figure = |f: &Option<crate::outcome::Figure>| f.as_ref().map_or(0, |f| f.value);
+    let oom_kills = figure(&facts.usage.oom_kills);
+    match facts.stop {
+        Some(Stop::Runner) => return (Verdict::Interrupted, "the run was interrupted".into()),
+        Some(Stop::Output(what, limit)) => {
+            let text = format!("more than {} of {what} were written", show(limit));
+            return (Verdict::OutputLimit, text);
+        }
+        Some(Stop::Clock) => {
+            let text = format!("the time limit of {} s was reached", facts.limits.wall_ms as f64 / 1000.0);
+            return (Verdict::TimeLimit, text);
+        }
+        None => {}
+    }
+    let memory = || {
+        let peak = facts.usage.memory_peak.as_ref().map_or(String::new(), |f| format!(", peak {}", show(f.value)));
+        format!("the memory limit of {} was reached{peak}", show(facts.limits.memory))
+    };
+    // 137 is what a shell makes of a child that SIGKILL ended.
+    let killed =
+        matches!(facts.ended, Ended::Killed | Ended::Signaled { signal: libc::SIGKILL } | Ended::Exited { code: 137 });
+    if oom_kills > 0 && killed {
+        return (Verdict::MemoryLimit, memory());
+    }
+    let mut notes = Vec::new();
+    if oom_kills > 0 {
+        let text = format!("the kernel ended {oom_kills} of its processes because {}", memory());
+        notes.push(text);
+    }
+    let denied = figure(&facts.usage.pids_denied);
+    if denied > 0 {
+        notes.push(format!(
+            "{denied} attempts to start a process failed because the limit of {} processes was reached",
+            facts.limits.pids
+        ));
+    }
+    let (verdict, text) = match facts.ended {
+        Ended::Exited { code: 0 } => (Verdict::Ok, String::new()),
+        Ended::Exited { code } => (Verdict::Failed, format!("it exited with code {code}")),
+        Ended::Signaled { signal } => (Verdict::Signaled, format!("signal {} ended it", name(*signal))),
+        Ended::Killed => (Verdict::Signaled, "it was killed from outside the sandbox".into()),
+    };
+    notes.insert(0, text);
+    notes.retain(|n| !n.is_empty());
+    (verdict, notes.join("; "))
+}
+
+/// `9 (SIGKILL)`.
+fn name(signal: i32) -> String {
+    match nix::sys::signal::Signal::try_from(signal) {
+        Ok(known) => format!("{signal} ({})", known.as_str()),
+        Err(_) => signal.to_string(),
+    }
+}
+
+/// Bytes with one decimal in the largest unit that fits.
+fn show(bytes: u64) -> String {
+    match bytes {
+        b if b >= 1 << 30 => format!("{:.1} GiB", b as f64 / (1u64 << 30) as f64),
+        b if b >= 1 << 20 => format!("{:.1} MiB", b as f64 / (1u64 << 20) as f64),
+        b => format!("{:.1} KiB", b as f64 / 1024.0),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::outcome::Figure;
+
+    const LIMITS: Limits = Limits { memory: 512 << 20, pids: 64, cpu_millis: 1000, wall_ms: 2500 };
+
+    fn verdict(stop: Option<Stop>, ended: Ended, oom: u64, denied: u64) -> (Verdict, String) {
+        let figure = |value| Some(Figure { value, source: "test".into() });
+        let usage = Usage {
+            memory_peak: figure(512 << 20),
+            oom_kills: figure(oom),
+            pids_denied: figure(denied),
+            ..Usage::default()
+        };
+        judge(&Facts { stop, ended: &ended, usage: &usage, limits: &LIMITS })
+    }
+
+    #[test]
+    fn each_end_has_its_word_and_its_sentence() {
+        let exit = |code| Ended::Exited { code };
+        assert_eq!(verdict(None, exit(0), 0, 0), (Verdict::Ok, String::new()));
+        assert_eq!(verdict(None, exit(3), 0, 0), (Verdict::Failed, "it exited with code 3".into()));
+        let (word, text) = verdict(None, Ended::Signaled { signal: 11 }, 0, 0);
+        assert_eq!((word, text.as_str()), (Verdict::Signaled, "signal 11 (SIGSEGV) ended it"));
+        let (word, text) = verdict(None, Ended::Killed, 1, 0);
+        assert_eq!(
+            (word, text.as_str()),
+            (Verdict::MemoryLimit, "the memory limit of 512.0 MiB was reached, peak 512.0 MiB")
+        );
+        assert_eq!(verdict(None, exit(137), 1, 0).0, Verdict::MemoryLimit);
+        assert_eq!(
+            verdict(Some(Stop::Clock), Ended::Killed, 1, 0),
+            (Verdict::TimeLimit, "the time limit of 2.5 s was reached".into())
+        );
+        assert_eq!(
+            verdict(Some(Stop::Output("standard output", 1 << 20)), Ended::Killed, 0, 0).0,
+            Verdict::OutputLimit
+        );
+        assert_eq!(verdict(Some(Stop::Runner), Ended::Killed, 0, 0).0, Verdict::Interrupted);
+    }
+
+    #[test]
+    fn a_command_that_survived_says_what_its_children_met() {
+        let (word, text) = verdict(None, Ended::Exited { code: 2 }, 1, 5);
+        assert_eq!(word, Verdict::Failed);
+        assert!(text.starts_with("it exited with code 2; the kernel ended 1 of its processes"), "{text}");
+        assert!(text.contains("5 attempts to start a process failed because the limit of 64"), "{text}");
+        assert_eq!(verdict(None, Ended::Exited { code: 0 }, 1, 0).0, Verdict::Ok);
+    }
+}

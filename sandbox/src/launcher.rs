@@ -1,0 +1,359 @@
+//! The launcher: carries one plan out, as host root, and ends.
+//!
+//! Single-threaded and synchronous: it clones, and nothing may hold a lock when it does. It starts with the plan on
+//! its standard input, speaks frames ([`crate::wire`]) on its standard output, and lives no longer than
+//! the runner: when its standard input ends, the sandbox is killed.
+
+use crate::cgroup::StageGroup;
+use crate::confine::seccomp::{self, Programs};
+use crate::confine::{ConfineError, landlock};
+use crate::ending::{self, Facts};
+use crate::mounts;
+use crate::order::{Answer, Fds, INIT_NAME, Order};
+use crate::outcome::{Ended, Outcome};
+use crate::plan::{Channel, Layer, Network, Plan};
+use crate::sys::{self, Cloned};
+use crate::watch::{Watch, Watched};
+use crate::wire::{self, Kind, Note};
+use nix::sys::socket::{AddressFamily, MsgFlags, SockFlag, SockType, recv, send, setsockopt, socketpair, sockopt};
+use nix::unistd::{Gid, Pid, Uid};
+use rustix::fs::{MemfdFlags, Mode, OFlags, SealFlags};
+use rustix::io::FdFlags;
+use rustix::process::{WaitId, WaitIdOptions};
+use std::ffi::CString;
+use std::io::{IsTerminal, Read, Seek, Write};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::path::Path;
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+/// Why a sandbox could not be made or broke.
+#[derive(Debug)]
+pub struct LaunchError {
+    /// A sentence.
+    message: String,
+    /// Whether the host is at fault, and not the plan.
+    host: bool,
+}
+
+impl<E: std::error::Error> From<E> for LaunchError {
+    fn from(error: E) -> Self {
+        LaunchError { message: error.to_string(), host: true }
+    }
+}
+
+fn failed<E: std::fmt::Display>(what: &str) -> impl FnOnce(E) -> LaunchError {
+    move |error| LaunchError { message: format!("{what}: {error}"), host: true }
+}
+
+/// The launcher's whole life. Exit code 0: an outcome was given; 1: a sentence says why not; 2: it was started wrongly.
+pub fn main() -> ExitCode {
+    let mut arguments = std::env::args();
+    if arguments.next().as_deref() == Some(INIT_NAME) {
+        let number = arguments.next().and_then(|n| n.parse().ok());
+        return number.map_or(ExitCode::from(2), crate::init::main);
+    }
+    if std::env::args().len() > 1 || std::io::stdin().is_terminal() {
+        eprintln!(
+            "ostest-launch is started by ostest-sandbox, which sends it a plan; see `ostest-sandbox exec --help`"
+        );
+        return ExitCode::from(2);
+    }
+    let mut out = std::io::stdout().lock();
+    let (note, code) = match launch(&mut out) {
+        Ok(outcome) => (Note::Ended(Box::new(outcome)), ExitCode::SUCCESS),
+        Err(error) => (Note::Failed { message: error.message, host: error.host }, ExitCode::from(1)),
+    };
+    let body = serde_json::to_vec(&note).unwrap_or_default();
+    match wire::write_frame(&mut out, Kind::Note, &body) {
+        Ok(()) => code,
+        // The runner is gone; the sandbox is gone too by now.
+        Err(_) => ExitCode::from(1),
+    }
+}
+
+fn launch(out: &mut impl Write) -> Result<Outcome, LaunchError> {
+    let plan: Plan = serde_json::from_slice(&wire::read_plan(&mut std::io::stdin().lock())?)
+        .map_err(|e| LaunchError { message: format!("the plan cannot be read: {e}"), host: true })?;
+    plan.validate()?;
+    if !Uid::effective().is_root() {
+        return Err(failed("making a sandbox")("the launcher is not root; start ostest-sandbox with sudo"));
+    }
+    // Everything that can be refused is tried before a process exists.
+    let mut degraded = Vec::new();
+    let (seccomp, init_seccomp) = choose_seccomp(&plan, &mut degraded)?;
+    let landlock = choose_landlock(&plan, &mut degraded)?;
+    let sources = mounts::open_sources(&plan)?;
+    let program = sealed_self()?;
+
+    let (group, limits, waived) = StageGroup::create(&plan.cgroup, &plan.name, &plan.limits, &plan.waived)?;
+    degraded.extend(waived);
+    let channels = Channels::open(&plan)?;
+    let order = Order { seccomp, init_seccomp, landlock, fds: channels.fds(&sources), plan };
+    let init = clone_init(&order, &program, &group, &channels)?;
+    let plan = &order.plan;
+    let (control, watched_ends) = channels.keep();
+
+    let mut watch = Watch::new(plan, &group, init, control, watched_ends, out)?;
+    watch.started_limits(&limits);
+    let watched = watch.run();
+    // Whatever happened: nothing of the sandbox is left when the launcher speaks of it.
+    group.kill()?;
+    let watched = watched?;
+    finish(plan, group, limits, degraded, watched, out)
+}
+
+/// The outcome, from what was watched and what the kernel counted.
+fn finish(
+    plan: &Plan,
+    group: StageGroup,
+    limits: Vec<crate::outcome::Setting>,
+    degraded: Vec<Layer>,
+    watched: Watched,
+    out: &mut impl Write,
+) -> Result<Outcome, LaunchError> {
+    // What is dying is still charged; the figures are read when the last process is gone.
+    let patience = Instant::now() + Duration::from_secs(10);
+    while group.is_populated()? && Instant::now() < patience {
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    let mut usage = group.usage()?;
+    if usage.pids_peak.is_none() {
+        usage.pids_peak = watched.pids_sampled;
+    }
+    if let Err(error) = group.remove() {
+        return Err(failed("removing the stage's cgroup")(error));
+    }
+    if let Some((failure, host)) = watched.failure {
+        return Err(LaunchError { message: failure, host });
+    }
+    if let Some(mut report) = watched.report {
+        copy_report(&mut report, plan.channels.report, out)?;
+    }
+    let ended = watched.ended.unwrap_or(Ended::Killed);
+    let facts = Facts { stop: watched.stop, ended: &ended, usage: &usage, limits: &plan.limits };
+    let (verdict, message) = ending::judge(&facts);
+    Ok(Outcome { ended, verdict, message, wall_ms: watched.wall_ms, usage, limits, output: watched.output, degraded })
+}
+
+/// Passes the report on, one byte more than its limit at the most, so that the runner can tell a report that is too long.
+fn copy_report(report: &mut std::fs::File, channel: Option<Channel>, out: &mut impl Write) -> Result<(), LaunchError> {
+    let limit = channel.map_or(0, |c| c.limit);
+    report.rewind()?;
+    let mut part = vec![0; 64 << 10];
+    let mut rest = report.take(limit.saturating_add(1));
+    loop {
+        match rest.read(&mut part)? {
+            0 => return Ok(()),
+            n => wire::write_frame(out, Kind::Report, &part[..n])?,
+        }
+    }
+}
+
+/// The domain. The operator's word that there may be none counts only where the kernel has none.
+fn choose_landlock(plan: &Plan, degraded: &mut Vec<Layer>) -> Result<Option<landlock::Writable>, LaunchError> {
+    match (sys::landlock_abi(), plan.waives(Layer::Landlock)) {
+        (0, false) => Err(ConfineError::NoLandlock.into()),
+        (0, true) => {
+            degraded.push(Layer::Landlock);
+            Ok(None)
+        }
+        _ => Ok(Some(landlock::writable(plan))),
+    }
+}
+
+/// The filters of the payload and of init, on the same terms.
+fn choose_seccomp(plan: &Plan, degraded: &mut Vec<Layer>) -> Result<(Option<Programs>, Option<Programs>), LaunchError> {
+    let there = Path::new("/proc/sys/kernel/seccomp/actions_avail").exists();
+    if !there && plan.waives(Layer::Seccomp) {
+        degraded.push(Layer::Seccomp);
+        return Ok((None, None));
+    }
+    Ok((Some(seccomp::compile(plan.policy)?), Some(seccomp::compile_init()?)))
+}
+
+/// A sealed copy of this program in memory.
+fn sealed_self() -> Result<OwnedFd, LaunchError> {
+    let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
+    // MFD_EXEC is 6.3; where the sysctl vm.memfd_noexec is on, a file without it cannot be executed.
+    let memory = rustix::fs::memfd_create(INIT_NAME, flags | MemfdFlags::EXEC)
+        .or_else(|_| rustix::fs::memfd_create(INIT_NAME, flags))
+        .map_err(failed("making a memory file for init"))?;
+    let mut memory = std::fs::File::from(memory);
+    let mut program = std::fs::File::open("/proc/self/exe").map_err(failed("opening the launcher's own program"))?;
+    std::io::copy(&mut program, &mut memory).map_err(failed("copying the launcher for init"))?;
+    rustix::fs::fcntl_add_seals(&memory, SealFlags::SEAL | SealFlags::SHRINK | SealFlags::GROW | SealFlags::WRITE)
+        .map_err(failed("sealing init's program"))?;
+    Ok(memory.into())
+}
+
+/// Pipes and sockets between the launcher and the sandbox, both ends.
+struct Channels {
+    control: (OwnedFd, OwnedFd),
+    stdout: (OwnedFd, OwnedFd),
+    stderr: (OwnedFd, OwnedFd),
+    events: Option<(OwnedFd, OwnedFd, RawFd)>,
+    report: Option<(std::fs::File, RawFd)>,
+}
+
+/// The launcher's ends.
+pub struct Ends {
+    /// The command's standard output.
+    pub stdout: OwnedFd,
+    /// The command's standard error.
+    pub stderr: OwnedFd,
+    /// The events socket.
+    pub events: Option<OwnedFd>,
+    /// The report.
+    pub report: Option<std::fs::File>,
+}
+
+impl Channels {
+    fn open(plan: &Plan) -> Result<Channels, LaunchError> {
+        let pair = || {
+            socketpair(AddressFamily::Unix, SockType::SeqPacket, None, SockFlag::SOCK_CLOEXEC)
+                .map_err(failed("making a socket pair"))
+        };
+        let pipe = || {
+            let (read, write) =
+                rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).map_err(failed("making a pipe"))?;
+            // A program that opens /dev/stderr opens this pipe by its inode, whose owner must be the sandbox's user.
+            let owner = |id: u32| Some(plan.ids.base + id);
+            nix::unistd::fchown(
+                &write,
+                owner(plan.user.uid).map(Uid::from_raw),
+                owner(plan.user.gid).map(Gid::from_raw),
+            )
+            .map_err(failed("giving a pipe to the sandbox's user"))?;
+            Ok::<_, LaunchError>((read, write))
+        };
+        let control = pair()?;
+        setsockopt(&control.0, sockopt::PassCred, &true).map_err(failed("asking for senders' pids"))?;
+        let events = plan.channels.events.map(|c| pair().map(|(ours, theirs)| (ours, theirs, c.fd))).transpose()?;
+        let report = match plan.channels.report {
+            None => None,
+            Some(channel) => {
+                let memory = rustix::fs::memfd_create("report", MemfdFlags::CLOEXEC)
+                    .map_err(failed("making the report's memory file"))?;
+                // The suite opens it again as /proc/self/fd/N, as the sandbox's user.
+                rustix::fs::fchmod(&memory, Mode::from_raw_mode(0o666))
+                    .map_err(failed("opening the report to the suite"))?;
+                Some((memory.into(), channel.fd))
+            }
+        };
+        Ok(Channels { control, stdout: pipe()?, stderr: pipe()?, events, report })
+    }
+
+    fn fds(&self, sources: &mounts::Sources) -> Fds {
+        Fds {
+            control: self.control.1.as_raw_fd(),
+            output: [self.stdout.1.as_raw_fd(), self.stderr.1.as_raw_fd()],
+            binds: sources.binds.iter().map(|s| s.as_ref().map(AsRawFd::as_raw_fd)).collect(),
+            devices: sources.devices.iter().map(AsRawFd::as_raw_fd).collect(),
+            events: self.events.as_ref().map(|(_, theirs, number)| (theirs.as_raw_fd(), *number)),
+            report: self.report.as_ref().map(|(file, number)| (file.as_raw_fd(), *number)),
+        }
+    }
+
+    /// Closes the sandbox's ends and keeps the launcher's: a pipe ends only when every writer is gone.
+    fn keep(self) -> (OwnedFd, Ends) {
+        let ends = Ends {
+            stdout: self.stdout.0,
+            stderr: self.stderr.0,
+            events: self.events.map(|(ours, _, _)| ours),
+            report: self.report.map(|(file, _)| file),
+        };
+        (self.control.0, ends)
+    }
+}
+
+/// Clones init into its namespaces and its cgroup, gives it its ids, and lets it go.
+fn clone_init(
+    order: &Order,
+    program: &OwnedFd,
+    group: &StageGroup,
+    channels: &Channels,
+) -> Result<OwnedFd, LaunchError> {
+    let text = serde_json::to_vec(order)?;
+    let paper =
+        rustix::fs::memfd_create("order", MemfdFlags::CLOEXEC).map_err(failed("making the order's memory file"))?;
+    let mut paper = std::fs::File::from(paper);
+    paper.write_all(&text).map_err(failed("writing the order"))?;
+
+    let network = match order.plan.network {
+        Network::Loopback => sys::NEW_NETWORK,
+        Network::Host => 0,
+    };
+    let place = group.open_dir()?;
+    let cloned = sys::clone_into(sys::INIT_NAMESPACES | network, place.as_fd()).map_err(failed(
+        "cloning init into new namespaces (are user namespaces allowed? `sysctl user.max_user_namespaces` must not be 0)",
+    ))?;
+    let Cloned::Parent(pid, pidfd) = cloned else {
+        become_init(order, program, paper.as_fd(), &channels.control.1);
+    };
+    drop(place);
+    let prepare = || -> Result<(), LaunchError> {
+        group.place_init(Pid::from_raw(pid))?;
+        let map = format!("0 {} {}", order.plan.ids.base, order.plan.ids.count);
+        for file in ["uid_map", "gid_map"] {
+            let path = Path::new("/proc").join(pid.to_string()).join(file);
+            std::fs::write(&path, &map).map_err(failed(&format!("mapping the sandbox's ids ({map} into {file})")))?;
+        }
+        send(channels.control.0.as_raw_fd(), b"g", MsgFlags::MSG_NOSIGNAL).map_err(failed("letting init go"))?;
+        Ok(())
+    };
+    match prepare() {
+        Ok(()) => Ok(pidfd),
+        Err(error) => {
+            group.kill()?;
+            let reaped = rustix::process::waitid(WaitId::PidFd(pidfd.as_fd()), WaitIdOptions::EXITED);
+            reaped.map_err(failed("reaping init"))?;
+            Err(error)
+        }
+    }
+}
+
+/// In the child of the clone: waits for its ids, becomes the sandbox's root, and executes init. An exec while the
+/// uid is unmapped would drop all capabilities, hence the order.
+fn become_init(order: &Order, program: &OwnedFd, paper: BorrowedFd<'_>, control: &OwnedFd) -> ! {
+    let attempt = || -> Result<(), LaunchError> {
+        let mut go = [0u8; 1];
+        if recv(control.as_raw_fd(), &mut go, MsgFlags::empty()) != Ok(1) {
+            return Err(failed("waiting for the id map")("the launcher is gone"));
+        }
+        let (root_gid, root_uid) = (Gid::from_raw(0), Uid::from_raw(0));
+        nix::unistd::setgroups(&[]).map_err(failed("dropping supplementary groups"))?;
+        nix::unistd::setresgid(root_gid, root_gid, root_gid).map_err(failed("becoming the sandbox's root group"))?;
+        nix::unistd::setresuid(root_uid, root_uid, root_uid).map_err(failed("becoming the sandbox's root"))?;
+        // The launcher's own input and output are the runner's; init must not hold them open.
+        let null = rustix::fs::open("/dev/null", OFlags::RDWR, Mode::empty()).map_err(failed("opening /dev/null"))?;
+        sys::place_fd(null.as_fd(), 0).map_err(failed("closing standard input"))?;
+        sys::place_fd(null.as_fd(), 1).map_err(failed("closing standard output"))?;
+        let fds = &order.fds;
+        let channels = [fds.events, fds.report].into_iter().flatten().map(|(fd, _)| fd);
+        let kept = [fds.control, paper.as_raw_fd()]
+            .into_iter()
+            .chain(fds.output)
+            .chain(fds.binds.iter().flatten().copied())
+            .chain(fds.devices.iter().copied())
+            .chain(channels);
+        for fd in kept {
+            // Borrowed by number: these are open in this process, a copy of the launcher.
+            let fd = sys::own_inherited(fd)?;
+            rustix::io::fcntl_setfd(&fd, FdFlags::empty()).map_err(failed("keeping a descriptor for init"))?;
+            std::mem::forget(fd);
+        }
+        let words = [INIT_NAME.to_string(), paper.as_raw_fd().to_string()];
+        let argv: Vec<CString> = words.iter().filter_map(|w| CString::new(w.as_str()).ok()).collect();
+        let env: [CString; 0] = [];
+        let Err(error) = nix::unistd::execveat(program, c"", &argv, &env, nix::fcntl::AtFlags::AT_EMPTY_PATH);
+        Err(failed("executing init")(error))
+    };
+    if let Err(error) = attempt() {
+        let answer = Answer::Failed { message: error.message, host: true };
+        let text = serde_json::to_vec(&answer).unwrap_or_default();
+        let _ = send(control.as_raw_fd(), &text, MsgFlags::MSG_NOSIGNAL);
+    }
+    // Not a return: the launcher's own destructors (which would remove the group) are not this process's to run.
+    sys::exit_now(1)
+}

@@ -1,0 +1,309 @@
+//! What is visible inside: sources are opened by the launcher, the tree is built by init.
+//!
+//! The launcher (host root) opens every source as a detached, already read-only mount: it can reach
+//! directories that the sandbox's root cannot, and init never looks up a path of the host. Init
+//! changes its root to an empty file system first and attaches the mounts there, so that no path is
+//! ever resolved in a tree that holds both the host and the submission.
+
+use crate::plan::{Mount, Plan};
+use crate::sys::{self, mount_attr};
+use rustix::fs::{self, CWD, Mode, OFlags, ResolveFlags};
+use rustix::mount::{
+    FsMountFlags, FsOpenFlags, MountAttrFlags, MoveMountFlags, OpenTreeFlags, UnmountFlags, fsconfig_create,
+    fsconfig_set_string, fsmount, fsopen, move_mount, open_tree, unmount,
+};
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::{Path, PathBuf};
+
+/// Device nodes that are taken from the host. Each is harmless to everybody: no state, no memory, no hardware.
+pub const DEVICES: [&str; 6] = ["null", "zero", "full", "random", "urandom", "tty"];
+
+/// Files of /proc that tell of the host or act on it; /dev/null is put over them. (The kernel guards
+/// them by uid or capability as well.)
+const MASKED: [&str; 7] = [
+    "/proc/kcore",
+    "/proc/keys",
+    "/proc/timer_list",
+    "/proc/sysrq-trigger",
+    "/proc/kallsyms",
+    "/proc/sched_debug",
+    "/proc/kmsg",
+];
+
+/// Size of the root file system, which holds directories, links and small files only.
+const ROOT_SIZE: u64 = 16 << 20;
+
+/// Why the tree could not be built.
+#[derive(Debug, thiserror::Error)]
+#[error("the sandbox's file tree could not be built: {what}: {error}")]
+pub struct MountError {
+    /// What was being done, on what.
+    what: String,
+    /// What the kernel said.
+    error: io::Error,
+}
+
+fn at<E: Into<io::Error>>(what: impl Into<String>) -> impl FnOnce(E) -> MountError {
+    let what = what.into();
+    move |error| MountError { what, error: error.into() }
+}
+
+/// Sources of a plan as detached mounts, in the order of `plan.mounts` (`None`: nothing to open, or
+/// optional and missing), and the device nodes.
+#[derive(Debug)]
+pub struct Sources {
+    /// One for each of the plan's mounts.
+    pub binds: Vec<Option<OwnedFd>>,
+    /// One for each of [`DEVICES`].
+    pub devices: Vec<OwnedFd>,
+}
+
+/// Mounts an empty file system of limited size and inodes on `path`, for a work tree that carries a
+/// project from stage to stage. The caller stands in a mount namespace of its own, so the host does
+/// not see it and it ends with the caller.
+pub fn mount_work_tree(path: &Path, size: u64, inodes: u64) -> Result<(), MountError> {
+    let shown = path.display().to_string();
+    let tree = new_tmpfs(size, inodes, 0o755).map_err(at(format!("making the work tree for {shown}")))?;
+    move_mount(tree.as_fd(), "", CWD, path, MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH)
+        .map_err(at(format!("mounting the work tree on {shown}")))
+}
+
+/// Takes a work tree away again, also while something still holds a file in it.
+pub fn unmount_work_tree(path: &Path) -> Result<(), MountError> {
+    unmount(path, UnmountFlags::DETACH).map_err(at(format!("unmounting the work tree {}", path.display())))
+}
+
+/// Puts the calling process into a mount namespace of its own, in which mounts of the host arrive
+/// and none go out. Only at a program's start, while it has one thread.
+pub fn private_namespace() -> Result<(), MountError> {
+    nix::sched::unshare(nix::sched::CloneFlags::CLONE_NEWNS).map_err(at("unsharing the mount namespace"))?;
+    rustix::mount::mount_change(
+        "/",
+        rustix::mount::MountPropagationFlags::DOWNSTREAM | rustix::mount::MountPropagationFlags::REC,
+    )
+    .map_err(at("making / a slave of the host's mounts"))
+}
+
+/// In the launcher: opens every source of the plan.
+pub fn open_sources(plan: &Plan) -> Result<Sources, MountError> {
+    let mut binds = Vec::new();
+    for mount in &plan.mounts {
+        binds.push(match mount {
+            Mount::Bind { source, writable, optional, .. } => open_source(source, *writable, *optional)?,
+            _ => None,
+        });
+    }
+    let mut devices = Vec::new();
+    for name in DEVICES {
+        let path = Path::new("/dev").join(name);
+        let fd = detach(&path).map_err(at(format!("opening {}", path.display())))?;
+        sys::mount_setattr(fd.as_fd(), mount_attr::NOSUID | mount_attr::NOEXEC, false)
+            .map_err(at(format!("restricting {}", path.display())))?;
+        devices.push(fd);
+    }
+    Ok(Sources { binds, devices })
+}
+
+fn open_source(source: &Path, writable: bool, optional: bool) -> Result<Option<OwnedFd>, MountError> {
+    let shown = source.display();
+    let fd = match detach(source) {
+        Ok(fd) => fd,
+        Err(rustix::io::Errno::NOENT) if optional => return Ok(None),
+        Err(error) => return Err(at(format!("opening {shown}"))(error)),
+    };
+    let read_only = if writable { 0 } else { mount_attr::RDONLY };
+    sys::mount_setattr(fd.as_fd(), mount_attr::NOSUID | mount_attr::NODEV | read_only, true)
+        .map_err(at(format!("making {shown} nosuid, nodev{}", if writable { "" } else { " and read-only" })))?;
+    Ok(Some(fd))
+}
+
+fn detach(path: &Path) -> rustix::io::Result<OwnedFd> {
+    open_tree(
+        CWD,
+        path,
+        OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC | OpenTreeFlags::AT_RECURSIVE,
+    )
+}
+
+fn new_tmpfs(size: u64, inodes: u64, mode: u32) -> rustix::io::Result<OwnedFd> {
+    new_fs(
+        "tmpfs",
+        &[("size", size.to_string()), ("nr_inodes", inodes.to_string()), ("mode", format!("{mode:o}"))],
+        MountAttrFlags::MOUNT_ATTR_NOSUID | MountAttrFlags::MOUNT_ATTR_NODEV,
+    )
+}
+
+fn new_fs(kind: &str, options: &[(&str, String)], flags: MountAttrFlags) -> rustix::io::Result<OwnedFd> {
+    let context = fsopen(kind, FsOpenFlags::FSOPEN_CLOEXEC)?;
+    for (key, value) in options {
+        fsconfig_set_string(context.as_fd(), *key, value.as_str())?;
+    }
+    fsconfig_create(context.as_fd())?;
+    fsmount(context.as_fd(), FsMountFlags::FSMOUNT_CLOEXEC, flags)
+}
+
+/// In init: changes the root to a new tree that holds what the plan says and nothing else.
+pub fn build(plan: &Plan, sources: &Sources) -> Result<(), MountError> {
+    let nothing =
+        MountAttrFlags::MOUNT_ATTR_NOSUID | MountAttrFlags::MOUNT_ATTR_NODEV | MountAttrFlags::MOUNT_ATTR_NOEXEC;
+    // While the host's /proc is still in sight: the kernel gives a user namespace a new proc only
+    // if it could see one that hides nothing.
+    let proc = new_fs("proc", &[], nothing).map_err(at("making /proc; where the host's /proc has \
+         parts mounted over (as in a container), the kernel refuses it: run the grader with an unmasked /proc"))?;
+    let pts = new_fs(
+        "devpts",
+        &[("ptmxmode", "666".into()), ("mode", "620".into())],
+        MountAttrFlags::MOUNT_ATTR_NOSUID | MountAttrFlags::MOUNT_ATTR_NOEXEC,
+    )
+    .map_err(at("making /dev/pts"))?;
+    rustix::mount::mount_change(
+        "/",
+        rustix::mount::MountPropagationFlags::PRIVATE | rustix::mount::MountPropagationFlags::REC,
+    )
+    .map_err(at("cutting the mounts off from the host's"))?;
+    enter_new_root()?;
+    let attach = Attach { sources, proc, pts };
+    for (index, mount) in plan.mounts.iter().enumerate() {
+        attach.one(index, mount)?;
+    }
+    let root = fs::open("/", OFlags::PATH | OFlags::CLOEXEC, Mode::empty()).map_err(at("opening the new root"))?;
+    sys::mount_setattr(root.as_fd(), mount_attr::RDONLY | mount_attr::NOSUID | mount_attr::NODEV, false)
+        .map_err(at("making the new root read-only"))
+}
+
+/// pivot_root into an empty file system; chroot alone can be left.
+fn enter_new_root() -> Result<(), MountError> {
+    let root = new_tmpfs(ROOT_SIZE, 65_536, 0o755).map_err(at("making the new root"))?;
+    // Any directory will do as the place: it is covered in this namespace only.
+    let place = ["/tmp", "/run", "/mnt", "/usr"]
+        .into_iter()
+        .find(|p| Path::new(p).is_dir())
+        .ok_or_else(|| at("finding a directory to mount the new root on")(io::Error::from(io::ErrorKind::NotFound)))?;
+    move_mount(root.as_fd(), "", CWD, place, MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH)
+        .map_err(at(format!("mounting the new root on {place}")))?;
+    rustix::process::chdir(place).map_err(at("entering the new root"))?;
+    // New and old root on one place: the old one lies on top and is taken away next.
+    nix::unistd::pivot_root(".", ".").map_err(at("pivot_root"))?;
+    unmount(".", UnmountFlags::DETACH).map_err(at("taking the old root away"))?;
+    rustix::process::chdir("/").map_err(at("entering the new root"))
+}
+
+struct Attach<'a> {
+    sources: &'a Sources,
+    proc: OwnedFd,
+    pts: OwnedFd,
+}
+
+impl Attach<'_> {
+    fn one(&self, index: usize, mount: &Mount) -> Result<(), MountError> {
+        match mount {
+            Mount::Bind { target, .. } => match self.sources.binds.get(index).and_then(Option::as_ref) {
+                Some(fd) if is_dir(fd).map_err(at(format!("looking at the source of {}", target.display())))? => {
+                    attach_on_dir(fd.as_fd(), target)
+                }
+                Some(fd) => attach_on_file(fd.as_fd(), target),
+                None => Ok(()),
+            },
+            Mount::Tmpfs { target, size, inodes, mode } => {
+                let fd = new_tmpfs(*size, *inodes, *mode)
+                    .map_err(at(format!("making the file system for {}", target.display())))?;
+                attach_on_dir(fd.as_fd(), target)
+            }
+            Mount::File { target, content, mode } => {
+                make_parents(target)?;
+                std::fs::write(target, content).map_err(at(format!("writing {}", target.display())))?;
+                fs::chmod(target, Mode::from_raw_mode(*mode)).map_err(at(format!("chmod {}", target.display())))
+            }
+            Mount::Symlink { target, to } => {
+                make_parents(target)?;
+                fs::symlink(to, target).map_err(at(format!("linking {}", target.display())))
+            }
+            Mount::Proc => self.proc(),
+            Mount::Dev { shm_size } => self.dev(*shm_size),
+        }
+    }
+
+    /// Needs /dev to be there already: /dev/null is what masks.
+    fn proc(&self) -> Result<(), MountError> {
+        attach_on_dir(self.proc.as_fd(), Path::new("/proc"))?;
+        for masked in MASKED {
+            if Path::new(masked).exists() {
+                let null = detach(Path::new("/dev/null")).map_err(at("copying /dev/null"))?;
+                move_onto(null.as_fd(), Path::new(masked))?;
+            }
+        }
+        Ok(())
+    }
+
+    fn dev(&self, shm_size: u64) -> Result<(), MountError> {
+        for (name, fd) in DEVICES.iter().zip(&self.sources.devices) {
+            attach_on_file(fd.as_fd(), &Path::new("/dev").join(name))?;
+        }
+        attach_on_dir(self.pts.as_fd(), Path::new("/dev/pts"))?;
+        let shm = new_tmpfs(shm_size, 16_384, 0o1777).map_err(at("making /dev/shm"))?;
+        attach_on_dir(shm.as_fd(), Path::new("/dev/shm"))?;
+        for (name, to) in [
+            ("ptmx", "pts/ptmx"),
+            ("fd", "/proc/self/fd"),
+            ("stdin", "/proc/self/fd/0"),
+            ("stdout", "/proc/self/fd/1"),
+            ("stderr", "/proc/self/fd/2"),
+        ] {
+            fs::symlink(to, Path::new("/dev").join(name)).map_err(at(format!("linking /dev/{name}")))?;
+        }
+        Ok(())
+    }
+}
+
+fn is_dir(fd: &OwnedFd) -> rustix::io::Result<bool> {
+    Ok(fs::FileType::from_raw_mode(fs::fstat(fd)?.st_mode) == fs::FileType::Directory)
+}
+
+fn make_parents(target: &Path) -> Result<(), MountError> {
+    let parent = target.parent().unwrap_or(Path::new("/"));
+    make_dirs(parent)
+}
+
+fn make_dirs(dir: &Path) -> Result<(), MountError> {
+    let mut path = PathBuf::from("/");
+    for part in dir.components().skip(1) {
+        path.push(part);
+        match fs::mkdir(&path, Mode::from_raw_mode(0o755)) {
+            Ok(()) | Err(rustix::io::Errno::EXIST) => {}
+            Err(error) => {
+                return Err(at(format!("making the directory {}", path.display()))(error));
+            }
+        }
+    }
+    Ok(())
+}
+
+fn attach_on_dir(fd: BorrowedFd<'_>, target: &Path) -> Result<(), MountError> {
+    make_dirs(target)?;
+    move_onto(fd, target)
+}
+
+fn attach_on_file(fd: BorrowedFd<'_>, target: &Path) -> Result<(), MountError> {
+    make_parents(target)?;
+    let made = fs::open(target, OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC, Mode::from_raw_mode(0o444));
+    match made {
+        Ok(_) | Err(rustix::io::Errno::EXIST) => move_onto(fd, target),
+        Err(error) => Err(at(format!("making a place for {}", target.display()))(error)),
+    }
+}
+
+/// Attaches without following a link: a target below a tree of the submission must not lead elsewhere.
+fn move_onto(fd: BorrowedFd<'_>, target: &Path) -> Result<(), MountError> {
+    let shown = target.display().to_string();
+    let place = fs::openat2(
+        CWD,
+        target,
+        OFlags::PATH | OFlags::CLOEXEC,
+        Mode::empty(),
+        ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS,
+    )
+    .map_err(at(format!("opening the place {shown}")))?;
+    let flags = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH | MoveMountFlags::MOVE_MOUNT_T_EMPTY_PATH;
+    move_mount(fd, "", place.as_fd(), "", flags).map_err(at(format!("mounting {shown}")))
+}

@@ -1,0 +1,231 @@
+//! The system calls that no safe crate offers. All `unsafe` of the project stands here.
+//!
+//! Each function is one system call (or one conversion) with safe arguments and an `io::Result`;
+//! policy belongs to the callers.
+
+use std::io;
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+
+/// `CLONE_INTO_CGROUP` of linux/sched.h. The constant in the libc crate has the type of clone's
+/// 32-bit flags and is 0 there.
+const CLONE_INTO_CGROUP: u64 = 0x2_0000_0000;
+
+/// Namespaces that init starts in. Its cgroup namespace is not among them: a namespace made by
+/// clone3 would have the *launcher's* group as its root, not the one named by CLONE_INTO_CGROUP,
+/// so init unshares it by itself when it stands in its group.
+pub const INIT_NAMESPACES: u64 =
+    (libc::CLONE_NEWUSER | libc::CLONE_NEWNS | libc::CLONE_NEWPID | libc::CLONE_NEWIPC | libc::CLONE_NEWUTS) as u64;
+
+/// The network namespace's flag for [`clone_into`].
+pub const NEW_NETWORK: u64 = libc::CLONE_NEWNET as u64;
+
+/// Which side of a clone or fork this is.
+#[derive(Debug)]
+pub enum Cloned {
+    /// The caller: the child's pid, and its pidfd.
+    Parent(i32, OwnedFd),
+    /// The child.
+    Child,
+}
+
+/// `struct clone_args` of linux/sched.h, version 2 (5.7), which has `cgroup`.
+#[repr(C)]
+#[derive(Default)]
+struct CloneArgs {
+    flags: u64,
+    pidfd: u64,
+    child_tid: u64,
+    parent_tid: u64,
+    exit_signal: u64,
+    stack: u64,
+    stack_size: u64,
+    tls: u64,
+    set_tid: u64,
+    set_tid_size: u64,
+    cgroup: u64,
+}
+
+/// Clones the calling process into new namespaces and into a cgroup, without a moment outside it.
+///
+/// Only for a process with one thread: with more, another thread could hold malloc's lock for
+/// ever in the child. The caller's thread count is checked.
+pub fn clone_into(namespaces: u64, cgroup: BorrowedFd<'_>) -> io::Result<Cloned> {
+    if std::fs::read_dir("/proc/self/task")?.count() != 1 {
+        return Err(io::Error::other("clone3 was asked of a process with several threads"));
+    }
+    let mut pidfd: RawFd = -1;
+    let args = CloneArgs {
+        flags: namespaces | CLONE_INTO_CGROUP | libc::CLONE_PIDFD as u64,
+        pidfd: &raw mut pidfd as u64,
+        exit_signal: libc::SIGCHLD as u64,
+        cgroup: cgroup.as_raw_fd() as u64,
+        ..CloneArgs::default()
+    };
+    // SAFETY: `args` is a valid clone_args of the size given, `pidfd` outlives the call; no stack is
+    // given and CLONE_VM is not set, so the child goes on with a copy of this single-threaded process.
+    let pid = unsafe { libc::syscall(libc::SYS_clone3, &raw const args, size_of::<CloneArgs>()) };
+    match pid {
+        -1 => Err(io::Error::last_os_error()),
+        0 => Ok(Cloned::Child),
+        // SAFETY: the kernel has just made this descriptor for us and nobody else owns it.
+        pid => Ok(Cloned::Parent(pid as i32, unsafe { OwnedFd::from_raw_fd(pidfd) })),
+    }
+}
+
+/// `fork`, for a process with one thread (init). Returns the child's pid, or `None` in the child.
+pub fn fork_single() -> io::Result<Option<i32>> {
+    // SAFETY: the caller has one thread (checked by init at its start), so the child's copy of the
+    // heap and of all locks is consistent.
+    match unsafe { libc::fork() } {
+        -1 => Err(io::Error::last_os_error()),
+        0 => Ok(None),
+        pid => Ok(Some(pid)),
+    }
+}
+
+/// Takes ownership of a descriptor that an exec handed to this process.
+///
+/// # Errors
+/// `EBADF` where the number is not open.
+pub fn own_inherited(fd: RawFd) -> io::Result<OwnedFd> {
+    // SAFETY: F_GETFD only reads the descriptor's flags.
+    if unsafe { libc::fcntl(fd, libc::F_GETFD) } == -1 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: the descriptor is open; it came in over exec, so nothing in this program image owns it.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
+/// Makes `target` a copy of `fd`, open across exec. What `target` was before is closed.
+pub fn place_fd(fd: BorrowedFd<'_>, target: RawFd) -> io::Result<()> {
+    // SAFETY: dup2 has no memory arguments; the callers own the low numbers they overwrite (they
+    // are about to exec, and have moved what they still need above).
+    match unsafe { libc::dup2(fd.as_raw_fd(), target) } {
+        -1 => Err(io::Error::last_os_error()),
+        _ => Ok(()),
+    }
+}
+
+/// Marks every descriptor from `first` on close-on-exec (CVE-2024-21626 is a directory that was
+/// left open here).
+pub fn close_on_exec_from(first: u32) -> io::Result<()> {
+    // SAFETY: close_range has no memory arguments, and CLOEXEC closes nothing now.
+    let done = unsafe { libc::syscall(libc::SYS_close_range, first, u32::MAX, libc::CLOSE_RANGE_CLOEXEC) };
+    if done == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+/// Attributes of a mount for [`mount_setattr`]: linux/mount.h.
+pub mod mount_attr {
+    /// Read-only.
+    pub const RDONLY: u64 = 0x1;
+    /// Set-user-id bits mean nothing.
+    pub const NOSUID: u64 = 0x2;
+    /// Device nodes mean nothing.
+    pub const NODEV: u64 = 0x4;
+    /// Programs cannot be executed.
+    pub const NOEXEC: u64 = 0x8;
+}
+
+/// `struct mount_attr` of linux/mount.h.
+#[repr(C)]
+struct MountAttr {
+    attr_set: u64,
+    attr_clr: u64,
+    propagation: u64,
+    userns_fd: u64,
+}
+
+/// Sets attributes on the mount that `fd` is, and on all below it if `recursive`. A plain remount
+/// would leave submounts writable.
+pub fn mount_setattr(fd: BorrowedFd<'_>, set: u64, recursive: bool) -> io::Result<()> {
+    let attr = MountAttr {
+        attr_set: set,
+        attr_clr: 0,
+        // Events of the host's mounts must not reach the sandbox, nor the other way round.
+        propagation: libc::MS_PRIVATE,
+        userns_fd: 0,
+    };
+    let flags = libc::AT_EMPTY_PATH | if recursive { libc::AT_RECURSIVE } else { 0 };
+    // SAFETY: the path is an empty C string, `attr` is a valid mount_attr of the size given.
+    let done = unsafe {
+        libc::syscall(
+            libc::SYS_mount_setattr,
+            fd.as_raw_fd(),
+            c"".as_ptr(),
+            flags,
+            &raw const attr,
+            size_of::<MountAttr>(),
+        )
+    };
+    if done == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+/// Brings the loopback interface of this network namespace up.
+pub fn loopback_up() -> io::Result<()> {
+    // SAFETY: socket has no memory arguments.
+    let raw = unsafe { libc::socket(libc::AF_INET, libc::SOCK_DGRAM | libc::SOCK_CLOEXEC, 0) };
+    if raw == -1 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: the kernel has just made this descriptor for us.
+    let socket = unsafe { OwnedFd::from_raw_fd(raw) };
+    // SAFETY: ifreq is plain old data for which all zeroes is a valid value.
+    let mut request: libc::ifreq = unsafe { std::mem::zeroed() };
+    for (slot, byte) in request.ifr_name.iter_mut().zip(*b"lo\0") {
+        *slot = byte as libc::c_char;
+    }
+    request.ifr_ifru.ifru_flags = (libc::IFF_UP | libc::IFF_RUNNING) as libc::c_short;
+    // SAFETY: SIOCSIFFLAGS reads an ifreq, which `request` is, with a terminated name.
+    match unsafe { libc::ioctl(socket.as_raw_fd(), libc::SIOCSIFFLAGS, &raw const request) } {
+        -1 => Err(io::Error::last_os_error()),
+        _ => Ok(()),
+    }
+}
+
+/// Gives every signal its default action and unblocks all. Ignored signals survive exec: Rust
+/// ignores SIGPIPE and nohup ignores SIGHUP, which an honest program would notice.
+pub fn reset_signals() -> io::Result<()> {
+    // SAFETY: sigaction is plain old data; all zeroes is SIG_DFL with an empty mask and no flags.
+    let default: libc::sigaction = unsafe { std::mem::zeroed() };
+    for signal in 1..=libc::SIGRTMAX() {
+        // SIGKILL and SIGSTOP cannot be changed: EINVAL is expected there.
+        // SAFETY: `default` is a valid sigaction, and no old action is asked for.
+        unsafe { libc::sigaction(signal, &raw const default, std::ptr::null_mut()) };
+    }
+    // 32 and 33 are glibc's own, which its sigaction refuses to touch and its posix_spawn leaves ignored in every
+    // child. The kernel's struct is all zeroes for SIG_DFL, too, and no longer than 4 words.
+    let default = [0u64; 4];
+    for signal in 32..34 {
+        let (none, mask_size) = (std::ptr::null_mut::<libc::c_void>(), 8usize);
+        // SAFETY: `default` outlives the call and is a valid kernel sigaction; no old action is asked for.
+        unsafe { libc::syscall(libc::SYS_rt_sigaction, signal, default.as_ptr(), none, mask_size) };
+    }
+    // SAFETY: a zeroed sigset_t is initialised by sigemptyset before it is used, and outlives both calls.
+    let done = unsafe {
+        let mut none: libc::sigset_t = std::mem::zeroed();
+        libc::sigemptyset(&raw mut none);
+        libc::sigprocmask(libc::SIG_SETMASK, &raw const none, std::ptr::null_mut())
+    };
+    if done == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+/// Whether a Landlock ABI is there, and which: 0 when it is compiled out or not in `lsm=`.
+pub fn landlock_abi() -> i32 {
+    const LANDLOCK_CREATE_RULESET_VERSION: u32 = 1;
+    // SAFETY: with the version flag the call takes no ruleset and only returns a number.
+    let abi = unsafe {
+        libc::syscall(
+            libc::SYS_landlock_create_ruleset,
+            std::ptr::null::<libc::c_void>(),
+            0usize,
+            LANDLOCK_CREATE_RULESET_VERSION,
+        )
+    };
+    i32::try_from(abi).unwrap_or(0).max(0)
+}
+
+/// Ends the process without running any destructor or handler: for a child that shares its image with a parent.
+pub fn exit_now(code: i32) -> ! {
+    // SAFETY: _exit takes no pointers and does not return.
+    unsafe { libc::_exit(code) }
+}

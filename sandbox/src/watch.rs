@@ -1,0 +1,390 @@
+//! The launcher's loop: from init's first breath to its last.
+//!
+//! It places the payload, passes on output within its limits, looks at the clock, and listens to the runner. It
+//! kills by cgroup, and never waits for anything that only the sandbox could give it.
+
+use crate::cgroup::{CgroupError, StageGroup};
+use crate::ending::Stop;
+use crate::launcher::Ends;
+use crate::order::{Answer, MAX_ANSWER};
+use crate::outcome::{Ended, Figure, OutputCount, Setting};
+use crate::plan::{Beyond, Plan};
+use crate::wire::{Kind, Note, write_frame};
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::signal::{SigSet, Signal};
+use nix::sys::signalfd::{SfdFlags, SignalFd};
+use nix::sys::socket::{ControlMessageOwned, MsgFlags, UnixCredentials, recvmsg, send};
+use std::io::{self, IoSliceMut, Write};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::time::{Duration, Instant};
+
+/// Time that a sandbox may take until its command runs. Far above what any host needs.
+const SETUP_TIME: Duration = Duration::from_secs(30);
+
+/// Time that output may still come after everything inside has been killed.
+const LAST_WORDS: Duration = Duration::from_secs(5);
+
+/// Longest pause between two looks at the number of processes, where the kernel keeps no peak.
+const SAMPLE: Duration = Duration::from_millis(50);
+
+/// What the loop saw.
+#[derive(Debug, Default)]
+pub struct Watched {
+    /// Why the launcher killed the sandbox, if it did.
+    pub stop: Option<Stop>,
+    /// The command's end, if init could tell it.
+    pub ended: Option<Ended>,
+    /// A step before the command that failed, and whether the host is at fault.
+    pub failure: Option<(String, bool)>,
+    /// Wall clock of the command in milliseconds.
+    pub wall_ms: u64,
+    /// Bytes that were written.
+    pub output: OutputCount,
+    /// Highest number of processes that was seen, for kernels without `pids.peak`.
+    pub pids_sampled: Option<Figure>,
+    /// The report, as it stands at the end.
+    pub report: Option<std::fs::File>,
+}
+
+/// Everything the loop holds.
+pub struct Watch<'a, W: Write> {
+    plan: &'a Plan,
+    group: &'a StageGroup,
+    pidfd: OwnedFd,
+    control: OwnedFd,
+    streams: [Stream; 3],
+    out: &'a mut W,
+    signals: SignalFd,
+    limits: Vec<Setting>,
+    started: Option<Instant>,
+    killed: bool,
+    seen: Watched,
+}
+
+/// One descriptor that is read until its end.
+struct Stream {
+    fd: Option<OwnedFd>,
+    kind: Kind,
+    what: &'static str,
+    count: u64,
+    limit: u64,
+    beyond: Beyond,
+}
+
+impl Stream {
+    fn new(fd: Option<OwnedFd>, kind: Kind, what: &'static str, limit: u64, beyond: Beyond) -> Stream {
+        Stream { fd, kind, what, count: 0, limit, beyond }
+    }
+}
+
+/// What one look at the descriptors found.
+struct Ready {
+    runner: bool,
+    signal: bool,
+    init_dead: bool,
+    answer: bool,
+    streams: [bool; 3],
+}
+
+impl<'a, W: Write> Watch<'a, W> {
+    /// Takes over the launcher's ends of all channels.
+    pub fn new(
+        plan: &'a Plan,
+        group: &'a StageGroup,
+        pidfd: OwnedFd,
+        control: OwnedFd,
+        ends: Ends,
+        out: &'a mut W,
+    ) -> io::Result<Self> {
+        // An operator who ends the launcher by hand ends the sandbox in good order.
+        let mut orders = SigSet::empty();
+        for signal in [Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP] {
+            orders.add(signal);
+        }
+        orders.thread_block()?;
+        let signals = SignalFd::with_flags(&orders, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)?;
+        let events_limit = plan.channels.events.map_or(0, |c| c.limit);
+        Ok(Watch {
+            plan,
+            group,
+            pidfd,
+            control,
+            streams: [
+                Stream::new(Some(ends.stdout), Kind::Stdout, "standard output", plan.output.limit, plan.output.beyond),
+                Stream::new(Some(ends.stderr), Kind::Stderr, "standard error", plan.output.limit, plan.output.beyond),
+                Stream::new(ends.events, Kind::Event, "events", events_limit, Beyond::Kill),
+            ],
+            out,
+            signals,
+            limits: Vec::new(),
+            started: None,
+            killed: false,
+            seen: Watched { report: ends.report, ..Watched::default() },
+        })
+    }
+
+    /// The limits that the runner is told of when the command starts.
+    pub fn started_limits(&mut self, limits: &[Setting]) {
+        self.limits = limits.to_vec();
+    }
+
+    /// Runs until init is dead and its output is read.
+    ///
+    /// # Errors
+    /// Where the kernel refuses something that cannot be refused on a sane host; the caller kills the group then.
+    pub fn run(mut self) -> Result<Watched, WatchError> {
+        let born = Instant::now();
+        let deadline = |started: Option<Instant>, plan: &Plan| match started {
+            Some(start) => start + Duration::from_millis(plan.limits.wall_ms),
+            None => born + SETUP_TIME,
+        };
+        loop {
+            let until = deadline(self.started, self.plan);
+            let ready = self.wait(until.saturating_duration_since(Instant::now()))?;
+            self.sample();
+            if ready.answer {
+                self.hear()?;
+            }
+            for (index, ready) in ready.streams.into_iter().enumerate() {
+                if ready {
+                    self.pass_on(index)?;
+                }
+            }
+            if ready.init_dead {
+                break;
+            }
+            if ready.runner || ready.signal {
+                self.stop(Stop::Runner)?;
+            }
+            if Instant::now() >= until && !self.killed {
+                if self.started.is_none() {
+                    self.seen.failure.get_or_insert_with(|| {
+                        (format!("the sandbox was not ready within {} s", SETUP_TIME.as_secs()), true)
+                    });
+                }
+                self.stop(Stop::Clock)?;
+            }
+        }
+        self.seen.wall_ms = self.started.map_or(0, |s| s.elapsed().as_millis().try_into().unwrap_or(u64::MAX));
+        // Reaped here: left to the host's init, which may be slow or none at all, it would stay as a zombie.
+        let reaped = rustix::process::waitid(
+            rustix::process::WaitId::PidFd(self.pidfd.as_fd()),
+            rustix::process::WaitIdOptions::EXITED,
+        );
+        reaped.map_err(|e| WatchError::Kernel { what: "reaping init", error: e.into() })?;
+        // An answer may still lie in the socket, sent just before the end.
+        while self.hear()? {}
+        self.group.kill()?;
+        self.last_words()?;
+        if self.started.is_none() && self.seen.failure.is_none() && self.seen.stop.is_none() {
+            self.seen.failure = Some(self.early_death());
+        }
+        self.seen.output.stdout = self.streams[0].count;
+        self.seen.output.stderr = self.streams[1].count;
+        self.seen.output.truncated = self.streams[..2].iter().any(|s| s.count > s.limit);
+        Ok(self.seen)
+    }
+
+    /// Init died before the command ran and did not say why: nearly always the memory limit.
+    fn early_death(&self) -> (String, bool) {
+        let oom = self.group.usage().ok().and_then(|u| u.oom_kills).is_some_and(|f| f.value > 0);
+        if oom {
+            let text = format!(
+                "the memory limit of {} KiB is too small to start anything; give --mem-limit at least 16M",
+                self.plan.limits.memory / 1024
+            );
+            (text, false)
+        } else {
+            ("the sandbox's init ended before the command began; the launcher's log says more".into(), true)
+        }
+    }
+
+    fn wait(&self, timeout: Duration) -> Result<Ready, WatchError> {
+        let mut timeout = timeout.min(Duration::from_secs(3600));
+        if self.seen.pids_sampled.is_some() {
+            timeout = timeout.min(SAMPLE);
+        }
+        // Rounded up: a deadline that is polled for one millisecond too early would spin.
+        let millis = u16::try_from(timeout.as_millis() + 1).unwrap_or(u16::MAX);
+        let stdin = io::stdin();
+        let mut fds = vec![
+            PollFd::new(stdin.as_fd(), if self.killed { PollFlags::empty() } else { PollFlags::POLLIN }),
+            PollFd::new(self.signals.as_fd(), PollFlags::POLLIN),
+            PollFd::new(self.pidfd.as_fd(), PollFlags::POLLIN),
+            PollFd::new(self.control.as_fd(), PollFlags::POLLIN),
+        ];
+        let mut places = [None; 3];
+        for (place, stream) in places.iter_mut().zip(&self.streams) {
+            if let Some(fd) = &stream.fd {
+                *place = Some(fds.len());
+                fds.push(PollFd::new(fd.as_fd(), PollFlags::POLLIN));
+            }
+        }
+        match poll(&mut fds, PollTimeout::from(millis)) {
+            Ok(_) | Err(nix::errno::Errno::EINTR) => {}
+            Err(error) => return Err(WatchError::Kernel { what: "polling", error: error.into() }),
+        }
+        let hit = |index: usize| fds[index].revents().is_some_and(|r| !r.is_empty());
+        Ok(Ready {
+            // The runner sends nothing after the plan: whatever comes is its end.
+            runner: !self.killed && hit(0),
+            signal: !self.killed && hit(1),
+            init_dead: hit(2),
+            answer: hit(3),
+            streams: places.map(|place| place.is_some_and(hit)),
+        })
+    }
+
+    /// One answer of init or the payload, if there is one.
+    fn hear(&mut self) -> Result<bool, WatchError> {
+        let mut text = [0u8; MAX_ANSWER];
+        let mut space = nix::cmsg_space!(UnixCredentials);
+        let mut parts = [IoSliceMut::new(&mut text)];
+        let message = recvmsg::<()>(self.control.as_raw_fd(), &mut parts, Some(&mut space), MsgFlags::MSG_DONTWAIT);
+        let (length, sender) = match message {
+            Ok(message) => {
+                let sender = message.cmsgs().ok().and_then(|mut all| {
+                    all.find_map(|c| match c {
+                        ControlMessageOwned::ScmCredentials(who) => Some(who.pid()),
+                        _ => None,
+                    })
+                });
+                (message.bytes, sender)
+            }
+            Err(nix::errno::Errno::EAGAIN | nix::errno::Errno::ECONNRESET) => return Ok(false),
+            Err(error) => return Err(WatchError::Kernel { what: "listening to init", error: error.into() }),
+        };
+        if length == 0 {
+            return Ok(false);
+        }
+        match serde_json::from_slice(&text[..length]) {
+            Ok(Answer::Place) => self.place(sender)?,
+            Ok(Answer::Failed { message, host }) => self.seen.failure = Some((message, host)),
+            Ok(Answer::Exited { code }) => self.seen.ended = Some(Ended::Exited { code }),
+            Ok(Answer::Signaled { signal }) => self.seen.ended = Some(Ended::Signaled { signal }),
+            Err(error) => return Err(WatchError::Answer(error)),
+        }
+        Ok(true)
+    }
+
+    /// Puts the payload into its leaf and starts the clock.
+    fn place(&mut self, sender: Option<i32>) -> Result<(), WatchError> {
+        let pid = sender.filter(|pid| *pid > 0).ok_or(WatchError::NoSender)?;
+        if self.started.is_some() {
+            return Err(WatchError::NoSender);
+        }
+        self.group.place_payload(nix::unistd::Pid::from_raw(pid))?;
+        self.seen.pids_sampled = match self.group.usage()?.pids_peak {
+            Some(_) => None,
+            None => Some(Figure { value: 1, source: "pids.current, sampled".into() }),
+        };
+        let note = Note::Started { limits: std::mem::take(&mut self.limits) };
+        let body = serde_json::to_vec(&note).unwrap_or_default();
+        self.tell(Kind::Note, &body)?;
+        self.started = Some(Instant::now());
+        send(self.control.as_raw_fd(), b"g", MsgFlags::MSG_NOSIGNAL)
+            .map_err(|e| WatchError::Kernel { what: "letting the payload go", error: e.into() })?;
+        Ok(())
+    }
+
+    fn sample(&mut self) {
+        if let (Some(figure), Some(now)) = (&mut self.seen.pids_sampled, self.group.sample_pids()) {
+            figure.value = figure.value.max(now);
+        }
+    }
+
+    /// Reads once from a stream and passes on what its limit allows.
+    fn pass_on(&mut self, index: usize) -> Result<(), WatchError> {
+        let mut buffer = [0u8; 64 << 10];
+        let stream = &mut self.streams[index];
+        let Some(fd) = &stream.fd else { return Ok(()) };
+        let read = match rustix::io::read(fd, &mut buffer) {
+            Ok(n) => n,
+            Err(rustix::io::Errno::INTR | rustix::io::Errno::AGAIN) => return Ok(()),
+            Err(_) => 0,
+        };
+        if read == 0 {
+            stream.fd = None;
+            return Ok(());
+        }
+        let left = stream.limit.saturating_sub(stream.count).min(read as u64) as usize;
+        stream.count += read as u64;
+        let (kind, what, limit, beyond) = (stream.kind, stream.what, stream.limit, stream.beyond);
+        // A message of the events channel is passed on whole or not at all.
+        if kind != Kind::Event || left == read {
+            self.tell(kind, &buffer[..left])?;
+        }
+        if left < read && beyond == Beyond::Kill {
+            self.stop(Stop::Output(what, limit))?;
+        }
+        Ok(())
+    }
+
+    /// What still lies in the pipes of the dead.
+    fn last_words(&mut self) -> Result<(), WatchError> {
+        let until = Instant::now() + LAST_WORDS;
+        while self.streams.iter().any(|s| s.fd.is_some()) && Instant::now() < until {
+            let mut open: Vec<usize> = Vec::new();
+            let mut fds = Vec::new();
+            for (index, stream) in self.streams.iter().enumerate() {
+                if let Some(fd) = &stream.fd {
+                    open.push(index);
+                    fds.push(PollFd::new(fd.as_fd(), PollFlags::POLLIN));
+                }
+            }
+            match poll(&mut fds, PollTimeout::from(100u8)) {
+                Ok(_) | Err(nix::errno::Errno::EINTR) => {}
+                Err(error) => return Err(WatchError::Kernel { what: "polling", error: error.into() }),
+            }
+            let ready: Vec<usize> = open
+                .into_iter()
+                .zip(&fds)
+                .filter(|(_, fd)| fd.revents().is_some_and(|r| !r.is_empty()))
+                .map(|(index, _)| index)
+                .collect();
+            for index in ready {
+                self.pass_on(index)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn stop(&mut self, why: Stop) -> Result<(), WatchError> {
+        if !self.killed {
+            self.killed = true;
+            self.seen.stop = Some(why);
+            self.group.kill()?;
+        }
+        Ok(())
+    }
+
+    /// Passes something on. A runner that does not listen any more is gone: the sandbox ends with it.
+    fn tell(&mut self, kind: Kind, body: &[u8]) -> Result<(), WatchError> {
+        match write_frame(self.out, kind, body) {
+            Ok(()) => Ok(()),
+            Err(_) => self.stop(Stop::Runner),
+        }
+    }
+}
+
+/// Why the loop gave up.
+#[derive(Debug, thiserror::Error)]
+pub enum WatchError {
+    /// A system call that does not fail on a sane host.
+    #[error("watching the sandbox failed while {what}: {error}")]
+    Kernel {
+        /// What was being done.
+        what: &'static str,
+        /// What the kernel said.
+        error: io::Error,
+    },
+    /// The cgroup.
+    #[error(transparent)]
+    Cgroup(#[from] CgroupError),
+    /// Init said something that is no answer.
+    #[error("init's answer cannot be read: {0}; runner and launcher must come from one build")]
+    Answer(serde_json::Error),
+    /// A request to be placed whose sender the kernel did not name, or a second one.
+    #[error("a process asked to be placed that may not be")]
+    NoSender,
+}

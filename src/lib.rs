@@ -1,4 +1,9 @@
 //! The runner: takes tasks from a backend, has each stage contained by the launcher, uploads results.
 
+pub mod events;
+pub mod judge;
+pub mod junit;
+pub mod template;
+pub mod text;
 pub mod units;
 pub mod verdict;

@@ -1,0 +1,348 @@
+//! What the harness says while the suite runs: its messages, and the log that they fold into.
+//!
+//! The harness is trusted, the way to it is short; still every contradiction is noticed, because a result that
+//! nobody can forge begins with a record that does not bend: the first word about a test stands.
+
+use crate::junit::Outcome;
+use crate::text::cut_middle;
+use serde::Deserialize;
+use std::time::Duration;
+
+#[cfg(test)]
+mod tests;
+
+/// Version of the messages that is understood.
+pub const EVENTS_VERSION: u32 = 1;
+
+/// Most tests that are taken note of.
+pub const MAX_TESTS: usize = 100_000;
+
+/// Most bytes of one text that are kept.
+pub const MAX_TEXT: usize = 1 << 20;
+
+/// Most problems that are kept; what comes after them adds nothing to the verdict.
+const MAX_PROBLEMS: usize = 20;
+
+/// One message of the harness.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(tag = "event", rename_all = "kebab-case")]
+pub enum Event {
+    /// pytest has loaded the plugin.
+    Hello(Hello),
+    /// One test of the complete list, before any of them runs.
+    Test {
+        /// Its place in the order in which tests will run, counted from 0 without a gap.
+        index: usize,
+        /// pytest's node id.
+        nodeid: String,
+        /// The name under which the backend hears of it.
+        name: String,
+    },
+    /// The list of tests is complete.
+    Collected {
+        /// How many there are.
+        count: usize,
+    },
+    /// A named test that the suite does not have.
+    Unknown(Unknown),
+    /// A file or folder of the suite could not be collected.
+    CollectError(CollectError),
+    /// A test begins.
+    Start {
+        /// Its place in the list.
+        index: usize,
+    },
+    /// A test has ended, its tear-down included.
+    End {
+        /// Its place in the list.
+        index: usize,
+        /// How it ended.
+        status: Outcome,
+        /// Seconds of set-up, call and tear-down together.
+        #[serde(default)]
+        duration: Option<f64>,
+        /// Text of the failure or skip.
+        #[serde(default)]
+        text: String,
+    },
+    /// pytest is through.
+    Finish {
+        /// Its own exit status; the suite's command may exit with another.
+        exitstatus: i64,
+    },
+}
+
+/// Who is talking.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub struct Hello {
+    /// [`EVENTS_VERSION`] of the plugin.
+    pub version: u32,
+    /// pytest's process id, inside.
+    pub pid: i64,
+    /// Version of Python.
+    pub python: String,
+    /// Version of pytest.
+    pub pytest: String,
+}
+
+/// A named test that is not in this run.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub struct Unknown {
+    /// The name as the task gave it.
+    pub test: String,
+    /// What is known about why; often nothing.
+    #[serde(default)]
+    pub text: String,
+}
+
+/// A part of the suite that could not be collected.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub struct CollectError {
+    /// pytest's node id of the file or folder.
+    pub nodeid: String,
+    /// What went wrong.
+    pub text: String,
+}
+
+/// Why a message cannot be understood.
+#[derive(Debug, thiserror::Error)]
+#[error("a message of the harness cannot be understood ({reason}): {message:?}")]
+pub struct EventError {
+    /// The message, cut short.
+    pub message: String,
+    /// What is wrong with it.
+    pub reason: serde_json::Error,
+}
+
+/// Reads one message, with or without its newline.
+pub fn parse(line: &[u8]) -> Result<Event, EventError> {
+    serde_json::from_slice(line).map_err(|reason| EventError {
+        message: cut_middle(&String::from_utf8_lossy(&line[..line.len().min(400)]), 200),
+        reason,
+    })
+}
+
+/// A test as the log knows it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Test {
+    /// pytest's node id.
+    pub nodeid: String,
+    /// The name under which the backend hears of it.
+    pub name: String,
+    /// Whether it has begun.
+    pub started: bool,
+    /// How it ended; without this it has not passed, whatever else is known.
+    pub end: Option<End>,
+}
+
+/// How a test ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct End {
+    /// The worst of set-up, call and tear-down.
+    pub status: Outcome,
+    /// Set-up, call and tear-down together, where the harness gave a time that can be one.
+    pub duration: Option<Duration>,
+    /// Text of the failure or skip.
+    pub text: String,
+}
+
+/// All that the harness has said, folded in the order in which it came.
+#[derive(Debug, Clone, Default)]
+pub struct Log {
+    hello: Option<Hello>,
+    tests: Vec<Test>,
+    collected: bool,
+    running: Option<usize>,
+    done: usize,
+    unknown: Vec<Unknown>,
+    collect_errors: Vec<CollectError>,
+    finish: Option<i64>,
+    problems: Vec<String>,
+}
+
+impl Log {
+    /// A log in which nothing has been said yet.
+    pub fn new() -> Self {
+        Log::default()
+    }
+
+    /// Takes one message as it came.
+    pub fn push_line(&mut self, line: &[u8]) {
+        match parse(line) {
+            Ok(event) => self.push(event),
+            Err(error) => self.problem(error.to_string()),
+        }
+    }
+
+    /// Takes one message. One that contradicts what was said before becomes a problem and changes nothing else.
+    pub fn push(&mut self, event: Event) {
+        if let Err(problem) = self.fold(event) {
+            self.problem(problem);
+        }
+    }
+
+    fn fold(&mut self, event: Event) -> Result<(), String> {
+        if self.finish.is_some() {
+            return Err("the harness went on talking after pytest's end".into());
+        }
+        match (&event, &self.hello) {
+            (Event::Hello(_), Some(_)) => return Err("the harness said hello twice".into()),
+            (Event::Hello(_), None) | (_, Some(_)) => {}
+            (_, None) => return Err("the harness spoke before it said hello".into()),
+        }
+        if self.collected
+            && let Event::Test { .. } | Event::Collected { .. } | Event::Unknown(_) = &event
+        {
+            return Err("the harness changed the list of tests after it was complete".into());
+        }
+        match event {
+            Event::Hello(hello) => return self.hello(hello),
+            Event::Test { index, nodeid, name } => return self.test(index, &nodeid, &name),
+            Event::Collected { count } => {
+                self.collected = true;
+                let known = self.tests.len();
+                if count != known {
+                    return Err(format!("the harness listed {known} tests and counted {count}"));
+                }
+            }
+            Event::Unknown(Unknown { test, text }) => {
+                let (test, text) = (cut_middle(&test, MAX_TEXT), cut_middle(&text, MAX_TEXT));
+                below_cap(self.unknown.len())?;
+                self.unknown.push(Unknown { test, text });
+            }
+            Event::CollectError(CollectError { nodeid, text }) => {
+                let (nodeid, text) = (cut_middle(&nodeid, MAX_TEXT), cut_middle(&text, MAX_TEXT));
+                below_cap(self.collect_errors.len())?;
+                self.collect_errors.push(CollectError { nodeid, text });
+            }
+            Event::Start { index } => return self.start(index),
+            Event::End { index, status, duration, text } => return self.end(index, status, duration, &text),
+            Event::Finish { exitstatus } => self.finish = Some(exitstatus),
+        }
+        Ok(())
+    }
+
+    fn hello(&mut self, hello: Hello) -> Result<(), String> {
+        let version = hello.version;
+        self.hello = Some(hello);
+        match version {
+            EVENTS_VERSION => Ok(()),
+            other => Err(format!(
+                "the harness speaks version {other}, and {EVENTS_VERSION} is understood: the plugin is not the runner's own"
+            )),
+        }
+    }
+
+    fn test(&mut self, index: usize, nodeid: &str, name: &str) -> Result<(), String> {
+        if index != self.tests.len() {
+            return Err(format!("the harness listed test {index} where test {} was due", self.tests.len()));
+        }
+        below_cap(index)?;
+        self.tests.push(Test {
+            nodeid: cut_middle(nodeid, MAX_TEXT),
+            name: cut_middle(name, MAX_TEXT),
+            started: false,
+            end: None,
+        });
+        Ok(())
+    }
+
+    fn start(&mut self, index: usize) -> Result<(), String> {
+        if !self.collected {
+            return Err(format!("test {index} began before the list of tests was complete"));
+        }
+        if let Some(running) = self.running {
+            return Err(format!("test {index} began while test {running} was running"));
+        }
+        let test = self.tests.get_mut(index);
+        let test = test.ok_or_else(|| format!("test {index} began, and is not in the list"))?;
+        if test.started {
+            return Err(format!("{} began twice", shown(&test.name)));
+        }
+        test.started = true;
+        self.running = Some(index);
+        Ok(())
+    }
+
+    fn end(&mut self, index: usize, status: Outcome, duration: Option<f64>, text: &str) -> Result<(), String> {
+        let test = self.tests.get_mut(index);
+        let test = test.ok_or_else(|| format!("test {index} ended, and is not in the list"))?;
+        if test.end.is_some() {
+            return Err(format!("{} ended twice", shown(&test.name)));
+        }
+        if self.running != Some(index) {
+            return Err(format!("{} ended without a start", shown(&test.name)));
+        }
+        test.end = Some(End {
+            status,
+            duration: duration.and_then(|s| Duration::try_from_secs_f64(s).ok()),
+            text: cut_middle(text, MAX_TEXT),
+        });
+        self.running = None;
+        self.done += 1;
+        Ok(())
+    }
+
+    fn problem(&mut self, problem: String) {
+        if self.problems.len() < MAX_PROBLEMS {
+            self.problems.push(problem);
+        }
+    }
+
+    /// The plugin's greeting, once it came.
+    pub fn greeting(&self) -> Option<&Hello> {
+        self.hello.as_ref()
+    }
+
+    /// Every test of the run, in order; the whole list once [`Log::is_collected`].
+    pub fn tests(&self) -> &[Test] {
+        &self.tests
+    }
+
+    /// Whether the list of tests is complete.
+    pub fn is_collected(&self) -> bool {
+        self.collected
+    }
+
+    /// Named tests that are not in this run.
+    pub fn unknown(&self) -> &[Unknown] {
+        &self.unknown
+    }
+
+    /// Parts of the suite that could not be collected.
+    pub fn collect_errors(&self) -> &[CollectError] {
+        &self.collect_errors
+    }
+
+    /// pytest's own exit status, once it is through.
+    pub fn exit_status(&self) -> Option<i64> {
+        self.finish
+    }
+
+    /// Messages that could not be understood or contradict others, the first first.
+    pub fn problems(&self) -> &[String] {
+        &self.problems
+    }
+
+    /// The test that has begun and not ended.
+    pub fn running(&self) -> Option<usize> {
+        self.running
+    }
+
+    /// How many tests have ended, and how many there are, for a display of progress.
+    pub fn progress(&self) -> (usize, usize) {
+        (self.done, self.tests.len())
+    }
+}
+
+fn below_cap(index: usize) -> Result<(), String> {
+    match index < MAX_TESTS {
+        true => Ok(()),
+        false => Err(format!("the suite has more than {MAX_TESTS} tests or names: split it")),
+    }
+}
+
+/// A test's name in a sentence.
+fn shown(name: &str) -> String {
+    cut_middle(name, 200)
+}

@@ -1,0 +1,364 @@
+//! Makes a verdict out of what is known about a run: the harness's events, the suite's report and the sandbox's outcome.
+//!
+//! Pure. Three sources that do not know of one another have to agree, and where they do not, the worse word counts and
+//! the verdict says so: a test passes only if it was listed, ended, and the report says the same.
+
+use crate::events::Log;
+use crate::junit::{About, JunitError, Outcome as TestOutcome, Report, ReportCase};
+use crate::text::{cut_middle, last_lines, some_of};
+use crate::units::show_bytes;
+use crate::verdict::{Case, Status, Verdict};
+use sandbox::outcome::{Ended, Outcome, Verdict as Word};
+use std::collections::{HashMap, HashSet};
+use std::time::Duration;
+use words::{exit_status, show_seconds, show_signal};
+
+#[cfg(test)]
+mod tests;
+mod words;
+
+/// Names in one sentence at the most.
+const NAMES: usize = 10;
+
+/// Bytes of a foreign text inside an error at the most.
+const QUOTE: usize = 4000;
+
+/// All that is known about one run of a suite.
+#[derive(Debug)]
+pub struct Run<'a> {
+    /// What the harness said.
+    pub log: &'a Log,
+    /// The suite's report; `None` when nothing was written at all.
+    pub report: Option<Result<Report, JunitError>>,
+    /// How the sandbox ended.
+    pub outcome: &'a Outcome,
+    /// Peak memory of the stage in bytes.
+    pub memory: u64,
+    /// The end of what the suite wrote to its standard error (or output).
+    pub suite_stderr_tail: &'a str,
+    /// The memory limit that was in force, in bytes.
+    pub mem_limit: u64,
+    /// The wall clock that the stage was given.
+    pub time_limit: Duration,
+}
+
+/// Says what the backend is told about a run.
+pub fn judge(input: &Run<'_>) -> Verdict {
+    let reported = Reported::new(input);
+    let mut errors = run_errors(input);
+    let cause = cause(input);
+    let mut cases: Vec<Case> = Vec::new();
+    let mut disagreements = Vec::new();
+    for (index, test) in input.log.tests().iter().enumerate() {
+        let found = reported.by_name.get(&*test.name).copied();
+        let mut case = Case {
+            name: test.name.clone(),
+            status: Status::NotRun,
+            description: String::new(),
+            duration: found.map(|(_, c)| c.time).unwrap_or_default(),
+            memory: input.memory,
+        };
+        match &test.end {
+            Some(end) => {
+                case.status = status(end.status);
+                if end.status != TestOutcome::Passed {
+                    case.description = end.text.clone();
+                }
+                case.duration = end.duration.unwrap_or(case.duration);
+                if input.report_is_due() {
+                    let worst = reported.ended.get(&*test.name).copied();
+                    disagreements.extend(compare(&mut case, worst.unwrap_or(end.status), found));
+                }
+            }
+            None if test.started || input.log.running() == Some(index) => {
+                case.status = Status::Stopped;
+                case.description = format!("stopped: {cause}");
+            }
+            None => {
+                case.description = format!("not run: the run ended before this test began: {cause}");
+                (case.memory, case.duration) = (0, Duration::ZERO);
+            }
+        }
+        cases.push(case);
+    }
+    disagreements.extend(reported.strangers(input));
+    if !disagreements.is_empty() {
+        errors.push(format!(
+            "pytest's report and what pytest said while it ran disagree, and the worse counts: {}",
+            some_of(disagreements.iter().map(String::as_str), NAMES)
+        ));
+    }
+    errors.extend(broken_cases(&cases));
+    cases.extend(missing_names(input));
+    errors.extend(contradictions(input));
+    Verdict {
+        cases,
+        error: (!errors.is_empty()).then(|| errors.join("\n")),
+        duration: Duration::from_millis(input.outcome.wall_ms),
+    }
+}
+
+impl Run<'_> {
+    /// Whether the sandbox ended the run itself, and why, in words that follow "stopped: ".
+    fn limit(&self) -> Option<String> {
+        Some(match self.outcome.verdict {
+            Word::TimeLimit => {
+                format!("time limit of {} reached", show_seconds(self.time_limit))
+            }
+            Word::MemoryLimit => {
+                format!("memory limit of {} reached, peak {}", show_bytes(self.mem_limit), show_bytes(self.memory))
+            }
+            Word::OutputLimit => format!(
+                "output limit reached, {} written",
+                show_bytes(self.outcome.output.stdout + self.outcome.output.stderr)
+            ),
+            Word::Interrupted => "the run was interrupted".to_owned(),
+            Word::Ok | Word::Failed | Word::Signaled => return None,
+        })
+    }
+
+    /// Whether events and report can be held against each other: pytest writes the report when it is through, so that
+    /// half a one of a run that was killed says nothing.
+    fn report_is_due(&self) -> bool {
+        matches!(self.report, Some(Ok(_)))
+    }
+}
+
+/// Why the run was over before all tests had ended, in words that follow "stopped: ".
+fn cause(input: &Run<'_>) -> String {
+    if let Some(limit) = input.limit() {
+        return limit;
+    }
+    match (input.log.exit_status(), &input.outcome.ended) {
+        (Some(status), _) => format!("pytest ended early with exit status {status} ({})", exit_status(status)),
+        (None, Ended::Exited { code }) => format!("pytest ended early with exit code {code}"),
+        (None, Ended::Signaled { signal }) => {
+            format!("pytest was ended by signal {}", show_signal(*signal))
+        }
+        (None, Ended::Killed) => "the sandbox was killed, and how pytest ended is not known".to_owned(),
+    }
+}
+
+/// What broke the run as a whole, the most telling first.
+fn run_errors(input: &Run<'_>) -> Vec<String> {
+    let log = input.log;
+    let mut errors = Vec::new();
+    let (done, total) = log.progress();
+    let collected = log.is_collected();
+    if !collected {
+        let how = match log.greeting() {
+            None => "the suite did not start: pytest never began",
+            Some(_) => "the suite did not start: pytest began, but never had its list of tests complete",
+        };
+        errors.push(format!("{how}; {}{}", cause(input), output(input)));
+    } else if let Some(limit) = input.limit() {
+        errors.push(format!("the run was stopped: {limit}; {done} of {total} tests had ended"));
+    } else {
+        match (log.exit_status(), &input.outcome.ended) {
+            (None, _) => errors.push(format!("{}; {done} of {total} tests had ended{}", cause(input), output(input))),
+            // Results are complete, but a pytest that crashes on its way out is not a run to be trusted.
+            (Some(_), Ended::Signaled { signal }) => errors.push(format!(
+                "pytest was ended by signal {} after its last test{}",
+                show_signal(*signal),
+                output(input)
+            )),
+            (Some(_), Ended::Killed) => {
+                errors.push("the sandbox was killed after pytest's last test".into());
+            }
+            (Some(_), Ended::Exited { .. }) => {}
+        }
+    }
+    if !log.collect_errors().is_empty() {
+        let texts = log
+            .collect_errors()
+            .iter()
+            .take(NAMES)
+            .map(|e| format!("{}: {}", cut_middle(&e.nodeid, 200), cut_middle(&e.text, QUOTE)));
+        errors.push(format!(
+            "{} of the suite's files or folders could not be collected:\n{}",
+            log.collect_errors().len(),
+            texts.collect::<Vec<_>>().join("\n")
+        ));
+    }
+    if collected {
+        errors.extend(log.exit_status().and_then(|s| finish_error(input, s)));
+    }
+    errors.extend(report_error(input));
+    errors
+}
+
+/// The end of what the suite wrote, to be put behind a sentence.
+fn output(input: &Run<'_>) -> String {
+    match last_lines(input.suite_stderr_tail, 30, QUOTE) {
+        "" => "; it wrote nothing".to_owned(),
+        tail => format!("; the last lines of its output:\n{tail}"),
+    }
+}
+
+/// What is wrong with pytest's own exit status.
+fn finish_error(input: &Run<'_>, status: i64) -> Option<String> {
+    let tests = input.log.tests();
+    let unended = tests.iter().filter(|t| t.end.is_none()).count();
+    let fell = |t: &crate::events::Test| t.end.as_ref().is_some_and(|e| e.status > TestOutcome::Skipped);
+    match status {
+        0 if unended > 0 => Some(format!(
+            "pytest says that all went well (exit status 0), but {unended} of {} tests have no result",
+            tests.len()
+        )),
+        0 => None,
+        1 if tests.iter().any(fell) || !input.log.collect_errors().is_empty() => None,
+        1 => Some("pytest says that tests failed (exit status 1), but no test did".into()),
+        // The named tests that do not exist say it themselves.
+        5 if tests.is_empty() && !input.log.unknown().is_empty() => None,
+        5 => Some("the suite has no tests for this task (pytest's exit status 5)".into()),
+        // Already said by the list of what could not be collected.
+        2 if !input.log.collect_errors().is_empty() => None,
+        other => Some(format!("pytest ended with exit status {other} ({}){}", exit_status(other), output(input))),
+    }
+}
+
+/// What is wrong with the report as a whole. One is only owed by a pytest that came to its end.
+fn report_error(input: &Run<'_>) -> Option<String> {
+    input.log.exit_status()?;
+    match &input.report {
+        None => Some(
+            "the suite wrote no report although pytest finished: does its command pass --junit-xml on to pytest?"
+                .into(),
+        ),
+        Some(Err(error)) => Some(format!("the suite's report cannot be used: {error}")),
+        Some(Ok(_)) => None,
+    }
+}
+
+/// The report, arranged for comparison.
+struct Reported<'a> {
+    /// The worst case of each name.
+    by_name: HashMap<String, (TestOutcome, &'a ReportCase)>,
+    /// The worst end that events tell, by name: different files can give two tests one name.
+    ended: HashMap<&'a str, TestOutcome>,
+    /// Every name that events tell.
+    listed: HashSet<&'a str>,
+}
+
+impl<'a> Reported<'a> {
+    fn new(input: &'a Run<'_>) -> Self {
+        let mut by_name: HashMap<String, (TestOutcome, &ReportCase)> = HashMap::new();
+        for case in cases_about(input, About::Test) {
+            let worst = by_name.entry(case.contract_name()).or_insert((case.outcome, case));
+            if case.outcome > worst.0 {
+                *worst = (case.outcome, case);
+            }
+        }
+        let mut ended: HashMap<&str, TestOutcome> = HashMap::new();
+        for test in input.log.tests() {
+            if let Some(end) = &test.end {
+                let worst = ended.entry(&test.name).or_insert(end.status);
+                *worst = end.status.max(*worst);
+            }
+        }
+        let listed = input.log.tests().iter().map(|t| &*t.name).collect();
+        Reported { by_name, ended, listed }
+    }
+
+    /// What the report tells and the events do not.
+    fn strangers(&self, input: &Run<'_>) -> Vec<String> {
+        let mut strangers = Vec::new();
+        for case in cases_about(input, About::Test) {
+            let name = case.contract_name();
+            if !self.listed.contains(&*name) {
+                strangers.push(format!("{} ({} in the report, never listed)", cut_middle(&name, 200), case.outcome));
+            }
+        }
+        if input.log.collect_errors().is_empty() {
+            let errors = cases_about(input, About::Collection);
+            let errors = errors.filter(|c| c.outcome == TestOutcome::Error);
+            strangers.extend(errors.map(|c| {
+                format!(
+                    "{} (not collected according to the report: {})",
+                    cut_middle(&c.contract_name(), 200),
+                    cut_middle(&c.text, QUOTE)
+                )
+            }));
+        }
+        let internal = cases_about(input, About::Internal);
+        strangers.extend(internal.map(|c| format!("pytest itself (internal error: {})", cut_middle(&c.text, QUOTE))));
+        strangers
+    }
+}
+
+fn cases_about<'a>(input: &'a Run<'_>, about: About) -> impl Iterator<Item = &'a ReportCase> {
+    let report = input.report.as_ref().and_then(|r| r.as_ref().ok());
+    let cases = report.map(|r| r.cases.as_slice()).unwrap_or_default();
+    cases.iter().filter(move |c| c.about == about)
+}
+
+/// Holds the report's word against the event's, lets the worse count and says where they differ.
+fn compare(case: &mut Case, ended: TestOutcome, found: Option<(TestOutcome, &ReportCase)>) -> Option<String> {
+    let name = cut_middle(&case.name, 200);
+    let Some((outcome, report)) = found else {
+        if case.status == Status::Passed {
+            case.status = Status::Failed;
+            case.description =
+                "the test passed as far as pytest said while it ran, but the report does not have it".into();
+        }
+        return Some(format!("{name} ({ended} by events, not in the report)"));
+    };
+    if outcome == ended {
+        return None;
+    }
+    if outcome > ended {
+        case.status = status(outcome);
+        case.description = report.text.clone();
+    }
+    Some(format!("{name} ({ended} by events, {outcome} in the report)"))
+}
+
+/// A test whose set-up or tear-down broke is the suite's trouble as much as the student's: somebody has to look.
+fn broken_cases(cases: &[Case]) -> Option<String> {
+    let broken: Vec<&str> = cases.iter().filter(|c| c.status == Status::Error).map(|c| &*c.name).collect();
+    (!broken.is_empty()).then(|| {
+        format!(
+            "pytest reported errors (set-up or tear-down broke) in {} of {} tests: {}",
+            broken.len(),
+            cases.len(),
+            some_of(broken, NAMES)
+        )
+    })
+}
+
+/// The named tests that the suite does not have. They are cases that failed, not a run that broke.
+fn missing_names(input: &Run<'_>) -> impl Iterator<Item = Case> {
+    input.log.unknown().iter().map(|unknown| {
+        let why = match &*unknown.text {
+            "" => String::new(),
+            text => format!(" ({})", cut_middle(text, QUOTE)),
+        };
+        Case {
+            name: unknown.test.clone(),
+            status: Status::NotRun,
+            description: format!("the suite has no test of this name: {}{why}", unknown.test),
+            duration: Duration::ZERO,
+            memory: 0,
+        }
+    })
+}
+
+/// What the log could not make sense of.
+fn contradictions(input: &Run<'_>) -> Option<String> {
+    let problems = input.log.problems();
+    (!problems.is_empty()).then(|| {
+        format!(
+            "the harness contradicted itself, and what it said first counts: {}",
+            cut_middle(&problems.join("; "), QUOTE)
+        )
+    })
+}
+
+fn status(outcome: TestOutcome) -> Status {
+    match outcome {
+        TestOutcome::Passed => Status::Passed,
+        TestOutcome::Skipped => Status::Skipped,
+        TestOutcome::Failed => Status::Failed,
+        TestOutcome::Error => Status::Error,
+    }
+}

@@ -1,0 +1,277 @@
+use super::*;
+use crate::events::{CollectError, Event, Hello, Unknown};
+use crate::junit::{Caps, parse};
+use proptest::prelude::*;
+use sandbox::outcome::{OutputCount, Usage};
+
+fn outcome(verdict: Word, ended: Ended) -> Outcome {
+    Outcome {
+        ended,
+        verdict,
+        message: String::new(),
+        wall_ms: 1234,
+        usage: Usage::default(),
+        limits: Vec::new(),
+        output: OutputCount::default(),
+        degraded: Vec::new(),
+    }
+}
+
+fn ok() -> Outcome {
+    outcome(Word::Ok, Ended::Exited { code: 0 })
+}
+
+fn failed(code: i32) -> Outcome {
+    outcome(Word::Failed, Ended::Exited { code })
+}
+
+fn hello() -> Event {
+    Event::Hello(Hello { version: 1, pid: 1, python: "3.11".into(), pytest: "8.3".into() })
+}
+
+fn end(index: usize, status: TestOutcome, text: &str) -> Event {
+    Event::End { index, status, duration: Some(0.5), text: text.into() }
+}
+
+/// A log of these tests, and then of what happened to them.
+fn log(names: &[&str], then: Vec<Event>) -> Log {
+    let mut log = Log::new();
+    log.push(hello());
+    for (index, name) in names.iter().enumerate() {
+        let (nodeid, name) = (format!("tests/{name}"), name.to_string());
+        log.push(Event::Test { index, nodeid, name });
+    }
+    log.push(Event::Collected { count: names.len() });
+    then.into_iter().for_each(|event| log.push(event));
+    log
+}
+
+/// Starts and ends of all tests, and pytest's end.
+fn whole(ends: &[(TestOutcome, &str)], exitstatus: i64) -> Vec<Event> {
+    let mut events = Vec::new();
+    for (index, (status, text)) in ends.iter().enumerate() {
+        events.push(Event::Start { index });
+        events.push(end(index, *status, text));
+    }
+    events.push(Event::Finish { exitstatus });
+    events
+}
+
+fn xml(inside: &str) -> Option<Result<Report, JunitError>> {
+    let text = format!("<testsuites><testsuite>{inside}</testsuite></testsuites>");
+    Some(parse(text.as_bytes(), &Caps::default()))
+}
+
+fn run<'a>(log: &'a Log, report: Option<Result<Report, JunitError>>, outcome: &'a Outcome) -> Run<'a> {
+    Run {
+        log,
+        report,
+        outcome,
+        memory: 512 << 20,
+        suite_stderr_tail: "first\nERROR: no such option\n",
+        mem_limit: 512 << 20,
+        time_limit: Duration::from_secs(600),
+    }
+}
+
+fn statuses(verdict: &Verdict) -> Vec<(&str, Status)> {
+    verdict.cases.iter().map(|c| (&*c.name, c.status)).collect()
+}
+
+const BOTH: &str = "<testcase classname=\"tests.a\" name=\"t\"/><testcase classname=\"tests.a\" name=\"u\"/>";
+use TestOutcome::{Error, Failed, Passed, Skipped};
+
+#[test]
+fn a_good_run_passes() {
+    let log = log(&["a::t", "a::u"], whole(&[(Passed, ""), (Passed, "")], 0));
+    let verdict = judge(&run(&log, xml(BOTH), &ok()));
+    assert_eq!(verdict.error, None);
+    assert!(verdict.is_passed());
+    assert_eq!(verdict.duration, Duration::from_millis(1234));
+    assert_eq!(verdict.cases[0].duration, Duration::from_millis(500));
+    assert_eq!((verdict.cases[0].memory, &*verdict.cases[0].description), (512 << 20, ""));
+}
+
+#[test]
+fn failures_and_skips_are_no_errors() {
+    let log = log(&["a::t", "a::u"], whole(&[(Failed, "no"), (Skipped, "f:1: why")], 1));
+    let report = xml("<testcase classname=\"a\" name=\"t\"><failure>no</failure></testcase>\
+         <testcase classname=\"a\" name=\"u\"><skipped>f:1: why</skipped></testcase>\
+         <testcase classname=\"\" name=\"tests.b\"><skipped message=\"collection skipped\">x</skipped></testcase>");
+    let verdict = judge(&run(&log, report, &failed(1)));
+    assert_eq!(verdict.error, None);
+    assert!(!verdict.is_passed());
+    assert_eq!(statuses(&verdict), [("a::t", Status::Failed), ("a::u", Status::Skipped)]);
+    assert_eq!(verdict.cases[1].description, "f:1: why");
+}
+
+#[test]
+fn a_run_that_is_killed_half_way_keeps_what_is_known() {
+    let half = || vec![Event::Start { index: 0 }, end(0, Passed, ""), Event::Start { index: 1 }];
+    for (outcome, says) in [
+        (outcome(Word::TimeLimit, Ended::Killed), "time limit of 600 s reached"),
+        (outcome(Word::MemoryLimit, Ended::Killed), "memory limit of 512.0 MiB reached, peak 512.0 MiB"),
+        (outcome(Word::Interrupted, Ended::Killed), "the run was interrupted"),
+        (outcome(Word::Signaled, Ended::Signaled { signal: 9 }), "pytest was ended by signal 9 (SIGKILL)"),
+        (failed(3), "pytest ended early with exit code 3"),
+    ] {
+        let log = log(&["a::t", "a::u", "a::v"], half());
+        let verdict = judge(&run(&log, None, &outcome));
+        assert_eq!(statuses(&verdict), [("a::t", Status::Passed), ("a::u", Status::Stopped), ("a::v", Status::NotRun)]);
+        assert_eq!(verdict.cases[1].description, format!("stopped: {says}"));
+        assert_eq!(verdict.cases[2].description, format!("not run: the run ended before this test began: {says}"));
+        assert_eq!((verdict.cases[1].memory, verdict.cases[2].memory), (512 << 20, 0));
+        let error = verdict.error.unwrap();
+        assert!(error.contains(says) && error.contains("1 of 3"), "{error}");
+    }
+}
+
+#[test]
+fn a_suite_that_does_not_start_says_how_it_ended_and_what_it_wrote() {
+    let nothing = Log::new();
+    let error = judge(&run(&nothing, None, &failed(4))).error.unwrap();
+    for says in ["did not start", "exit code 4", "ERROR: no such option"] {
+        assert!(error.contains(says), "{error}");
+    }
+    let mut hello_only = Log::new();
+    hello_only.push(hello());
+    hello_only.push(Event::Finish { exitstatus: 3 });
+    let error = judge(&run(&hello_only, xml(""), &failed(1))).error.unwrap();
+    assert!(error.contains("pytest began") && error.contains("internal error"), "{error}");
+    let killed = outcome(Word::MemoryLimit, Ended::Killed);
+    let error = judge(&run(&nothing, None, &killed)).error.unwrap();
+    assert!(error.contains("did not start") && error.contains("memory limit"), "{error}");
+}
+
+#[test]
+fn the_worse_word_counts() {
+    let log = log(&["a::t", "a::u", "a::v"], whole(&[(Passed, ""), (Failed, "by event"), (Passed, "")], 1));
+    let report = xml("<testcase classname=\"a\" name=\"t\"><failure>by report</failure></testcase>\
+         <testcase classname=\"a\" name=\"u\"/><testcase classname=\"a\" name=\"w\"/>");
+    let verdict = judge(&run(&log, report, &failed(1)));
+    assert_eq!(statuses(&verdict), [("a::t", Status::Failed), ("a::u", Status::Failed), ("a::v", Status::Failed)]);
+    assert_eq!(verdict.cases[0].description, "by report");
+    assert_eq!(verdict.cases[1].description, "by event");
+    let error = verdict.error.unwrap();
+    for says in [
+        "a::t (passed by events, failed in the report)",
+        "a::u (failed by events, passed in the report)",
+        "a::v (passed by events, not in the report)",
+        "a::w (passed in the report, never listed)",
+    ] {
+        assert!(error.contains(says), "{error}");
+    }
+}
+
+#[test]
+fn an_unusable_report_breaks_a_run_that_finished() {
+    let log = log(&["a::t"], whole(&[(Passed, "")], 0));
+    for (report, says) in [
+        (None, "no report"),
+        (Some(parse(b"<testsuite>", &Caps::default())), "breaks off"),
+        (xml(""), "not in the report"),
+    ] {
+        let verdict = judge(&run(&log, report, &ok()));
+        assert!(verdict.error.as_ref().unwrap().contains(says), "{verdict:?}");
+        assert!(!verdict.is_passed());
+    }
+}
+
+#[test]
+fn names_that_the_suite_does_not_have_are_failed_cases() {
+    let mut log = Log::new();
+    log.push(hello());
+    for (test, text) in [("nope", ""), ("left", "it exists")] {
+        log.push(Event::Unknown(Unknown { test: test.into(), text: text.into() }));
+    }
+    log.push(Event::Collected { count: 0 });
+    log.push(Event::Finish { exitstatus: 5 });
+    let verdict = judge(&run(&log, xml(""), &failed(1)));
+    assert_eq!(statuses(&verdict), [("nope", Status::NotRun), ("left", Status::NotRun)]);
+    assert_eq!(verdict.cases[0].description, "the suite has no test of this name: nope");
+    assert_eq!(verdict.cases[1].description, "the suite has no test of this name: left (it exists)");
+    assert_eq!((verdict.error.as_deref(), verdict.is_passed()), (None, false));
+}
+
+#[test]
+fn pytests_own_troubles_are_errors() {
+    for (ends, status, says) in [
+        (&[][..], 5, "no tests"),
+        (&[(Passed, "")], 2, "interrupted"),
+        (&[(Passed, "")], 3, "internal error"),
+        (&[(Passed, "")], 4, "usage error"),
+        (&[(Passed, "")], 1, "no test did"),
+        (&[(Error, "set-up broke")], 1, "pytest reported errors"),
+    ] {
+        let log = log(&["a::t"][..ends.len()], whole(ends, status));
+        let error = judge(&run(&log, None, &failed(1))).error.unwrap();
+        assert!(error.contains(says), "{error}");
+    }
+    let none_ran = log(&["a::t"], vec![Event::Finish { exitstatus: 0 }]);
+    let error = judge(&run(&none_ran, xml(""), &ok())).error.unwrap();
+    assert!(error.contains("have no result"), "{error}");
+    let mut broken = Log::new();
+    broken.push(hello());
+    broken.push(Event::CollectError(CollectError { nodeid: "tests/b.py".into(), text: "SyntaxError".into() }));
+    broken.push(Event::Collected { count: 0 });
+    broken.push(Event::Finish { exitstatus: 2 });
+    let error = judge(&run(&broken, xml(""), &failed(1))).error.unwrap();
+    assert!(error.contains("tests/b.py: SyntaxError") && !error.contains("interrupted"), "{error}");
+}
+
+#[test]
+fn a_suite_that_stops_at_its_first_failure_is_no_error() {
+    let log =
+        log(&["a::t", "a::u"], vec![Event::Start { index: 0 }, end(0, Failed, "no"), Event::Finish { exitstatus: 1 }]);
+    let report = xml("<testcase classname=\"a\" name=\"t\"><failure>no</failure></testcase>");
+    let verdict = judge(&run(&log, report, &failed(1)));
+    assert_eq!(verdict.error, None);
+    assert_eq!(verdict.cases[1].status, Status::NotRun);
+}
+
+#[test]
+fn two_tests_of_one_name_are_two_cases_and_the_worse_is_compared() {
+    let log = log(&["a::t", "a::t"], whole(&[(Failed, "no"), (Passed, "")], 1));
+    let report = xml(
+        "<testcase classname=\"tests.a\" name=\"t\"><failure>no</failure></testcase><testcase classname=\"a\" name=\"t\"/>",
+    );
+    let verdict = judge(&run(&log, report, &failed(1)));
+    assert_eq!(verdict.error, None);
+    assert_eq!(statuses(&verdict), [("a::t", Status::Failed), ("a::t", Status::Passed)]);
+}
+
+proptest! {
+    #[test]
+    fn nothing_passes_without_its_end(
+        steps in prop::collection::vec((0usize..3, any::<bool>(), 0usize..4), 0..12),
+        finish in prop::option::of(0i64..7),
+        reported in prop::option::of(prop::collection::vec((0usize..4, any::<bool>()), 0..5)),
+        word in prop::sample::select(vec![
+            Word::Ok, Word::Failed, Word::Signaled, Word::TimeLimit, Word::MemoryLimit, Word::OutputLimit, Word::Interrupted,
+        ]),
+    ) {
+        let names = ["a::0", "a::1", "a::2"];
+        let mut events: Vec<Event> = steps.iter().map(|(index, start, status)| match start {
+            true => Event::Start { index: *index },
+            false => end(*index, [Passed, Skipped, Failed, Error][*status], "text"),
+        }).collect();
+        events.extend(finish.map(|exitstatus| Event::Finish { exitstatus }));
+        let log = log(&names, events);
+        let report = reported.and_then(|cases| xml(&cases.iter().map(|(i, failed)| format!(
+            "<testcase classname=\"a\" name=\"{i}\">{}</testcase>", if *failed { "<failure>f</failure>" } else { "" },
+        )).collect::<String>()));
+        let outcome = outcome(word, Ended::Exited { code: 0 });
+        let verdict = judge(&run(&log, report, &outcome));
+        prop_assert_eq!(verdict.cases.iter().map(|c| &*c.name).collect::<Vec<_>>(), names);
+        for (case, test) in verdict.cases.iter().zip(log.tests()) {
+            let passed = test.end.as_ref().is_some_and(|e| e.status == Passed);
+            prop_assert!(case.status != Status::Passed || passed);
+            prop_assert!(case.status == Status::Passed || !case.description.is_empty());
+        }
+        if verdict.is_passed() {
+            prop_assert_eq!(log.exit_status(), Some(0));
+            prop_assert!(log.problems().is_empty());
+            prop_assert!(matches!(word, Word::Ok | Word::Failed | Word::Signaled));
+        }
+    }
+}

@@ -1,0 +1,121 @@
+//! The command that starts a suite: a template, filled in for one task. Pure.
+
+/// What is put into a template. `None` and the empty list mean absent.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Values {
+    /// Path of the project inside.
+    pub project: String,
+    /// Laboratory number; of a list the highest, because labs build on each other.
+    pub lab: Option<u32>,
+    /// All laboratory numbers.
+    pub labs: Vec<u32>,
+    /// Seconds.
+    pub proxy_timeout: Option<u64>,
+    /// Path of the report inside.
+    pub report: String,
+}
+
+/// Names that may stand in braces.
+const NAMES: [&str; 5] = ["project", "lab", "labs", "proxy_timeout", "report"];
+
+/// Fills a template in. `{labs}` becomes one argument each; an argument whose value is absent is left out, together
+/// with the option before it if the argument is nothing but that value.
+///
+/// # Errors
+/// A name in braces that does not exist, as a sentence.
+pub fn fill(template: &[String], values: &Values) -> Result<Vec<String>, String> {
+    let mut words: Vec<String> = Vec::new();
+    for word in template {
+        check_names(word)?;
+        if word == "{labs}" {
+            if values.labs.is_empty() {
+                drop_option(&mut words);
+            }
+            words.extend(values.labs.iter().map(u32::to_string));
+            continue;
+        }
+        match fill_word(word, values) {
+            Some(filled) => words.push(filled),
+            None if word.starts_with('{') => drop_option(&mut words),
+            None => {}
+        }
+    }
+    Ok(words)
+}
+
+fn drop_option(words: &mut Vec<String>) {
+    if words.last().is_some_and(|w| w.starts_with('-')) {
+        words.pop();
+    }
+}
+
+/// One word with its values, or `None` where one of them is absent.
+fn fill_word(word: &str, values: &Values) -> Option<String> {
+    let labs = values.labs.iter().map(u32::to_string).collect::<Vec<_>>().join(",");
+    let all = [
+        ("{project}", Some(values.project.clone())),
+        ("{lab}", values.lab.map(|n| n.to_string())),
+        ("{labs}", (!labs.is_empty()).then_some(labs)),
+        ("{proxy_timeout}", values.proxy_timeout.map(|n| n.to_string())),
+        ("{report}", Some(values.report.clone())),
+    ];
+    let mut filled = word.to_string();
+    for (name, value) in all {
+        if word.contains(name) {
+            filled = filled.replace(name, &value?);
+        }
+    }
+    Some(filled)
+}
+
+/// Braces around a word of small letters must hold a known name; any other braces (of a shell, of JSON) are left alone.
+fn check_names(word: &str) -> Result<(), String> {
+    for part in word.split('{').skip(1) {
+        let Some((name, _)) = part.split_once('}') else { continue };
+        let like_a_name = !name.is_empty() && name.bytes().all(|b| b.is_ascii_lowercase() || b == b'_');
+        if like_a_name && !NAMES.contains(&name) {
+            return Err(format!("the test command holds {{{name}}}, which is none of {{{}}}", NAMES.join("}, {")));
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn values() -> Values {
+        Values {
+            project: "/task/project".into(),
+            lab: Some(2),
+            labs: vec![1, 2],
+            proxy_timeout: Some(10),
+            report: "/proc/self/fd/4".into(),
+        }
+    }
+
+    fn words(text: &str) -> Vec<String> {
+        text.split(' ').map(str::to_string).collect()
+    }
+
+    #[test]
+    fn values_are_filled_in() {
+        let template = words("python run_tests.py --src {project} --lab {lab} --labs {labs} --junit-xml={report}");
+        let expected = words("python run_tests.py --src /task/project --lab 2 --labs 1 2 --junit-xml=/proc/self/fd/4");
+        assert_eq!(fill(&template, &values()), Ok(expected));
+    }
+
+    #[test]
+    fn what_is_absent_takes_its_option_with_it() {
+        let template = words("run --src {project} --lab {lab} --labs {labs} -t={proxy_timeout} -v x");
+        let absent = Values { lab: None, labs: vec![], proxy_timeout: None, ..values() };
+        assert_eq!(fill(&template, &absent), Ok(words("run --src /task/project -v x")));
+        assert_eq!(fill(&words("run {lab}"), &absent), Ok(words("run")));
+    }
+
+    #[test]
+    fn unknown_names_are_errors_and_other_braces_are_not() {
+        assert!(fill(&words("run {laboratory}"), &values()).is_err_and(|e| e.contains("{laboratory}")));
+        assert_eq!(fill(&words("sh -c ${X} {1}"), &values()), Ok(words("sh -c ${X} {1}")));
+    }
+}

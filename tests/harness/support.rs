@@ -1,0 +1,192 @@
+//! Runs the real pytest with the plugin on suites made on the spot.
+
+use ostest_sandbox::events::Log;
+use ostest_sandbox::judge::{Run, judge};
+use ostest_sandbox::junit::{self, Caps, JunitError, Report};
+use ostest_sandbox::verdict::Verdict;
+use sandbox::outcome::{Ended, Outcome, OutputCount, Usage, Verdict as Word};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::OnceLock;
+use std::time::Duration;
+
+/// An interpreter with pytest, pytest-dependency and pytest-order: the one in `OSTEST_TEST_PYTHON`, or one of a virtual
+/// environment that is made here once. Where neither can be had the tests fail.
+fn python() -> &'static Path {
+    static PYTHON: OnceLock<PathBuf> = OnceLock::new();
+    PYTHON.get_or_init(|| {
+        if let Some(given) = std::env::var_os("OSTEST_TEST_PYTHON") {
+            return given.into();
+        }
+        let venv = Path::new(env!("CARGO_TARGET_TMPDIR")).join("harness-venv");
+        let (python, complete) = (venv.join("bin/python"), venv.join("complete"));
+        // Each test may be a process of its own: one builds, the others wait.
+        let lock = std::fs::File::create(venv.with_extension("lock")).expect("a lock file");
+        lock.lock().expect("the lock can be taken");
+        if !complete.exists() {
+            run(Command::new("python3").args(["-m", "venv", "--clear"]).arg(&venv));
+            let packages = ["pytest", "pytest-dependency", "pytest-order"];
+            run(Command::new(&python).args(["-m", "pip", "install", "-q"]).args(packages));
+            std::fs::write(&complete, "").expect("the virtual environment can be written to");
+        }
+        python
+    })
+}
+
+fn run(command: &mut Command) {
+    let output = command.output().unwrap_or_else(|e| {
+        panic!("{command:?} cannot be started ({e}): set OSTEST_TEST_PYTHON to a Python with pytest")
+    });
+    assert!(
+        output.status.success(),
+        "{command:?} failed, set OSTEST_TEST_PYTHON to a Python with pytest:\n{}{}",
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr)
+    );
+}
+
+/// A suite in a folder of its own.
+pub struct Suite {
+    dir: tempfile::TempDir,
+    mode: &'static str,
+    select: Option<String>,
+    env: Vec<(&'static str, &'static str)>,
+    command: Vec<String>,
+}
+
+/// What a run of a suite gave.
+pub struct Ran {
+    pub log: Log,
+    pub report: Option<Result<Report, JunitError>>,
+    /// Exit code, or a signal's number below zero.
+    pub code: i32,
+    pub output: String,
+    pub sizes: Vec<usize>,
+}
+
+impl Suite {
+    /// A suite of these files.
+    pub fn new(files: &[(&str, &str)]) -> Self {
+        let dir = tempfile::tempdir().expect("a temporary folder");
+        for (path, text) in files {
+            let path = dir.path().join("suite").join(path);
+            std::fs::create_dir_all(path.parent().expect("a folder")).expect("a folder");
+            std::fs::write(path, text).expect("a file of the suite");
+        }
+        let command = ["-m", "pytest", "-p", "no:cacheprovider", "--junit-xml={report}"];
+        Suite { dir, mode: "socket", select: None, env: Vec::new(), command: command.map(str::to_owned).to_vec() }
+    }
+
+    pub fn mode(mut self, mode: &'static str) -> Self {
+        self.mode = mode;
+        self
+    }
+
+    pub fn env(mut self, name: &'static str, value: &'static str) -> Self {
+        self.env.push((name, value));
+        self
+    }
+
+    pub fn arg(mut self, arg: &str) -> Self {
+        self.command.push(arg.to_owned());
+        self
+    }
+
+    pub fn command(mut self, command: &[&str]) -> Self {
+        self.command = command.iter().map(|s| s.to_string()).collect();
+        self
+    }
+
+    /// Only these tests, by a list in JSON.
+    pub fn select(mut self, json: &str) -> Self {
+        self.select = Some(json.to_owned());
+        self
+    }
+
+    pub fn run(self) -> Ran {
+        let root = env!("CARGO_MANIFEST_DIR");
+        let out = self.dir.path();
+        let mut command = Command::new(python());
+        command.env_remove("OSTEST_REQUIRE_ROOT");
+        command
+            .arg(format!("{root}/tests/harness/driver.py"))
+            .arg(out)
+            .arg(format!("{root}/harness"))
+            .arg(self.mode)
+            .arg(python())
+            .args(&self.command)
+            .current_dir(out.join("suite"))
+            .env("PYTHONDONTWRITEBYTECODE", "1")
+            .env_remove("PYTEST_ADDOPTS")
+            .env_remove("PYTHONPATH")
+            .env_remove("OSTEST_TEST_PYTHON")
+            .envs(self.env.iter().copied());
+        if let Some(json) = &self.select {
+            std::fs::write(out.join("select.json"), json).expect("the selection");
+            command.env("OSTEST_SELECT", out.join("select.json"));
+        }
+        run(&mut command);
+        let read = |name: &str| std::fs::read(out.join(name)).expect("the driver wrote it");
+        let mut log = Log::new();
+        for line in read("events").split_inclusive(|b| *b == b'\n') {
+            assert!(line.ends_with(b"\n"), "a message without its newline");
+            log.push_line(line);
+        }
+        let report = read("report");
+        Ran {
+            log,
+            report: (!report.is_empty()).then(|| junit::parse(&report, &Caps::default())),
+            code: String::from_utf8_lossy(&read("code")).parse().expect("a number"),
+            output: String::from_utf8_lossy(&read("output")).into_owned(),
+            sizes: serde_json::from_slice(&read("sizes")).expect("a list of numbers"),
+        }
+    }
+}
+
+impl Ran {
+    /// The verdict, had this run been in a sandbox.
+    pub fn verdict(&self) -> Verdict {
+        let (ended, verdict) = match self.code {
+            0 => (Ended::Exited { code: 0 }, Word::Ok),
+            code if code > 0 => (Ended::Exited { code }, Word::Failed),
+            signal => (Ended::Signaled { signal: -signal }, Word::Signaled),
+        };
+        let outcome = Outcome {
+            ended,
+            verdict,
+            message: String::new(),
+            wall_ms: 1000,
+            usage: Usage::default(),
+            limits: Vec::new(),
+            output: OutputCount::default(),
+            degraded: Vec::new(),
+        };
+        judge(&Run {
+            log: &self.log,
+            report: self.report.clone(),
+            outcome: &outcome,
+            memory: 1 << 20,
+            suite_stderr_tail: &self.output,
+            mem_limit: 1 << 30,
+            time_limit: Duration::from_secs(600),
+        })
+    }
+
+    /// Names of the tests that were run, in order.
+    pub fn names(&self) -> Vec<&str> {
+        self.log.tests().iter().map(|t| &*t.name).collect()
+    }
+
+    /// Fails where the harness contradicted itself or the report, in a status, a name or a text.
+    pub fn assert_agrees(&self) {
+        assert_eq!(self.log.problems(), [""; 0], "{}", self.output);
+        let report = self.report.as_ref().expect("a report").as_ref().expect("a sound report");
+        let tests = report.cases.iter().filter(|c| c.about == junit::About::Test);
+        let said: Vec<_> = tests.map(|c| (c.contract_name(), c.outcome, c.text.clone())).collect();
+        let ended = self.log.tests().iter().filter_map(|t| {
+            let end = t.end.as_ref()?;
+            Some((t.name.clone(), end.status, end.text.clone()))
+        });
+        assert_eq!(ended.collect::<Vec<_>>(), said, "{}", self.output);
+    }
+}

@@ -1,0 +1,238 @@
+//! The backend: asks it for tasks, tells it verdicts.
+//!
+//! [`contract`] knows the wire, [`Backend`] makes the calls, `auth` keeps the session, [`allow`] says which repositories
+//! a task may name, and [`mock`] is a backend to try the runner with.
+
+pub mod allow;
+mod auth;
+pub mod contract;
+mod error;
+mod http;
+pub mod mock;
+mod text;
+
+pub use auth::Credentials;
+pub use error::{BackendError, Call, SettingsError};
+
+use auth::Auth;
+use backon::{ExponentialBuilder, Retryable as _};
+use contract::{Answer, parse_task};
+use http::{Answered, Http, Request, redact};
+use reqwest::Method;
+use secrecy::SecretString;
+use serde_json::Value;
+use std::time::Duration;
+use url::Url;
+
+/// Where a backend hands out tasks.
+pub const DEFAULT_GET_API: &str = "/api/task/available";
+/// Where a backend takes results.
+pub const DEFAULT_POST_API: &str = "/api/task/result";
+/// Where a backend logs users in.
+pub const DEFAULT_LOGIN_API: &str = "/api/v1/login";
+/// Where a backend gives a new token for an old one.
+pub const DEFAULT_REFRESH_API: &str = "/api/v1/auth/refresh";
+
+/// What [`Backend`] needs to know.
+#[derive(Clone)]
+pub struct BackendSettings {
+    /// The backend's address, `http` or `https`, without user name and password; may have a path.
+    pub url: String,
+    /// The path for tasks, below `url`.
+    pub get_api: String,
+    /// The path for results, below `url`.
+    pub post_api: String,
+    /// The path of the login, below `url`.
+    pub login_api: String,
+    /// The path of the refresh, below `url`.
+    pub refresh_api: String,
+    /// Age at which a token is refreshed before it is used again.
+    pub refresh_time: Duration,
+    /// As whom to log in; without it no call carries a token.
+    pub auth: Option<Credentials>,
+    /// How long connecting may take.
+    pub connect_timeout: Duration,
+    /// How long a whole exchange may take, connecting included.
+    pub request_timeout: Duration,
+    /// Longest answer that is read, in bytes.
+    pub max_body: usize,
+}
+
+impl BackendSettings {
+    /// The defaults for a backend at this address.
+    pub fn new(url: impl Into<String>) -> Self {
+        BackendSettings {
+            url: url.into(),
+            get_api: DEFAULT_GET_API.to_owned(),
+            post_api: DEFAULT_POST_API.to_owned(),
+            login_api: DEFAULT_LOGIN_API.to_owned(),
+            refresh_api: DEFAULT_REFRESH_API.to_owned(),
+            refresh_time: Duration::from_secs(60),
+            auth: None,
+            connect_timeout: Duration::from_secs(10),
+            request_timeout: Duration::from_secs(60),
+            max_body: 8 * 1024 * 1024,
+        }
+    }
+}
+
+/// How trying to deliver a result ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Uploaded {
+    /// The backend took it.
+    Accepted,
+    /// The backend will never take it.
+    Refused {
+        /// The HTTP status, a 4xx.
+        status: u16,
+        /// The beginning of what it said.
+        excerpt: String,
+    },
+    /// The runner stopped trying. Whether the last try arrived is not known.
+    Cancelled,
+}
+
+/// A backend that can be asked. One for all slots: they share its connections and its login.
+pub struct Backend {
+    http: Http,
+    auth: Option<Auth>,
+    get: Url,
+    post: Url,
+    pauses: ExponentialBuilder,
+}
+
+impl Backend {
+    /// Prepares to call a backend; nothing is sent yet.
+    ///
+    /// # Errors
+    /// An address or a path that makes no URL, or a system without root certificates when the backend is at https.
+    pub fn new(settings: BackendSettings) -> Result<Self, SettingsError> {
+        let base = base_url(&settings.url)?;
+        let auth = match settings.auth {
+            Some(credentials) => Some(Auth::new(
+                credentials,
+                join(&base, &settings.login_api)?,
+                join(&base, &settings.refresh_api)?,
+                settings.refresh_time,
+            )),
+            None => None,
+        };
+        Ok(Backend {
+            get: join(&base, &settings.get_api)?,
+            post: join(&base, &settings.post_api)?,
+            auth,
+            http: Http::new(&base, settings.connect_timeout, settings.request_timeout, settings.max_body)?,
+            // Jitter adds up to the pause itself: from 1 to 60 s, and never all slots at once.
+            pauses: ExponentialBuilder::new()
+                .with_min_delay(Duration::from_secs(1))
+                .with_max_delay(Duration::from_secs(30))
+                .with_jitter()
+                .without_max_times(),
+        })
+    }
+
+    /// Asks for a task, once.
+    ///
+    /// # Errors
+    /// No answer, a status that means failure, or an answer that is no task and no way to say that there is none.
+    pub async fn next_task(&self) -> Result<Answer, BackendError> {
+        let (answered, secret) = self.call(Call::TakeTask, Method::GET, &self.get, None).await?;
+        if !answered.is_success() && answered.status != 404 {
+            return Err(answered.into_error(Call::TakeTask, &self.get, secret.as_ref()));
+        }
+        if answered.status == 404 {
+            // Both "no task" and the look of a wrong path: whoever searches for that finds it here.
+            tracing::debug!(url = %self.get, "the backend answered 404, which is taken for no task");
+        }
+        parse_task(answered.status, &answered.body).map_err(|source| BackendError::Protocol {
+            url: self.get.to_string(),
+            source: source.quoting(&redact(&answered.body, secret.as_ref())),
+        })
+    }
+
+    /// Uploads a result, with one try.
+    ///
+    /// # Errors
+    /// Anything but a 2xx; [`BackendError::is_retryable`] says whether another try makes sense.
+    pub async fn upload(&self, body: &Value) -> Result<(), BackendError> {
+        let (answered, secret) = self.call(Call::Upload, Method::POST, &self.post, Some(body)).await?;
+        if answered.is_success() {
+            return Ok(());
+        }
+        Err(answered.into_error(Call::Upload, &self.post, secret.as_ref()))
+    }
+
+    /// Uploads a result until the backend takes it, refuses it for good, or `cancel` is ready.
+    ///
+    /// Between tries it pauses, longer each time up to a minute, and at least as long as the backend asks for. Each
+    /// failed try is logged.
+    pub async fn upload_until_accepted(&self, body: &Value, cancel: impl Future<Output = ()>) -> Uploaded {
+        let delivered = (|| self.upload(body))
+            .retry(self.pauses)
+            .when(BackendError::is_retryable)
+            .adjust(|error, pause| pause.max(error.retry_after()))
+            .notify(|error, pause| {
+                tracing::warn!(%error, pause_s = pause.as_secs_f32(), "the result stays here and is sent again");
+            });
+        tokio::select! {
+            biased;
+            delivered = delivered => match delivered {
+                Ok(()) => Uploaded::Accepted,
+                Err(BackendError::Status { status, excerpt, .. }) => Uploaded::Refused { status, excerpt },
+                // Not reached: every other error is retryable, and the tries have no end.
+                Err(error) => Uploaded::Refused { status: 0, excerpt: error.to_string() },
+            },
+            () = cancel => Uploaded::Cancelled,
+        }
+    }
+
+    /// One call with the login's token; refused with 401, it logs in again once and repeats the call.
+    ///
+    /// Also gives back the token, so that it can be kept out of errors.
+    async fn call(
+        &self,
+        call: Call,
+        method: Method,
+        url: &Url,
+        body: Option<&Value>,
+    ) -> Result<(Answered, Option<SecretString>), BackendError> {
+        let request = |authorization| Request { call, method: method.clone(), url, authorization, body };
+        let Some(auth) = &self.auth else {
+            return Ok((self.http.exchange(request(None)).await?, None));
+        };
+        let mut grant = auth.grant(&self.http).await?;
+        let mut answered = self.http.exchange(request(Some(grant.header.clone()))).await?;
+        if answered.status == 401 {
+            auth.refused(&grant).await;
+            grant = auth.grant(&self.http).await?;
+            answered = self.http.exchange(request(Some(grant.header.clone()))).await?;
+        }
+        Ok((answered, Some(grant.secret)))
+    }
+}
+
+/// The backend's address, checked.
+fn base_url(text: &str) -> Result<Url, SettingsError> {
+    let wrong = |shown: &str, problem: &str| SettingsError::Url { url: shown.to_owned(), problem: problem.to_owned() };
+    let url = Url::parse(text).map_err(|error| wrong(text, &error.to_string()))?;
+    if !url.username().is_empty() || url.password().is_some() {
+        // Not quoted: it holds a password.
+        return Err(wrong("...", "it carries a user name or a password, which belong to --login and --password"));
+    }
+    if !matches!(url.scheme(), "http" | "https") {
+        return Err(wrong(text, "it does not begin with http:// or https://"));
+    }
+    if url.query().is_some() || url.fragment().is_some() {
+        return Err(wrong(text, "it carries a query or a fragment"));
+    }
+    Ok(url)
+}
+
+/// A path below the backend's address, with one slash between the two, however they are written.
+fn join(base: &Url, path: &str) -> Result<Url, SettingsError> {
+    let joined = format!("{}/{}", base.as_str().trim_end_matches('/'), path.trim_start_matches('/'));
+    Url::parse(&joined).map_err(|error| SettingsError::Path { path: path.to_owned(), problem: error.to_string() })
+}
+
+#[cfg(test)]
+mod tests;

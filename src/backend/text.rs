@@ -1,0 +1,94 @@
+//! Text from elsewhere, made fit to be logged, quoted and stored.
+
+use std::fmt::Write as _;
+
+/// Makes control characters visible: all but newline and tab become `\x1b`-like escapes.
+///
+/// Nothing else is touched. A terminal does not obey what a student printed, and databases that cannot hold NUL
+/// take the text.
+pub fn visible(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for c in text.chars() {
+        if c.is_control() && c != '\n' && c != '\t' {
+            // Writing to a String cannot fail.
+            let _ = write!(out, "\\x{:02x}", u32::from(c));
+        } else {
+            out.push(c);
+        }
+    }
+    out
+}
+
+/// Cuts the middle out of a text longer than `cap` bytes, and says there how many bytes are missing.
+///
+/// Head and tail are what matters in a failure's text: the assertion stands at one of the two. The result is never
+/// longer than `cap`, provided that `cap` has room for the note (64 bytes).
+pub fn shorten(text: String, cap: usize) -> String {
+    if text.len() <= cap {
+        return text;
+    }
+    let keep = cap.saturating_sub(64);
+    let head = floor_boundary(&text, keep / 2);
+    let tail = ceil_boundary(&text, text.len() - keep / 2);
+    format!("{}\n[... {} bytes left out ...]\n{}", &text[..head], tail - head, &text[tail..])
+}
+
+/// The beginning of a foreign text on one line, for an error message.
+///
+/// At most `max` bytes are looked at; what is no UTF-8 is replaced, and a cut is shown by `…`.
+pub fn excerpt(bytes: &[u8], max: usize) -> String {
+    let (shown, cut) = match bytes.get(..max) {
+        Some(head) if bytes.len() > max => (head, "…"),
+        _ => (bytes, ""),
+    };
+    let text = visible(&String::from_utf8_lossy(shown));
+    let line = text.split_whitespace().collect::<Vec<_>>().join(" ");
+    format!("{line}{cut}")
+}
+
+fn floor_boundary(text: &str, mut at: usize) -> usize {
+    while !text.is_char_boundary(at) {
+        at -= 1;
+    }
+    at
+}
+
+fn ceil_boundary(text: &str, mut at: usize) -> usize {
+    while !text.is_char_boundary(at) {
+        at += 1;
+    }
+    at
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn control_characters_become_visible_and_the_rest_stays() {
+        assert_eq!(visible("a\u{1b}[31m\r\n\tб\0\u{85}"), "a\\x1b[31m\\x0d\n\tб\\x00\\x85");
+    }
+
+    #[test]
+    fn an_excerpt_is_one_line_and_says_that_it_was_cut() {
+        assert_eq!(excerpt(b"<html>\n  no\xff", 100), "<html> no\u{fffd}");
+        assert_eq!(excerpt(b"abcdef", 3), "abc…");
+        assert_eq!(excerpt(b"abc", 3), "abc");
+    }
+
+    #[test]
+    fn shortening_says_how_much_is_missing() {
+        let short = shorten("x".repeat(1000), 164);
+        assert_eq!(short, format!("{0}\n[... 900 bytes left out ...]\n{0}", "x".repeat(50)));
+        assert_eq!(shorten("short".into(), 164), "short");
+    }
+
+    proptest! {
+        #[test]
+        fn shortening_keeps_to_its_cap(text in "\\PC{0,400}", cap in 64usize..300) {
+            let short = shorten(text, cap);
+            prop_assert!(short.len() <= cap);
+        }
+    }
+}

@@ -1,9 +1,15 @@
 //! The runner: takes tasks from a backend, has each stage contained by the launcher, uploads results.
 
 pub mod backend;
+pub mod check;
+pub mod cli;
+pub mod config;
+pub mod contain;
 pub mod events;
 pub mod judge;
 pub mod junit;
+pub mod runner;
+pub mod task;
 pub mod template;
 pub mod text;
 pub mod units;

@@ -1,0 +1,131 @@
+//! `mock-backend`: serves a list of tasks as a backend would, and shows the results it is given.
+
+use super::{Failure, table};
+use crate::backend::contract::key_of;
+use crate::backend::mock::{self, MockOptions};
+use anyhow::Context;
+use clap::Args;
+use serde_json::Value;
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
+use tokio_util::sync::CancellationToken;
+
+const AFTER_HELP: &str = "\
+It hands out its tasks one after the other, then says UNAVAILABLE; GET /results shows everything received.
+
+    ostest-sandbox mock-backend --tasks examples/tasks.json &
+    sudo ostest-sandbox --backend-url http://127.0.0.1:5000 --tests examples/course --once";
+
+/// Flags of `mock-backend`.
+#[derive(Debug, Args)]
+#[command(after_help = AFTER_HELP)]
+pub struct MockArgs {
+    /// Where to listen; port 0 takes a free one and says which
+    #[arg(long, value_name = "ADDR:PORT", default_value = "127.0.0.1:5000")]
+    listen: String,
+    /// JSON file with a list of tasks; without it two built-in ones
+    #[arg(long, value_name = "FILE")]
+    tasks: Option<PathBuf>,
+    /// Demand a login with this name and password
+    #[arg(long, value_name = "NAME:PASSWORD")]
+    auth: Option<String>,
+    /// When every task has a result, print a table and end
+    #[arg(long)]
+    once: bool,
+    /// Print each result whole, as JSON, one a line
+    #[arg(long)]
+    json: bool,
+}
+
+/// Serves until interrupted; the number is the exit code.
+pub fn main(args: &MockArgs) -> Result<u8, Failure> {
+    go(args).map_err(Failure::with(1))
+}
+
+fn go(args: &MockArgs) -> anyhow::Result<u8> {
+    let tasks = match &args.tasks {
+        None => mock::builtin_tasks(),
+        Some(path) => {
+            let text = std::fs::read_to_string(path)
+                .with_context(|| format!("the tasks {} cannot be read", path.display()))?;
+            mock::parse_task_file(&text)
+                .map_err(|e| anyhow::anyhow!("the tasks {} are not valid: {e}", path.display()))?
+        }
+    };
+    let auth = args.auth.as_deref().map(|pair| {
+        let (login, password) = pair.split_once(':').context("--auth wants NAME:PASSWORD")?;
+        Ok::<_, anyhow::Error>((login.to_string(), password.to_string()))
+    });
+    let auth = auth.transpose()?;
+    let results: Arc<Mutex<Vec<Value>>> = Arc::default();
+    let done = CancellationToken::new();
+    let wanted = tasks.len();
+    let (json, once) = (args.json, args.once);
+    let keys: Vec<String> = tasks.iter().map(key).collect();
+    let repositories: BTreeMap<String, String> = tasks.iter().map(|t| (key(t), repository(t))).collect();
+    super::runtime()?.block_on(async {
+        let listener = tokio::net::TcpListener::bind(&args.listen).await;
+        let listener = listener.with_context(|| format!("cannot listen on {}", args.listen))?;
+        println!("mock backend on http://{} with {wanted} tasks", listener.local_addr()?);
+        let on_result = {
+            let (results, done) = (results.clone(), done.clone());
+            move |result: &Value| {
+                println!("{}", if json { result.to_string() } else { line(result, &repositories) });
+                let mut all = results.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+                all.push(result.clone());
+                let answered = |k: &String| all.iter().any(|r| key(r) == *k);
+                if once && keys.iter().all(answered) {
+                    done.cancel();
+                }
+            }
+        };
+        let options = MockOptions { tasks, auth, ..MockOptions::default() };
+        tokio::select! {
+            served = mock::serve(listener, options, on_result) => served.context("the mock backend broke"),
+            () = done.cancelled() => {
+                // The last answer is still on its way to the runner.
+                tokio::time::sleep(std::time::Duration::from_millis(300)).await;
+                Ok(())
+            }
+            _ = tokio::signal::ctrl_c() => Ok(()),
+        }
+    })?;
+    Ok(0)
+}
+
+/// `attempt` or `id`, as text.
+fn key(value: &Value) -> String {
+    key_of(value).map_or_else(|| "?".to_string(), |key| key.to_string())
+}
+
+/// What of a task a person recognises: the last part of its repository's URL.
+fn repository(task: &Value) -> String {
+    let url = task.get("repositoryUrl").and_then(Value::as_str).unwrap_or("?");
+    url.trim_end_matches('/').rsplit('/').next().unwrap_or(url).trim_end_matches(".git").to_string()
+}
+
+/// A result on one line, in either dialect.
+fn line(result: &Value, repositories: &BTreeMap<String, String>) -> String {
+    let body = result.get("testResults").filter(|r| r.is_object()).unwrap_or(result);
+    let flag = |name: &str| body.get(name).and_then(Value::as_bool).unwrap_or(false);
+    let word = match (flag("isPassed"), flag("isError")) {
+        (true, _) => "passed",
+        (_, true) => "ERROR",
+        _ => "FAILED",
+    };
+    let cases = body.get("testCases").or_else(|| body.get("testResults")).and_then(Value::as_array);
+    let cases = cases.map_or(&[][..], Vec::as_slice);
+    let passed = cases.iter().filter(|c| c.get("isPassed").and_then(Value::as_bool) == Some(true)).count();
+    let memory = cases.iter().filter_map(|c| c.get("memoryUsed").and_then(Value::as_u64)).max().unwrap_or(0);
+    let details = body.get("errorDetails").and_then(Value::as_str).unwrap_or("").lines().next().unwrap_or("");
+    let name = repositories.get(&key(result)).map_or("?", String::as_str);
+    let row = [
+        format!("{word:<7}"),
+        format!("{name:<18}"),
+        format!("{passed:>3}/{:<3}", cases.len()),
+        format!("{memory:>8} KiB"),
+        details.to_string(),
+    ];
+    table::columns(&[row.to_vec()]).concat()
+}

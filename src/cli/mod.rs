@@ -1,0 +1,128 @@
+//! The command line: what can be said on it, and which command it leads to.
+
+pub mod check;
+pub mod exec;
+pub mod grade;
+pub mod log;
+pub mod mock;
+pub mod options;
+pub mod run;
+pub mod table;
+
+use clap::{Parser, Subcommand};
+use options::{HostArgs, LogArgs, RunArgs};
+
+const LONG_ABOUT: &str = "\
+Grades operating-systems students' C programs in a Linux sandbox.
+
+Without a command it is the runner: it asks a backend for tasks, fetches each student's repository, builds it, runs the \
+course's test suite against it in a sandbox, and uploads the results. It needs root:
+
+    sudo ostest-sandbox --backend-url http://localhost:5000 --tests /srv/course --mem-limit 512M
+
+Try a host with `ostest-sandbox check`, one submission with `ostest-sandbox grade PROJECT --tests SUITE`, any command \
+with `ostest-sandbox exec -- CMD`, and the whole way without a real backend with `ostest-sandbox mock-backend`.";
+
+const AFTER_HELP: &str = "\
+Values come from the command line, else from the environment, else from --config FILE, else they are the defaults.
+Keys of FILE are the flags without dashes; it may hold [fetch], [prepare], [build], [test] and [lab.N] sections.
+Exit codes of the runner: 0 it ended as it was told to, 1 it could not go on, 2 the command line is wrong.";
+
+/// Everything that can be said on the command line.
+#[derive(Debug, Parser)]
+#[command(name = "ostest-sandbox", version, about = "Grades operating-systems students' C programs in a Linux sandbox")]
+#[command(long_about = LONG_ABOUT, after_help = AFTER_HELP, args_conflicts_with_subcommands = true)]
+pub struct Cli {
+    /// A command other than running.
+    #[command(subcommand)]
+    pub command: Option<Command>,
+    /// The runner's flags.
+    #[command(flatten)]
+    pub run: Box<RunArgs>,
+}
+
+/// Commands other than running.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Grade one local submission, without a backend
+    Grade(Box<grade::GradeArgs>),
+    /// Run any command in a sandbox, contained and measured
+    Exec(Box<exec::ExecArgs>),
+    /// Say whether this host is fit to grade, and what to do if it is not
+    Check(Box<check::CheckArgs>),
+    /// Serve a list of tasks as a backend would, to try the runner with
+    MockBackend(Box<mock::MockArgs>),
+}
+
+/// Parses the command line, `-auth` included, which the old manual writes with one dash.
+pub fn parse() -> Cli {
+    let words = std::env::args_os().map(|word| if word == "-auth" { "--auth".into() } else { word });
+    Cli::parse_from(words)
+}
+
+/// Runs what was asked for. The number is the exit code.
+pub fn main(cli: Cli) -> u8 {
+    let done = match cli.command {
+        None => run::main(&cli.run),
+        Some(Command::Grade(args)) => grade::main(&args),
+        Some(Command::Exec(args)) => exec::main(&args),
+        Some(Command::Check(args)) => check::main(&args),
+        Some(Command::MockBackend(args)) => mock::main(&args),
+    };
+    match done {
+        Ok(code) => code,
+        Err(failure) => {
+            eprintln!("ostest-sandbox: {:#}", failure.error);
+            failure.code
+        }
+    }
+}
+
+/// A command that could not do its work, and the exit code that says so.
+#[derive(Debug)]
+pub struct Failure {
+    code: u8,
+    error: anyhow::Error,
+}
+
+impl Failure {
+    /// With the exit code that this command uses for "could not".
+    pub fn with(code: u8) -> impl FnOnce(anyhow::Error) -> Failure {
+        move |error| Failure { code, error }
+    }
+}
+
+/// Starts the runtime; until then the program has one thread, which the mount namespace needs.
+pub fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .worker_threads(2)
+        .build()
+        .map_err(|e| anyhow::anyhow!("the runtime cannot be started: {e}"))
+}
+
+/// What a host is opened for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum For {
+    /// The runner: needs an interpreter for suites, and its log goes to standard output.
+    Runner,
+    /// One submission: needs an interpreter.
+    Grading,
+    /// Any command: needs none, which saves the time to ask it.
+    Command,
+}
+
+/// Opens the host with a mount namespace of this process's own, so that work trees end with it.
+pub fn open_host(
+    host: &HostArgs,
+    log: &LogArgs,
+    file: &crate::config::FileOptions,
+    purpose: For,
+) -> anyhow::Result<crate::contain::Host> {
+    log::start(log, file, purpose == For::Runner)?;
+    let options = host.resolve(file);
+    let host = crate::contain::Host::open(&options, purpose != For::Command)?;
+    sandbox::mounts::private_namespace()?;
+    host.claim()?;
+    Ok(host)
+}

@@ -1,0 +1,201 @@
+//! Flags that several commands share, and how they become settings.
+
+use crate::backend::allow::DEFAULT_ALLOWED;
+use crate::config::{FileOptions, Grading, HostOptions, LayerName, LimitOptions, Limits, Mirror, Span};
+use anyhow::Context;
+use clap::Args;
+use secrecy::SecretString;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// The course's own suite, which the old runner knew alone.
+const COURSE_SUITE: &str = "https://github.com/os-nsu/tests.git";
+
+/// Where the runner keeps everything unless told otherwise.
+pub const STATE_DIR: &str = "/var/lib/ostest-sandbox";
+
+/// Flags of the runner.
+#[derive(Debug, Args)]
+pub struct RunArgs {
+    /// Where the backend is [default: http://localhost:5000]
+    #[arg(long, value_name = "URL", env = "OSTEST_BACKEND_URL", help_heading = "Backend")]
+    pub backend_url: Option<String>,
+    /// Log in first (also written -auth)
+    #[arg(long, help_heading = "Backend")]
+    pub auth: bool,
+    /// Name to log in with [default: dora_explorer]
+    #[arg(long, env = "OSTEST_LOGIN", help_heading = "Backend")]
+    pub login: Option<String>,
+    /// Password to log in with; on a shared host give it by OSTEST_PASSWORD or --password-file, argv is public [default: dora_explorer]
+    #[arg(long, env = "OSTEST_PASSWORD", hide_env_values = true, help_heading = "Backend")]
+    pub password: Option<String>,
+    /// File whose first line is the password
+    #[arg(long, value_name = "FILE", env = "OSTEST_PASSWORD_FILE", help_heading = "Backend")]
+    pub password_file: Option<PathBuf>,
+    /// Path that hands out tasks [default: /api/task/available]
+    #[arg(long, value_name = "PATH", help_heading = "Backend")]
+    pub get_api: Option<String>,
+    /// Path that takes results [default: /api/task/result]
+    #[arg(long, value_name = "PATH", help_heading = "Backend")]
+    pub post_api: Option<String>,
+    /// Path that logs in [default: /api/v1/login]
+    #[arg(long, value_name = "PATH", help_heading = "Backend")]
+    pub login_api: Option<String>,
+    /// Path that renews a token [default: /api/v1/auth/refresh]
+    #[arg(long, value_name = "PATH", help_heading = "Backend")]
+    pub token_refresh_api: Option<String>,
+    /// Age at which a token is renewed [default: 60]
+    #[arg(long, value_name = "TIME", help_heading = "Backend")]
+    pub refresh_time: Option<Span>,
+    /// Pause between questions for a task when there is none, at least 0.1 [default: 5]
+    #[arg(long, value_name = "TIME", help_heading = "Backend")]
+    pub check_interval: Option<Span>,
+    /// Accepted and without effect: this runner is told of a process's end, it does not look for it
+    #[arg(long, value_name = "TIME", help_heading = "Backend")]
+    pub check_proc_interval: Option<Span>,
+    /// Refused: predefined results must not reach a backend; `ostest-sandbox mock-backend` is for trying out
+    #[arg(long, hide = true)]
+    pub mock: bool,
+    /// Unit of memoryUsed: B, KiB or MiB [default: KiB]
+    #[arg(long, value_name = "UNIT", help_heading = "Backend")]
+    pub memory_unit: Option<String>,
+    /// Take what the backend has, then exit with 0
+    #[arg(long)]
+    pub once: bool,
+    /// Tasks that are graded at a time: slots [default: 2]
+    #[arg(long, value_name = "N", env = "OSTEST_CONCURRENT")]
+    pub concurrent: Option<usize>,
+    #[command(flatten)]
+    #[expect(missing_docs, reason = "a flattened group would show its doc as help")]
+    pub grading: GradingArgs,
+    #[command(flatten)]
+    #[expect(missing_docs, reason = "a flattened group would show its doc as help")]
+    pub limits: LimitOptions,
+    #[command(flatten)]
+    #[expect(missing_docs, reason = "a flattened group would show its doc as help")]
+    pub host: HostArgs,
+    #[command(flatten)]
+    #[expect(missing_docs, reason = "a flattened group would show its doc as help")]
+    pub log: LogArgs,
+}
+
+/// Flags on how a submission is graded.
+#[derive(Debug, Args)]
+pub struct GradingArgs {
+    /// The test suite: a directory or a git URL [default: https://github.com/os-nsu/tests.git]
+    #[arg(long, value_name = "DIR-or-URL", env = "OSTEST_TESTS", help_heading = "Grading")]
+    pub tests: Option<String>,
+    /// Branch of a suite that is a git URL [default: the repository's own]
+    #[arg(long, value_name = "NAME", help_heading = "Grading")]
+    pub tests_branch: Option<String>,
+    /// Seconds that the suite gives to the program under test [default: 10]
+    #[arg(long, value_name = "TIME", help_heading = "Grading")]
+    pub proxy_timeout: Option<Span>,
+    /// Take repositories under this prefix from a local directory of git repositories (repeatable)
+    #[arg(long, value_name = "URLPREFIX=DIR", help_heading = "Grading")]
+    pub git_mirror: Vec<Mirror>,
+    /// Prefix that a repository's URL may have (repeatable) [default: https://github.com/ and the mirrors]
+    #[arg(long, value_name = "PREFIX", help_heading = "Grading")]
+    pub allow_url: Vec<String>,
+}
+
+/// Flags on the host.
+#[derive(Debug, Args)]
+pub struct HostArgs {
+    /// Configuration file
+    #[arg(long, value_name = "FILE.toml", env = "OSTEST_CONFIG", help_heading = "Host")]
+    pub config: Option<PathBuf>,
+    /// Directory for everything that the runner keeps; two runners use two [default: /var/lib/ostest-sandbox]
+    #[arg(long, value_name = "DIR", env = "OSTEST_STATE_DIR", help_heading = "Host")]
+    pub state_dir: Option<PathBuf>,
+    /// Go on without this layer of containment where the host lacks it: landlock, seccomp, swap-limit or cpu-limit (repeatable)
+    #[arg(long, value_name = "LAYER", help_heading = "Host")]
+    pub allow_degraded: Vec<LayerName>,
+}
+
+/// Flags on the log.
+#[derive(Debug, Args)]
+pub struct LogArgs {
+    /// debug, info, warning, error or critical [default: error]
+    #[arg(long, value_name = "LEVEL", env = "OSTEST_LOGGER_LEVEL", help_heading = "Log")]
+    pub logger_level: Option<String>,
+    /// File for the log; empty: standard output (standard error for grade, exec and check)
+    #[arg(long, value_name = "FILE", help_heading = "Log")]
+    pub logger_output: Option<String>,
+}
+
+impl HostArgs {
+    /// The configuration file's content, or nothing.
+    pub fn file(&self) -> anyhow::Result<FileOptions> {
+        self.config.as_deref().map_or_else(|| Ok(FileOptions::default()), FileOptions::read)
+    }
+
+    /// Together with the file and the defaults.
+    pub fn resolve(&self, file: &FileOptions) -> HostOptions {
+        let state_dir = self.state_dir.clone().or_else(|| file.state_dir.clone());
+        HostOptions {
+            state_dir: state_dir.unwrap_or_else(|| STATE_DIR.into()),
+            waived: self.allow_degraded.iter().chain(&file.allow_degraded).map(|l| l.0).collect(),
+            python: file.python.clone(),
+            toolchain: file.toolchain.clone(),
+        }
+    }
+}
+
+impl GradingArgs {
+    /// Together with the file and the defaults. `concurrent` shares out the host's cores.
+    pub fn resolve(&self, limits: LimitOptions, file: &FileOptions, concurrent: usize) -> anyhow::Result<Grading> {
+        let tests = self.tests.clone().or_else(|| file.tests.clone());
+        let tests = tests.unwrap_or_else(|| COURSE_SUITE.to_string());
+        let tests = if crate::task::suite::is_git(&tests) {
+            tests
+        } else {
+            let path =
+                std::fs::canonicalize(&tests).with_context(|| format!("the test suite {tests} cannot be found"))?;
+            anyhow::ensure!(path.is_dir(), "the test suite {} is no directory", path.display());
+            path.display().to_string()
+        };
+        let mut mirrors = self.git_mirror.clone();
+        mirrors.extend(file.git_mirror.iter().map(|(prefix, dir)| Mirror { prefix: prefix.clone(), dir: dir.clone() }));
+        if let Some(wrong) = mirrors.iter().find(|m| !m.dir.is_dir()) {
+            anyhow::bail!("the mirror {} of {} is no directory", wrong.dir.display(), wrong.prefix);
+        }
+        let mut allow_url = self.allow_url.clone();
+        if allow_url.is_empty() {
+            allow_url = file.allow_url.clone().unwrap_or_else(|| vec![DEFAULT_ALLOWED.into()]);
+        }
+        for prefix in &allow_url {
+            crate::backend::allow::check_prefix(prefix).map_err(|e| anyhow::anyhow!("--allow-url: {e}"))?;
+        }
+        // A mirror is the operator's word that what it holds may be graded.
+        allow_url.extend(mirrors.iter().map(|m| m.prefix.clone()));
+        Ok(Grading {
+            tests,
+            tests_branch: self.tests_branch.clone().or_else(|| file.tests_branch.clone()),
+            limits: Limits::from_options(limits.or(file.limits()), concurrent),
+            proxy_timeout: self.proxy_timeout.or(file.proxy_timeout).map_or(Duration::from_secs(10), |s| s.0),
+            allow_url,
+            mirrors,
+            fetch: file.fetch.clone(),
+            prepare: file.prepare.clone(),
+            build: file.build.clone(),
+            test: file.test.clone(),
+            labs: file.lab.clone(),
+        })
+    }
+}
+
+impl RunArgs {
+    /// The password, from wherever it stands: command line, environment, file, configuration, default.
+    pub fn password(&self, file: &FileOptions) -> anyhow::Result<SecretString> {
+        if let Some(password) = &self.password {
+            return Ok(password.clone().into());
+        }
+        if let Some(path) = self.password_file.as_ref().or(file.password_file.as_ref()) {
+            let text = std::fs::read_to_string(path)
+                .with_context(|| format!("the password file {} cannot be read", path.display()))?;
+            return Ok(text.lines().next().unwrap_or_default().to_string().into());
+        }
+        Ok(file.password.clone().unwrap_or_else(|| "dora_explorer".into()).into())
+    }
+}

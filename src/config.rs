@@ -1,0 +1,416 @@
+//! What the operator wants: the command line, the environment and the configuration file, put together.
+//!
+//! The command line wins over the environment, that over the file, that over the defaults. Keys of the file are the
+//! flags without their dashes; unknown keys are errors. The suite's own `ostest.toml` may say how it is built and
+//! started, and may lower limits, never raise them.
+
+use crate::backend::contract::MemoryUnit;
+use crate::units::{parse_duration, parse_size};
+use sandbox::plan::Layer;
+use serde::Deserialize;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+use std::time::Duration;
+
+/// A size in bytes, written `512M`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Size(pub u64);
+
+impl FromStr for Size {
+    type Err = String;
+    fn from_str(text: &str) -> Result<Self, String> {
+        parse_size(text).map(Size)
+    }
+}
+
+/// A duration, written `600` (seconds) or `10m`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Span(pub Duration);
+
+impl FromStr for Span {
+    type Err = String;
+    fn from_str(text: &str) -> Result<Self, String> {
+        parse_duration(text).map(Span)
+    }
+}
+
+/// Cores, written `2` or `0.5`.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Cores(pub f64);
+
+impl FromStr for Cores {
+    type Err = String;
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text.trim().parse::<f64>() {
+            Ok(cores) if (0.01..=4096.0).contains(&cores) => Ok(Cores(cores)),
+            _ => Err(format!("{text:?} is no number of cores: write 2 or 0.5")),
+        }
+    }
+}
+
+/// A layer that may be missing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LayerName(pub Layer);
+
+impl FromStr for LayerName {
+    type Err = String;
+    fn from_str(text: &str) -> Result<Self, String> {
+        Layer::ALL.into_iter().find(|l| l.name() == text).map(LayerName).ok_or_else(|| {
+            let known: Vec<_> = Layer::ALL.iter().map(|l| l.name()).collect();
+            format!("{text:?} is no layer that can be waived; there are: {}", known.join(", "))
+        })
+    }
+}
+
+/// A place where repositories under a URL prefix are taken from, written `URLPREFIX=DIR`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Mirror {
+    /// URLs that begin so.
+    pub prefix: String,
+    /// Directory that holds their rest.
+    pub dir: PathBuf,
+}
+
+impl FromStr for Mirror {
+    type Err = String;
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text.rsplit_once('=') {
+            Some((prefix, dir)) if prefix.contains("://") && !dir.is_empty() => {
+                Ok(Mirror { prefix: prefix.into(), dir: dir.into() })
+            }
+            _ => Err(format!("{text:?} is no mirror: write URLPREFIX=DIR, such as https://github.com/=/srv/git")),
+        }
+    }
+}
+
+/// Reads a value of a configuration file through its `FromStr`: strings as on the command line, and bare numbers.
+macro_rules! from_text_or_number {
+    ($($kind:ty),*) => {$(
+        impl<'de> Deserialize<'de> for $kind {
+            fn deserialize<D: serde::Deserializer<'de>>(input: D) -> Result<Self, D::Error> {
+                #[derive(Deserialize)]
+                #[serde(untagged)]
+                enum Value { Text(String), Whole(i64), Real(f64) }
+                let text = match Value::deserialize(input)? {
+                    Value::Text(text) => text,
+                    Value::Whole(number) => number.to_string(),
+                    Value::Real(number) => number.to_string(),
+                };
+                text.parse().map_err(serde::de::Error::custom)
+            }
+        }
+    )*};
+}
+from_text_or_number!(Size, Span, Cores, LayerName);
+
+/// Limits of a task, as the operator or a suite gives them.
+#[derive(Debug, Clone, Copy, Default, PartialEq, clap::Args, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
+pub struct LimitOptions {
+    /// Memory of one task, without swap: a number with K, M or G (powers of 1024) [default: 512M]
+    #[arg(long, value_name = "SIZE", env = "OSTEST_MEM_LIMIT", help_heading = "Limits")]
+    pub mem_limit: Option<Size>,
+    /// Processes and threads of one task [default: 256]
+    #[arg(long, value_name = "N", env = "OSTEST_PIDS_LIMIT", help_heading = "Limits")]
+    pub pids_limit: Option<u64>,
+    /// Cores of one task, such as 2 or 0.5 [default: the host's cores divided by --concurrent, at least 1]
+    #[arg(long, value_name = "CORES", env = "OSTEST_CPU_LIMIT", help_heading = "Limits")]
+    pub cpu_limit: Option<Cores>,
+    /// Files of one task, in its work tree and in /tmp, each; they are held in memory and count as such [default: 256M]
+    #[arg(long, value_name = "SIZE", env = "OSTEST_DISK_LIMIT", help_heading = "Limits")]
+    pub disk_limit: Option<Size>,
+    /// Output of one stage; more than that ends a build and is cut off a test run [default: 16M]
+    #[arg(long, value_name = "SIZE", env = "OSTEST_OUTPUT_LIMIT", help_heading = "Limits")]
+    pub output_limit: Option<Size>,
+    /// Wall clock of one task's test stage: seconds, or 10m; 0 means a day [default: 600]
+    #[arg(long, value_name = "TIME", env = "OSTEST_TIMEOUT", help_heading = "Limits")]
+    pub timeout: Option<Span>,
+}
+
+impl LimitOptions {
+    /// Takes from `other` what is not set here.
+    pub fn or(self, other: LimitOptions) -> LimitOptions {
+        LimitOptions {
+            mem_limit: self.mem_limit.or(other.mem_limit),
+            pids_limit: self.pids_limit.or(other.pids_limit),
+            cpu_limit: self.cpu_limit.or(other.cpu_limit),
+            disk_limit: self.disk_limit.or(other.disk_limit),
+            output_limit: self.output_limit.or(other.output_limit),
+            timeout: self.timeout.or(other.timeout),
+        }
+    }
+}
+
+/// To the old runner 0 meant no limit. A task that never ends would hold its slot for ever, so here it is a day.
+fn wall_clock(span: Span) -> Duration {
+    if span.0.is_zero() { Duration::from_secs(24 * 3600) } else { span.0 }
+}
+
+/// Limits of a task, complete.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Limits {
+    /// Bytes.
+    pub memory: u64,
+    /// Processes and threads.
+    pub pids: u64,
+    /// Thousandths of a core.
+    pub cpu_millis: u64,
+    /// Bytes, of the work tree and of /tmp each.
+    pub disk: u64,
+    /// Bytes.
+    pub output: u64,
+    /// Wall clock of the test stage.
+    pub timeout: Duration,
+}
+
+impl Limits {
+    /// The defaults, with the options over them.
+    pub fn from_options(options: LimitOptions, concurrent: usize) -> Limits {
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        let share = (cores as f64 / concurrent.max(1) as f64).max(1.0);
+        Limits {
+            memory: options.mem_limit.map_or(512 << 20, |s| s.0),
+            pids: options.pids_limit.unwrap_or(256),
+            cpu_millis: (options.cpu_limit.map_or(share, |c| c.0) * 1000.0).round() as u64,
+            disk: options.disk_limit.map_or(256 << 20, |s| s.0),
+            output: options.output_limit.map_or(16 << 20, |s| s.0),
+            timeout: options.timeout.map_or(Duration::from_secs(600), wall_clock),
+        }
+    }
+
+    /// With the operator's word for one laboratory, which counts whichever way it goes.
+    pub fn with(self, lab: LimitOptions) -> Limits {
+        Limits {
+            memory: lab.mem_limit.map_or(self.memory, |s| s.0),
+            pids: lab.pids_limit.unwrap_or(self.pids),
+            cpu_millis: lab.cpu_limit.map_or(self.cpu_millis, |c| (c.0 * 1000.0).round() as u64),
+            disk: lab.disk_limit.map_or(self.disk, |s| s.0),
+            output: lab.output_limit.map_or(self.output, |s| s.0),
+            timeout: lab.timeout.map_or(self.timeout, wall_clock),
+        }
+    }
+
+    /// With a suite's wishes, which may lower a limit and not raise it.
+    pub fn lowered_by(self, wish: LimitOptions) -> Limits {
+        let asked = self.with(wish);
+        Limits {
+            memory: asked.memory.min(self.memory),
+            pids: asked.pids.min(self.pids),
+            cpu_millis: asked.cpu_millis.min(self.cpu_millis),
+            disk: asked.disk.min(self.disk),
+            output: asked.output.min(self.output),
+            timeout: asked.timeout.min(self.timeout),
+        }
+    }
+}
+
+/// How a stage is run: `[test]` or `[build]`.
+#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
+pub struct StageOptions {
+    /// The command: for `[test]` a template with `{project} {lab} {labs} {proxy_timeout} {report}`.
+    pub command: Option<Vec<String>>,
+    /// Wall clock.
+    pub timeout: Option<Span>,
+}
+
+/// `[fetch]` and `[prepare]`: the stages with a network.
+#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
+pub struct NetworkStageOptions {
+    /// More environment, for example proxy variables or PIP_INDEX_URL.
+    pub env: BTreeMap<String, String>,
+    /// Wall clock.
+    pub timeout: Option<Span>,
+}
+
+/// Laboratory numbers are TOML keys, hence strings.
+type Labs = BTreeMap<String, LimitOptions>;
+
+/// The operator's file.
+#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
+#[expect(missing_docs, reason = "each key is the flag of its name, described in the command line's help")]
+pub struct FileOptions {
+    pub backend_url: Option<String>,
+    pub auth: Option<bool>,
+    pub login: Option<String>,
+    pub password: Option<String>,
+    pub password_file: Option<PathBuf>,
+    pub get_api: Option<String>,
+    pub post_api: Option<String>,
+    pub login_api: Option<String>,
+    pub token_refresh_api: Option<String>,
+    pub refresh_time: Option<Span>,
+    pub concurrent: Option<usize>,
+    pub check_interval: Option<Span>,
+    pub proxy_timeout: Option<Span>,
+    pub logger_level: Option<String>,
+    pub logger_output: Option<String>,
+    pub memory_unit: Option<String>,
+    pub state_dir: Option<PathBuf>,
+    pub tests: Option<String>,
+    pub tests_branch: Option<String>,
+    pub git_mirror: BTreeMap<String, PathBuf>,
+    pub allow_url: Option<Vec<String>>,
+    pub allow_degraded: Vec<LayerName>,
+    pub python: Option<PathBuf>,
+    pub toolchain: Vec<PathBuf>,
+    pub mem_limit: Option<Size>,
+    pub pids_limit: Option<u64>,
+    pub cpu_limit: Option<Cores>,
+    pub disk_limit: Option<Size>,
+    pub output_limit: Option<Size>,
+    pub timeout: Option<Span>,
+    pub fetch: NetworkStageOptions,
+    pub prepare: NetworkStageOptions,
+    pub build: StageOptions,
+    pub test: StageOptions,
+    pub lab: Labs,
+}
+
+impl FileOptions {
+    /// Reads the operator's file.
+    pub fn read(path: &Path) -> anyhow::Result<FileOptions> {
+        let text = std::fs::read_to_string(path)
+            .map_err(|e| anyhow::anyhow!("the configuration {} cannot be read: {e}", path.display()))?;
+        let file: FileOptions = toml::from_str(&text)
+            .map_err(|e| anyhow::anyhow!("the configuration {} is not valid: {e}", path.display()))?;
+        check_labs(&file.lab).map_err(|e| anyhow::anyhow!("the configuration {}: {e}", path.display()))?;
+        Ok(file)
+    }
+
+    /// Its limits.
+    pub fn limits(&self) -> LimitOptions {
+        LimitOptions {
+            mem_limit: self.mem_limit,
+            pids_limit: self.pids_limit,
+            cpu_limit: self.cpu_limit,
+            disk_limit: self.disk_limit,
+            output_limit: self.output_limit,
+            timeout: self.timeout,
+        }
+    }
+}
+
+/// The suite's own `ostest.toml`.
+#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
+pub struct SuiteOptions {
+    /// How the student's project is built before the suite runs.
+    pub build: StageOptions,
+    /// How the suite is started.
+    pub test: StageOptions,
+    /// Limits by laboratory.
+    pub lab: Labs,
+}
+
+impl SuiteOptions {
+    /// Parses the text of an `ostest.toml`.
+    pub fn parse(text: &str) -> Result<SuiteOptions, String> {
+        let suite: SuiteOptions =
+            toml::from_str(text).map_err(|e| format!("the suite's ostest.toml is not valid: {e}"))?;
+        check_labs(&suite.lab).map_err(|e| format!("the suite's ostest.toml: {e}"))?;
+        Ok(suite)
+    }
+}
+
+fn check_labs(labs: &Labs) -> Result<(), String> {
+    match labs.keys().find(|k| k.parse::<u32>().is_err()) {
+        Some(wrong) => Err(format!("[lab.{wrong}] names no laboratory: write its number")),
+        None => Ok(()),
+    }
+}
+
+/// The section of a laboratory, or nothing.
+pub fn lab_section(labs: &Labs, lab: Option<u32>) -> LimitOptions {
+    lab.and_then(|n| labs.get(&n.to_string())).copied().unwrap_or_default()
+}
+
+/// How tasks are graded: everything but the backend.
+#[derive(Debug, Clone)]
+pub struct Grading {
+    /// The suite: a directory or a git URL.
+    pub tests: String,
+    /// Branch of a suite that is a git repository; none: its default branch.
+    pub tests_branch: Option<String>,
+    /// Limits without a laboratory's.
+    pub limits: Limits,
+    /// Handed to the suite.
+    pub proxy_timeout: Duration,
+    /// URL prefixes that repositories may have.
+    pub allow_url: Vec<String>,
+    /// Local places of repositories.
+    pub mirrors: Vec<Mirror>,
+    /// The operator's sections.
+    pub fetch: NetworkStageOptions,
+    /// The operator's sections.
+    pub prepare: NetworkStageOptions,
+    /// The operator's sections.
+    pub build: StageOptions,
+    /// The operator's sections.
+    pub test: StageOptions,
+    /// The operator's sections.
+    pub labs: Labs,
+}
+
+/// What a host gives to every sandbox.
+#[derive(Debug, Clone)]
+pub struct HostOptions {
+    /// Everything that the runner keeps.
+    pub state_dir: PathBuf,
+    /// Waived layers.
+    pub waived: Vec<Layer>,
+    /// The interpreter for suites; none: `python3` from PATH.
+    pub python: Option<PathBuf>,
+    /// More host directories that are visible inside, read-only, at their own path.
+    pub toolchain: Vec<PathBuf>,
+}
+
+/// Units of `memoryUsed`, with the default.
+pub fn memory_unit(text: Option<&str>) -> anyhow::Result<MemoryUnit> {
+    text.unwrap_or("KiB").parse().map_err(|e| anyhow::anyhow!("--memory-unit: {e}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn unknown_keys_are_errors_with_their_name() {
+        for text in ["mem-limt = 1", "[test]\ncomand = []", "[lab.1]\ntimeuot = 3", "[labs.1]\n"] {
+            assert!(toml::from_str::<FileOptions>(text).is_err(), "{text}");
+            assert!(SuiteOptions::parse(text).is_err(), "{text}");
+        }
+        assert!(SuiteOptions::parse("[lab.one]\ntimeout = 3").is_err_and(|e| e.contains("lab.one")));
+    }
+
+    #[test]
+    fn values_are_written_as_on_the_command_line() {
+        let file: FileOptions = toml::from_str(
+            "mem-limit = '1G'\ntimeout = 90\ncpu-limit = 0.5\nallow-degraded = ['landlock']\n[git-mirror]\n'https://a/' = '/srv'",
+        )
+        .unwrap();
+        assert_eq!(file.mem_limit, Some(Size(1 << 30)));
+        assert_eq!(file.timeout, Some(Span(Duration::from_secs(90))));
+        assert_eq!(file.allow_degraded, [LayerName(Layer::Landlock)]);
+        assert_eq!(file.git_mirror["https://a/"], Path::new("/srv"));
+    }
+
+    #[test]
+    fn a_suite_lowers_limits_and_never_raises_them() {
+        let base = Limits::from_options(LimitOptions::default(), 1);
+        let wish = |m| LimitOptions { mem_limit: Some(Size(m)), ..LimitOptions::default() };
+        assert_eq!(base.lowered_by(wish(1 << 20)).memory, 1 << 20);
+        assert_eq!(base.lowered_by(wish(1 << 40)).memory, 512 << 20);
+        assert_eq!(base.with(wish(1 << 40)).memory, 1 << 40);
+    }
+
+    #[test]
+    fn a_mirror_is_a_prefix_and_a_directory() {
+        let mirror: Mirror = "https://github.com/=/srv/git".parse().unwrap();
+        assert_eq!((mirror.prefix.as_str(), mirror.dir.to_str()), ("https://github.com/", Some("/srv/git")));
+        assert!("/srv/git".parse::<Mirror>().is_err());
+    }
+}

@@ -1,0 +1,293 @@
+//! The one place that makes plans out of stages and runs the launcher.
+
+mod frames;
+pub mod python;
+pub mod slots;
+pub mod stage;
+pub mod state;
+pub mod tree;
+pub mod work;
+
+use crate::config::HostOptions;
+use anyhow::Context;
+use frames::{Collected, read_frame, read_log};
+use sandbox::cgroup::Base;
+use sandbox::plan::{CommandLine, Layer, Limits, Network, PLAN_VERSION, Plan, Rlimits, STUDENT_ID, User};
+use sandbox::wire::{Kind, Note};
+pub use stage::{Finished, Stage, Tail};
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::sync::atomic::{AtomicU64, Ordering};
+use tokio::io::AsyncWriteExt;
+use tokio_util::sync::CancellationToken;
+
+/// Host name inside.
+const HOSTNAME: &str = "sandbox";
+
+/// PATH inside, without a suite's environment.
+pub const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
+/// What this host gives to every sandbox.
+#[derive(Debug)]
+pub struct Host {
+    launcher: PathBuf,
+    base: Base,
+    state: state::State,
+    alone: bool,
+    /// Where the runner keeps everything.
+    pub state_dir: PathBuf,
+    waived: BTreeSet<Layer>,
+    toolchain: Vec<PathBuf>,
+    python: Option<python::Python>,
+    core_limit: u64,
+    serial: AtomicU64,
+}
+
+/// Why a stage gave nothing back.
+#[derive(Debug, thiserror::Error)]
+pub enum ContainError {
+    /// The sandbox could not be made, or broke, and the host is at fault.
+    #[error("the sandbox of the {stage} stage could not be made: {message}")]
+    Host {
+        /// The stage.
+        stage: &'static str,
+        /// The launcher's sentence.
+        message: String,
+    },
+    /// The command could not be started.
+    #[error("the {stage} stage could not start: {message}")]
+    Command {
+        /// The stage.
+        stage: &'static str,
+        /// The launcher's sentence.
+        message: String,
+    },
+}
+
+/// Takes what a running stage says, as it says it.
+pub type Sink<'a> = &'a mut (dyn FnMut(Kind, &[u8]) + Send);
+
+impl Host {
+    /// Finds out what this host has. `python`: whether suites will be run, which takes an interpreter.
+    pub fn open(options: &HostOptions, python: bool) -> anyhow::Result<Host> {
+        if !nix_is_root() {
+            anyhow::bail!("ostest-sandbox makes namespaces and cgroups and must be started as root: use sudo");
+        }
+        let (state, alone) = state::State::open(&options.state_dir)?;
+        let state_dir = state.dir().to_path_buf();
+        let base = Base::detect(&instance(&state_dir))?;
+        let python = if python { Some(python::find(options.python.as_deref())?) } else { None };
+        let mut toolchain = python.as_ref().map(python::Python::toolchain).unwrap_or_default();
+        toolchain.extend(options.toolchain.iter().cloned());
+        if let Some(wrong) = toolchain.iter().find(|p| !tree::is_plain(p) || !p.exists()) {
+            anyhow::bail!("the toolchain path {} does not exist or is not absolute", wrong.display());
+        }
+        Ok(Host {
+            launcher: find_launcher()?,
+            base,
+            state,
+            alone,
+            state_dir,
+            waived: options.waived.iter().copied().collect(),
+            toolchain,
+            python,
+            core_limit: core_limit(),
+            serial: AtomicU64::new(0),
+        })
+    }
+
+    /// Makes the groups of this state directory, after sweeping away what a crashed run left behind, if no other
+    /// process works in it.
+    pub fn claim(&self) -> anyhow::Result<()> {
+        self.base.claim()?;
+        if self.alone {
+            let (groups, trees) = (self.base.sweep()?, self.state.sweep_work()?);
+            if groups + trees > 0 {
+                tracing::warn!(groups, trees, "removed what an earlier run left behind");
+            }
+        }
+        self.state.share()?;
+        // Whoever was the last one then may have taken the groups away meanwhile; from here on nobody is.
+        Ok(self.base.claim()?)
+    }
+
+    /// Makes this process the state directory's one runner.
+    pub fn become_runner(&mut self) -> anyhow::Result<()> {
+        self.state.become_runner()
+    }
+
+    /// Takes the groups away, if no other process works with them.
+    pub fn release(&self) {
+        if self.state.is_last()
+            && let Err(error) = self.base.release()
+        {
+            tracing::warn!("the runner's cgroups cannot be removed: {error}");
+        }
+    }
+
+    /// The interpreter for suites.
+    pub fn python(&self) -> anyhow::Result<&python::Python> {
+        self.python.as_ref().context("this command was started without an interpreter for suites")
+    }
+
+    /// The driver and its directories, for people.
+    pub fn describe_cgroup(&self) -> String {
+        self.base.describe()
+    }
+
+    /// The launcher's program.
+    pub fn launcher(&self) -> &Path {
+        &self.launcher
+    }
+
+    /// The plan of a stage. Pure but for the serial number in the name.
+    pub fn plan(&self, slot: &slots::Slot, stage: &Stage) -> Plan {
+        let serial = self.serial.fetch_add(1, Ordering::Relaxed);
+        let shm_size = stage.disk.min(stage.memory);
+        let mut mounts = tree::system(&self.toolchain, stage.network == Network::Host, shm_size);
+        mounts.push(tree::tmp(stage.disk));
+        mounts.extend(stage.mounts.iter().cloned());
+        let mut env: BTreeMap<String, String> =
+            [("PATH", PATH), ("HOME", "/tmp"), ("LANG", "C.UTF-8"), ("USER", "student"), ("LOGNAME", "student")]
+                .into_iter()
+                .map(|(k, v)| (k.to_string(), v.to_string()))
+                .collect();
+        env.extend(stage.env.clone());
+        Plan {
+            version: PLAN_VERSION,
+            // With this process's number: the launcher of a runner that was killed may still be taking its group away.
+            name: format!("slot{}-{}-{}-{serial}", slot.range(), stage.name, std::process::id()),
+            ids: slot.ids,
+            user: User { uid: STUDENT_ID, gid: STUDENT_ID },
+            command: CommandLine { argv: stage.argv.clone(), env, cwd: stage.cwd.clone() },
+            mounts,
+            hostname: HOSTNAME.into(),
+            network: stage.network,
+            limits: Limits {
+                memory: stage.memory,
+                pids: stage.pids,
+                cpu_millis: stage.cpu_millis,
+                wall_ms: stage.wall.as_millis().try_into().unwrap_or(u64::MAX).max(1),
+            },
+            rlimits: Rlimits {
+                nofile: 4096,
+                core: self.core_limit,
+                // Behind the file systems' own size: a full one says ENOSPC, which programs can handle, where this limit
+                // ends them with SIGXFSZ.
+                fsize: stage.disk.saturating_mul(2),
+                stack: 8 << 20,
+                memlock: 8 << 20,
+                msgqueue: 819_200,
+            },
+            output: stage.output,
+            policy: stage.policy,
+            channels: stage.channels,
+            cgroup: self.base.clone(),
+            waived: self.waived.clone(),
+        }
+    }
+
+    /// Runs a plan. When `cancel` ends first, the sandbox is killed and the outcome says that it was interrupted.
+    pub async fn run(
+        &self,
+        stage: &'static str,
+        plan: &Plan,
+        cancel: &CancellationToken,
+        sink: Sink<'_>,
+    ) -> Result<Finished, ContainError> {
+        let host = |message: String| ContainError::Host { stage, message };
+        let mut child = tokio::process::Command::new(&self.launcher)
+            .env_clear()
+            .current_dir("/")
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            // Ctrl-C on the terminal is for the runner, which then decides.
+            .process_group(0)
+            .spawn()
+            .map_err(|e| host(format!("{} cannot be started: {e}", self.launcher.display())))?;
+        let (Some(stdin), Some(mut stdout), Some(stderr)) =
+            (child.stdin.take(), child.stdout.take(), child.stderr.take())
+        else {
+            return Err(host("the launcher's pipes are missing".into()));
+        };
+        let log = tokio::spawn(read_log(stderr));
+        let bytes = sandbox::wire::encode_plan(plan).map_err(|e| host(e.to_string()))?;
+        let mut order = Some(stdin);
+        if let Some(pipe) = &mut order {
+            pipe.write_all(&bytes).await.map_err(|e| host(format!("the launcher does not take the plan: {e}")))?;
+        }
+        let mut collected = Collected::default();
+        // A task of its own reads, because a read that select gives up half way would lose bytes.
+        let (send, mut frames) = tokio::sync::mpsc::channel(16);
+        tokio::spawn(async move {
+            loop {
+                let frame = read_frame(&mut stdout).await;
+                let last = !matches!(frame, Ok(Some(_)));
+                if send.send(frame).await.is_err() || last {
+                    return;
+                }
+            }
+        });
+        let ended = loop {
+            tokio::select! {
+                frame = frames.recv() => match frame {
+                    Some(Ok(Some((kind, body)))) => collected.take(kind, body, sink),
+                    Some(Ok(None)) | None => break Ok(()),
+                    Some(Err(error)) => break Err(error),
+                },
+                // The end of its standard input is the launcher's order to stop.
+                () = cancel.cancelled(), if order.is_some() => order = None,
+            }
+        };
+        drop(order);
+        let status = child.wait().await.map_err(|e| host(format!("the launcher cannot be waited for: {e}")))?;
+        let log = log.await.unwrap_or_default();
+        if !log.trim().is_empty() {
+            tracing::warn!(stage, "the launcher said: {}", log.trim());
+        }
+        ended.map_err(|e| host(format!("the launcher's answer cannot be read: {e}")))?;
+        match collected.end {
+            Some(Note::Ended(outcome)) => Ok(Finished {
+                outcome: *outcome,
+                stdout: collected.stdout,
+                stderr: collected.stderr,
+                report: collected.report,
+            }),
+            Some(Note::Failed { message, host: true }) => Err(ContainError::Host { stage, message }),
+            Some(Note::Failed { message, host: false }) => Err(ContainError::Command { stage, message }),
+            _ => Err(host(format!("the launcher ended early ({status}): {}", log.trim()))),
+        }
+    }
+}
+
+/// Beside the runner's own program, or in the place where packages put helpers.
+fn find_launcher() -> anyhow::Result<PathBuf> {
+    let own = std::env::current_exe().context("the runner's own program cannot be found")?;
+    let dir = own.parent().unwrap_or(Path::new("/"));
+    let candidates = [dir.join("ostest-launch"), dir.join("../libexec/ostest-sandbox/ostest-launch")];
+    candidates.iter().find(|p| p.is_file()).cloned().with_context(|| {
+        format!("the launcher is missing: there is no {}; install both binaries together", candidates[0].display())
+    })
+}
+
+/// A name for this runner's groups, from its state directory: two runners have two.
+fn instance(state_dir: &Path) -> String {
+    use sha2::{Digest, Sha256};
+    use std::os::unix::ffi::OsStrExt;
+    let digest = Sha256::digest(state_dir.as_os_str().as_bytes());
+    digest.iter().take(6).map(|b| format!("{b:02x}")).collect()
+}
+
+/// Core files: the runner's own limit, as a suite outside would find it; but where the kernel pipes cores to a
+/// program of the host, one byte, which is the value that the kernel takes as "skip" (0 still starts the program).
+fn core_limit() -> u64 {
+    let pattern = std::fs::read_to_string("/proc/sys/kernel/core_pattern").unwrap_or_default();
+    if pattern.starts_with('|') { 1 } else { sandbox::confine::rlimits::own_core_limit() }
+}
+
+fn nix_is_root() -> bool {
+    use std::os::unix::fs::MetadataExt;
+    std::fs::metadata("/proc/self").is_ok_and(|m| m.uid() == 0)
+}

@@ -1,0 +1,78 @@
+//! Slots: one worker each, with a range of host ids that no other slot of any runner has.
+
+use anyhow::Context;
+use sandbox::plan::IdRange;
+use std::fs::{File, TryLockError};
+use std::path::{Path, PathBuf};
+
+/// First host id of the first range: above what systemd and container engines give out (they end at 0x6FFF_FFFF),
+/// below 2^31, from where some tools take ids for negative.
+const FIRST_ID: u32 = 0x7000_0000;
+
+/// Ids in a range.
+const IDS: u32 = 65_536;
+
+/// Ranges that there are.
+const RANGES: u32 = 1024;
+
+/// Where ranges are locked, for all runners of a host together.
+const LOCKS: &str = "/run/ostest-sandbox/ids";
+
+/// One worker's place: its number on this runner and its ids.
+#[derive(Debug)]
+pub struct Slot {
+    /// Number on this runner, from 0.
+    pub number: usize,
+    /// Host ids.
+    pub ids: IdRange,
+    /// Held as long as the slot lives; the kernel lets go of it when the runner dies.
+    _lock: File,
+}
+
+impl Slot {
+    /// Takes the first range of host ids that no runner on this host holds.
+    pub fn take(number: usize) -> anyhow::Result<Slot> {
+        Slot::take_in(Path::new(LOCKS), number)
+    }
+
+    /// Number of its range of ids, which no other slot on this host has.
+    pub fn range(&self) -> u32 {
+        (self.ids.base - FIRST_ID) / IDS
+    }
+
+    fn take_in(locks: &Path, number: usize) -> anyhow::Result<Slot> {
+        std::fs::create_dir_all(locks)
+            .with_context(|| format!("the directory {} for locks on id ranges cannot be made", locks.display()))?;
+        for range in 0..RANGES {
+            let path: PathBuf = locks.join(range.to_string());
+            let file = File::options().create(true).append(true).open(&path);
+            let file = file.with_context(|| format!("the lock {} cannot be opened", path.display()))?;
+            match file.try_lock() {
+                Ok(()) => {
+                    let ids = IdRange { base: FIRST_ID + range * IDS, count: IDS };
+                    return Ok(Slot { number, ids, _lock: file });
+                }
+                Err(TryLockError::WouldBlock) => {}
+                Err(TryLockError::Error(error)) => {
+                    return Err(error).with_context(|| format!("the lock {} cannot be taken", path.display()));
+                }
+            }
+        }
+        anyhow::bail!("all {RANGES} ranges of host ids are in use; are there runners that hang?")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_two_slots_share_ids_and_a_range_comes_back() {
+        let dir = tempfile::tempdir().unwrap();
+        let (first, second) = (Slot::take_in(dir.path(), 0).unwrap(), Slot::take_in(dir.path(), 1).unwrap());
+        assert_eq!(second.ids.base - first.ids.base, IDS);
+        let base = first.ids.base;
+        drop(first);
+        assert_eq!(Slot::take_in(dir.path(), 0).unwrap().ids.base, base);
+    }
+}

@@ -1,0 +1,112 @@
+//! The state directory: whose it is, and what a crashed run left in it.
+//!
+//! Several commands may share one (a `grade` beside the runner), so nothing is swept or taken away while another
+//! process of the same directory lives. The kernel lets go of the locks of a process that died.
+
+use anyhow::Context;
+use std::fs::{File, TryLockError};
+use std::path::{Path, PathBuf};
+
+/// A claim on a state directory, held as long as the process works in it.
+#[derive(Debug)]
+pub struct State {
+    dir: PathBuf,
+    users: File,
+    runner: Option<File>,
+}
+
+impl State {
+    /// Makes the directory, closed to others, and takes a share in it. `alone` tells whether nobody else has one now.
+    pub fn open(dir: &Path) -> anyhow::Result<(State, bool)> {
+        let shown = dir.display();
+        std::fs::create_dir_all(dir).with_context(|| format!("the state directory {shown} cannot be made"))?;
+        use std::os::unix::fs::PermissionsExt;
+        std::fs::set_permissions(dir, PermissionsExt::from_mode(0o700))
+            .with_context(|| format!("the state directory {shown} cannot be closed to others"))?;
+        let dir = dir.canonicalize().with_context(|| format!("the state directory {shown} cannot be found"))?;
+        let users = lock_file(&dir.join("users.lock"))?;
+        let alone = is_free(&users).with_context(|| format!("the lock on {shown} cannot be taken"))?;
+        Ok((State { dir, users, runner: None }, alone))
+    }
+
+    /// After whatever had to be done alone: lets others in beside us.
+    pub fn share(&self) -> anyhow::Result<()> {
+        self.users.lock_shared().with_context(|| format!("the lock on {} cannot be shared", self.dir.display()))
+    }
+
+    /// The directory.
+    pub fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    /// Makes this process the directory's one runner.
+    pub fn become_runner(&mut self) -> anyhow::Result<()> {
+        let lock = lock_file(&self.dir.join("runner.lock"))?;
+        anyhow::ensure!(
+            is_free(&lock)?,
+            "another runner uses the state directory {}; two runners use two: name another with --state-dir",
+            self.dir.display()
+        );
+        self.runner = Some(lock);
+        Ok(())
+    }
+
+    /// Whether this process is the last one of the directory; nobody can come in until it ends.
+    pub fn is_last(&self) -> bool {
+        is_free(&self.users).unwrap_or(false)
+    }
+
+    /// Removes the mount points of work trees of runs that did not end in good order. The trees themselves went with
+    /// the mount namespace of the process that had made them.
+    pub fn sweep_work(&self) -> anyhow::Result<usize> {
+        let work = self.dir.join("work");
+        let mut swept = 0;
+        let entries = match std::fs::read_dir(&work) {
+            Ok(entries) => entries,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(0),
+            Err(error) => return Err(error).with_context(|| format!("{} cannot be read", work.display())),
+        };
+        for entry in entries {
+            let path = entry?.path();
+            std::fs::remove_dir_all(&path)
+                .with_context(|| format!("the left-over {} cannot be removed", path.display()))?;
+            swept += 1;
+        }
+        Ok(swept)
+    }
+}
+
+fn lock_file(path: &Path) -> anyhow::Result<File> {
+    let file = File::options().create(true).append(true).open(path);
+    file.with_context(|| format!("the lock {} cannot be opened", path.display()))
+}
+
+/// Takes the lock for this process alone, if nobody else holds it in any way.
+fn is_free(file: &File) -> std::io::Result<bool> {
+    match file.try_lock() {
+        Ok(()) => Ok(true),
+        Err(TryLockError::WouldBlock) => Ok(false),
+        Err(TryLockError::Error(error)) => Err(error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_who_is_alone_may_sweep_and_only_one_is_the_runner() {
+        let dir = tempfile::tempdir().unwrap();
+        let (mut first, alone) = State::open(dir.path()).unwrap();
+        assert!(alone);
+        first.share().unwrap();
+        first.become_runner().unwrap();
+        let (mut second, alone) = State::open(dir.path()).unwrap();
+        second.share().unwrap();
+        assert!(!alone && !first.is_last());
+        assert!(second.become_runner().is_err_and(|e| e.to_string().contains("--state-dir")));
+        drop(first);
+        assert!(second.is_last());
+        second.become_runner().unwrap();
+    }
+}

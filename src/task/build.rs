@@ -1,0 +1,42 @@
+//! The build stage: the configured build command, without network and without the suite in sight.
+
+use super::suite::Suite;
+use super::{Context, TaskError};
+use crate::contain::Stage;
+use crate::contain::tree::{self, inside};
+use crate::contain::work::WorkTree;
+use sandbox::outcome::Verdict;
+use sandbox::plan::{Beyond, Policy};
+
+/// Lines of the compiler's output that a student is shown.
+const SHOWN_LINES: usize = 100;
+
+/// Builds the project, if the suite or the operator says how.
+pub async fn project(context: &Context<'_>, work: &WorkTree, suite: &Suite) -> Result<(), TaskError> {
+    let (own, suites) = (&context.grading.build, &suite.options.build);
+    let Some(command) = own.command.as_ref().or(suites.command.as_ref()).filter(|c| !c.is_empty()) else {
+        return Ok(());
+    };
+    let mut stage = Stage::new("build", Policy::Build, &context.limits);
+    stage.argv.clone_from(command);
+    stage.cwd = inside::PROJECT.into();
+    let wished = own.timeout.or(suites.timeout).map(|t| t.0);
+    stage.wall = wished.unwrap_or(context.limits.timeout).min(context.limits.timeout);
+    stage.output.beyond = Beyond::Kill;
+    stage.mounts.push(tree::bind(work.project(), inside::PROJECT, true));
+    let plan = context.host.plan(context.slot, &stage);
+    // Both streams in the order in which they came: a compiler's message belongs to the command before it.
+    let mut both = crate::contain::Tail::default();
+    let finished = context.host.run("build", &plan, context.cancel, &mut |_, bytes| both.push(bytes)).await?;
+    let outcome = finished.outcome;
+    tracing::info!(verdict = ?outcome.verdict, wall_ms = outcome.wall_ms, "built the project");
+    match outcome.verdict {
+        Verdict::Ok => Ok(()),
+        Verdict::Interrupted => Err(TaskError::Interrupted),
+        _ => {
+            let command = command.join(" ");
+            let said = both.lines(SHOWN_LINES);
+            Err(TaskError::Theirs(format!("the build failed: `{command}`: {}\n{said}", outcome.message)))
+        }
+    }
+}

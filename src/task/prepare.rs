@@ -1,0 +1,119 @@
+//! The prepare stage: a Python environment with the suite's requirements, built once and kept by content.
+
+use super::fetch::{TOOL_MEMORY, network, network_env};
+use super::{Context, TaskError};
+use crate::contain::Stage;
+use crate::contain::python::Python;
+use crate::contain::tree::{self, inside};
+use anyhow::Context as _;
+use sandbox::outcome::Verdict;
+use sandbox::plan::{Network, Policy, STUDENT_ID};
+use sha2::{Digest, Sha256};
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// Wall clock where the configuration says nothing.
+const DEFAULT_TIME: Duration = Duration::from_secs(600);
+
+/// Changes when environments are built in another way, so that old ones are not used.
+const RECIPE: &str = "2";
+
+/// `$1` is the interpreter. The last line compiles what every run imports into a place that is read-only afterwards: byte code is
+/// never written, or taken from where a student could have put it.
+const SCRIPT: &str = r#"
+"$1" -m venv /venv
+/venv/bin/python -m pip install --quiet --disable-pip-version-check --no-cache-dir -r /run/ostest/requirements.txt
+cd /tmp
+echo 'def test_nothing(): pass' > test_nothing.py
+PYTHONPYCACHEPREFIX=/venv/pycache /venv/bin/python -m pytest --quiet --junit-xml=/tmp/report.xml -p no:cacheprovider test_nothing.py
+"#;
+
+/// The directory of an environment for these requirements, on the host; built if it is not there yet.
+pub async fn environment(context: &Context<'_>, requirements: &str) -> Result<PathBuf, TaskError> {
+    let cache = context.host.state_dir.join("cache");
+    make_dir(&cache)?;
+    let key = key(context.host.python()?, requirements);
+    let place = cache.join(format!("venv-{key}"));
+    // One at a time builds; the others wait and then find it. The lock is the kernel's, so other runners that share
+    // the state directory wait too, and a runner that dies lets go.
+    let lock_path = cache.join(format!("venv-{key}.lock"));
+    let lock = tokio::task::spawn_blocking(move || -> std::io::Result<std::fs::File> {
+        let file = std::fs::File::options().create(true).append(true).open(lock_path)?;
+        file.lock()?;
+        Ok(file)
+    })
+    .await
+    .context("waiting for the environment's lock")?
+    .context("the environment's lock cannot be taken")?;
+    if !place.is_dir() {
+        build(context, requirements, &cache, &place).await?;
+    }
+    drop(lock);
+    Ok(place)
+}
+
+async fn build(context: &Context<'_>, requirements: &str, cache: &Path, place: &Path) -> Result<(), TaskError> {
+    // What an earlier try left, if it was killed: we hold the lock, so nobody uses it.
+    let building = cache.join(format!("{}.building", place.file_name().unwrap_or_default().to_string_lossy()));
+    if building.exists() {
+        std::fs::remove_dir_all(&building).with_context(|| format!("{} cannot be removed", building.display()))?;
+    }
+    make_dir(&building)?;
+    let owner = context.slot.ids.base + STUDENT_ID;
+    std::os::unix::fs::chown(&building, Some(owner), Some(owner))
+        .context("the environment's directory has no owner")?;
+    tracing::info!(environment = %place.display(), "building the suite's Python environment");
+
+    let options = &context.grading.prepare;
+    let mut stage = Stage::new("prepare", Policy::Fetch, &context.limits);
+    stage.network = Network::Host;
+    stage.memory = stage.memory.max(TOOL_MEMORY);
+    stage.pids = stage.pids.max(64);
+    stage.disk = stage.disk.max(256 << 20);
+    stage.wall = options.timeout.map_or(DEFAULT_TIME, |t| t.0);
+    network(&mut stage, pip_env(network_env(&options.env)));
+    stage.mounts.push(tree::file("/run/ostest/requirements.txt", requirements));
+    stage.mounts.push(tree::bind(&building, inside::VENV, true));
+    let python = context.host.python()?.program.display().to_string();
+    stage.argv = ["sh", "-euc", SCRIPT, "prepare", &python].map(str::to_string).to_vec();
+    let plan = context.host.plan(context.slot, &stage);
+    let finished = context.host.run("prepare", &plan, context.cancel, &mut |_, _| {}).await?;
+    match finished.outcome.verdict {
+        Verdict::Ok => {}
+        Verdict::Interrupted => return Err(TaskError::Interrupted),
+        _ => {
+            let said = format!("{}\n{}", finished.stderr.lines(30), finished.stdout.lines(10));
+            return Err(TaskError::Host(format!(
+                "the suite's Python environment could not be built, {}: is a package index reachable, and does the \
+                 suite's requirements.txt install? (proxy and index belong into [prepare] env of the configuration)\n{}",
+                finished.outcome.message,
+                said.trim()
+            )));
+        }
+    }
+    // From now on nobody but the host's root may change it, in or out of a sandbox.
+    sandbox::copy::chown_tree(&building, 0, 0).context("the environment cannot be given to root")?;
+    std::fs::rename(&building, place).context("the environment cannot be put in its place")?;
+    Ok(())
+}
+
+/// pip's own settings in the runner's environment are the operator's.
+fn pip_env(base: BTreeMap<String, String>) -> BTreeMap<String, String> {
+    let pip = std::env::vars().filter(|(name, _)| name.starts_with("PIP_"));
+    pip.chain(base).collect()
+}
+
+fn key(python: &Python, requirements: &str) -> String {
+    let mut hash = Sha256::new();
+    for part in [RECIPE, &python.version, &python.program.display().to_string(), requirements] {
+        hash.update(part.as_bytes());
+        hash.update([0]);
+    }
+    hash.finalize().iter().take(10).map(|b| format!("{b:02x}")).collect()
+}
+
+fn make_dir(path: &Path) -> Result<(), TaskError> {
+    std::fs::create_dir_all(path).with_context(|| format!("the directory {} cannot be made", path.display()))?;
+    Ok(())
+}

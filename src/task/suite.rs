@@ -1,0 +1,60 @@
+//! The suite: found, copied for the sandbox's root, and read for how it wants to be run.
+
+use super::{Context, TaskError, fetch};
+use crate::config::SuiteOptions;
+use crate::contain::work::WorkTree;
+use sandbox::copy::read_small;
+use std::path::Path;
+
+/// Largest `ostest.toml` or `requirements.txt` in bytes.
+const MAX_FILE: u64 = 1 << 20;
+
+/// Requirements of a suite that states none.
+const DEFAULT_REQUIREMENTS: &str = "pytest\n";
+
+/// A suite that is ready in the work tree.
+#[derive(Debug)]
+pub struct Suite {
+    /// Its own `ostest.toml`.
+    pub options: SuiteOptions,
+    /// The text of its `requirements.txt`.
+    pub requirements: String,
+    /// Whether it has a `run_tests.py`.
+    pub has_run_tests: bool,
+}
+
+/// Whether `tests` names a git repository and not a directory.
+pub fn is_git(tests: &str) -> bool {
+    tests.contains("://")
+}
+
+/// Brings the suite into the work tree.
+pub async fn take(context: &Context<'_>, work: &WorkTree) -> Result<Suite, TaskError> {
+    let tests = &context.grading.tests;
+    if is_git(tests) {
+        let branch = context.grading.tests_branch.as_deref();
+        let commit =
+            fetch::git(context, tests, branch, &work.suite_source(), "/task/suite-source").await.map_err(|e| {
+                match e {
+                    // A suite that cannot be had is no fault of the submission.
+                    TaskError::Theirs(text) => TaskError::Host(format!("the test suite cannot be had: {text}")),
+                    other => other,
+                }
+            })?;
+        tracing::debug!(suite = %tests, %commit, "fetched the suite");
+        work.take_suite(&work.suite_source())?;
+    } else {
+        work.take_suite(Path::new(tests))?;
+    }
+    let read = |name: &str| -> Result<Option<String>, TaskError> {
+        read_small(&work.suite(), name, MAX_FILE)
+            .map_err(|e| TaskError::Host(format!("{name} of the suite {tests} cannot be read: {e}")))
+    };
+    let options = match read("ostest.toml")? {
+        Some(text) => SuiteOptions::parse(&text).map_err(TaskError::Host)?,
+        None => SuiteOptions::default(),
+    };
+    let requirements = read("requirements.txt")?.unwrap_or_else(|| DEFAULT_REQUIREMENTS.into());
+    let has_run_tests = read("run_tests.py")?.is_some();
+    Ok(Suite { options, requirements, has_run_tests })
+}

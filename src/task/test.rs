@@ -1,0 +1,157 @@
+//! The test stage: the course's suite against the student's project.
+
+use super::suite::Suite;
+use super::{Context, Progress, TaskError};
+use crate::contain::tree::{self, inside};
+use crate::contain::work::WorkTree;
+use crate::contain::{Finished, PATH, Stage};
+use crate::judge::{self, Run};
+use crate::template::{self, Values};
+use crate::verdict::Verdict;
+use crate::{events, junit};
+use sandbox::outcome::Outcome;
+use sandbox::plan::{Channel, Channels, Policy};
+use sandbox::wire::Kind;
+use std::path::Path;
+
+/// The plugin that reports from inside pytest.
+const HARNESS: &str = include_str!("../../harness/ostest_harness.py");
+
+/// Descriptor of the events socket inside.
+const EVENTS_FD: i32 = 3;
+
+/// Descriptor of the report inside.
+const REPORT_FD: i32 = 4;
+
+/// Most bytes of events.
+const EVENTS_LIMIT: u64 = 256 << 20;
+
+/// Largest report.
+const REPORT_LIMIT: u64 = 64 << 20;
+
+/// What starts a suite that has a `run_tests.py`, as the course's own has.
+const RUN_TESTS: [&str; 9] = [
+    "python",
+    "run_tests.py",
+    "--src",
+    "{project}",
+    "--lab",
+    "{lab}",
+    "--proxy_timeout",
+    "{proxy_timeout}",
+    "--junit-xml={report}",
+];
+
+/// What starts any other.
+const PYTEST: [&str; 4] = ["python", "-m", "pytest", "--junit-xml={report}"];
+
+/// Runs the suite and judges what came of it.
+pub async fn run(
+    context: &Context<'_>,
+    work: &WorkTree,
+    suite: &Suite,
+    venv: &Path,
+    progress: Progress<'_>,
+) -> Result<(Verdict, Outcome), TaskError> {
+    let stage = stage(context, work, suite, venv)?;
+    let plan = context.host.plan(context.slot, &stage);
+    let mut log = events::Log::new();
+    let mut sink = |kind: Kind, bytes: &[u8]| {
+        if kind == Kind::Event {
+            log.push_line(bytes);
+            let (done, total) = log.progress();
+            progress(done, total);
+        }
+    };
+    let finished = context.host.run("test", &plan, context.cancel, &mut sink).await?;
+    let outcome = &finished.outcome;
+    tracing::info!(
+        attempt = %context.assignment.attempt,
+        verdict = ?outcome.verdict,
+        wall_ms = outcome.wall_ms,
+        peak_bytes = outcome.memory_peak(),
+        "the suite has run"
+    );
+    tracing::debug!(stdout = %finished.stdout.lines(200), stderr = %finished.stderr.lines(200), "what the suite printed");
+    let verdict = judge::judge(&Run {
+        log: &log,
+        report: report(&finished),
+        outcome,
+        memory: outcome.memory_peak().unwrap_or(0),
+        suite_stderr_tail: &tail(&finished),
+        mem_limit: context.limits.memory,
+        time_limit: stage.wall,
+    });
+    Ok((verdict, finished.outcome))
+}
+
+/// The report as it was parsed; none if nothing was written.
+fn report(finished: &Finished) -> Option<Result<junit::Report, junit::JunitError>> {
+    let bytes = &finished.report;
+    (!bytes.is_empty())
+        .then(|| junit::parse(bytes, &junit::Caps { bytes: REPORT_LIMIT as usize, ..junit::Caps::default() }))
+}
+
+/// The end of what the suite printed, for a suite that could not start.
+fn tail(finished: &Finished) -> String {
+    let parts = [finished.stderr.lines(30), finished.stdout.lines(30)];
+    parts.into_iter().filter(|p| !p.trim().is_empty()).collect::<Vec<_>>().join("\n")
+}
+
+fn stage(context: &Context<'_>, work: &WorkTree, suite: &Suite, venv: &Path) -> Result<Stage, TaskError> {
+    let (own, suites) = (&context.grading.test, &suite.options.test);
+    let assignment = context.assignment;
+    let lab = assignment.labs.iter().max().copied();
+    // Whole seconds, as suites take them; half a second must not become none.
+    let proxy_timeout = context.grading.proxy_timeout.as_secs_f64().ceil() as u64;
+    let default: &[&str] = if suite.has_run_tests { &RUN_TESTS } else { &PYTEST };
+    let template = own.command.clone().or_else(|| suites.command.clone());
+    let template = template.unwrap_or_else(|| default.iter().map(|w| (*w).to_string()).collect());
+    let values = Values {
+        project: inside::PROJECT.into(),
+        lab,
+        labs: assignment.labs.clone(),
+        proxy_timeout: (proxy_timeout > 0).then_some(proxy_timeout),
+        report: format!("/proc/self/fd/{REPORT_FD}"),
+    };
+    let mut stage = Stage::new("test", Policy::Test, &context.limits);
+    stage.argv = template::fill(&template, &values).map_err(TaskError::Host)?;
+    stage.cwd = inside::SUITE.into();
+    let wished = own.timeout.or(suites.timeout).map(|t| t.0);
+    stage.wall = wished.unwrap_or(context.limits.timeout).min(context.limits.timeout);
+    stage.channels = Channels {
+        events: Some(Channel { fd: EVENTS_FD, limit: EVENTS_LIMIT }),
+        report: Some(Channel { fd: REPORT_FD, limit: REPORT_LIMIT }),
+    };
+    stage.mounts.extend([
+        tree::bind(work.project(), inside::PROJECT, true),
+        tree::bind(work.suite(), inside::SUITE, true),
+        tree::bind(venv, inside::VENV, false),
+        tree::file(format!("{}/ostest_harness.py", inside::HARNESS), HARNESS),
+    ]);
+    let mut set = |name: &str, value: String| stage.env.insert(name.to_string(), value);
+    set("PATH", format!("{}/bin:{PATH}", inside::VENV));
+    set("VIRTUAL_ENV", inside::VENV.into());
+    set("OSTEST_PROJECT", inside::PROJECT.into());
+    set("OSTEST_PROXY_TIMEOUT", proxy_timeout.to_string());
+    set("OSTEST_ATTEMPT", assignment.attempt.clone());
+    if let Some(lab) = lab {
+        set("OSTEST_LAB", lab.to_string());
+    }
+    // The plugin takes these out of the environment again before a test runs.
+    set("PYTHONPATH", inside::HARNESS.into());
+    set("PYTEST_ADDOPTS", "-p ostest_harness -p no:cacheprovider".into());
+    set("OSTEST_EVENTS_FD", EVENTS_FD.to_string());
+    set("OSTEST_REPORT_FD", REPORT_FD.to_string());
+    // Byte code is read from where prepare put it and written nowhere: what lies beside a source could be a student's.
+    set("PYTHONPYCACHEPREFIX", format!("{}/pycache", inside::VENV));
+    set("PYTHONDONTWRITEBYTECODE", "1".into());
+    if !assignment.connected_tests.is_empty() {
+        let select = format!("{}/select.json", inside::HARNESS);
+        let names = serde_json::to_string(&assignment.connected_tests)
+            .map_err(|e| TaskError::Host(format!("the list of tests cannot be written: {e}")))?;
+        stage.env.insert("OSTEST_SELECT".into(), select.clone());
+        stage.mounts.push(tree::file(select, names));
+    }
+    Ok(stage)
+}

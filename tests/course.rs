@@ -1,0 +1,124 @@
+//! The example course, end to end: mock backend, runner, real git, make, gcc, pytest and kernel.
+
+mod common;
+mod support;
+
+use serde_json::Value;
+use std::io::{BufRead, BufReader};
+use std::path::Path;
+use std::process::{Command, Stdio};
+use support::{BIN, Place, need_root, traces};
+
+const TOP: &str = env!("CARGO_MANIFEST_DIR");
+
+fn read(path: &Path) -> Value {
+    serde_json::from_str(&std::fs::read_to_string(path).expect("it can be read")).expect("it is JSON")
+}
+
+/// The value under which an answer belongs to a task.
+fn key(value: &Value) -> (&'static str, Value) {
+    if value["attempt"].is_null() { ("id", value["id"].clone()) } else { ("attempt", value["attempt"].clone()) }
+}
+
+/// Grades `tasks` through a mock backend that demands a login; every result it was given.
+fn through_backend(place: &Place, tasks: &Path, more: &[&str]) -> Vec<Value> {
+    let submissions = place.path("submissions");
+    let made = Command::new(Path::new(TOP).join("examples/make-submissions.sh")).arg(&submissions).output();
+    assert!(made.expect("the script starts").status.success());
+    let mut backend = Command::new(BIN)
+        .args(["mock-backend", "--listen", "127.0.0.1:0", "--once", "--json", "--auth", "teacher:s3cret", "--tasks"])
+        .arg(tasks)
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("the mock backend starts");
+    let mut lines = BufReader::new(backend.stdout.take().expect("a pipe")).lines().map_while(Result::ok);
+    let first = lines.next().expect("it says where it listens");
+    let url = first.split_whitespace().find(|w| w.starts_with("http://")).expect("a URL").to_string();
+    let mirror = format!("https://course.example/submissions/={}", submissions.display());
+    let runner = place
+        .command(&["--backend-url", &url, "--once", "--auth", "--login", "teacher", "--git-mirror", &mirror])
+        .args(["--allow-url", "https://course.example/", "--pids-limit", "256"])
+        .args(["--tests", &format!("{TOP}/examples/course")])
+        .args(more)
+        .env("OSTEST_PASSWORD", "s3cret")
+        .output()
+        .expect("the runner starts");
+    assert!(runner.status.success(), "{runner:?}");
+    let results = lines.map(|l| serde_json::from_str(&l).expect("a result is JSON")).collect();
+    assert!(backend.wait().expect("it ends").success());
+    results
+}
+
+/// Both dialects to the letter: these keys, these types, and nothing else.
+fn check_shape(result: &Value) {
+    let keys = |v: &Value| v.as_object().expect("an object").keys().cloned().collect::<Vec<_>>();
+    let first = !result["attempt"].is_null();
+    let (body, cases) = if first {
+        assert_eq!(keys(result), ["attempt", "testResults"]);
+        let body = &result["testResults"];
+        assert_eq!(keys(body), ["duration", "errorDetails", "isError", "isPassed", "testCases"]);
+        (body, &body["testCases"])
+    } else {
+        assert_eq!(keys(result), ["duration", "errorDetails", "id", "isError", "isPassed", "testResults"]);
+        (result, &result["testResults"])
+    };
+    let duration = |v: &Value| match v {
+        Value::String(s) => first && s.split_once('.').is_some_and(|(_, d)| d.len() == 3),
+        Value::Number(n) => !first && n.is_u64(),
+        _ => false,
+    };
+    assert!(duration(&body["duration"]), "{body}");
+    for case in cases.as_array().expect("a list") {
+        assert_eq!(keys(case), ["description", "duration", "isPassed", "memoryUsed", "name"]);
+        assert!(duration(&case["duration"]) && case["memoryUsed"].is_u64() && case["isPassed"].is_boolean(), "{case}");
+    }
+}
+
+#[test]
+fn every_submission_gets_the_verdict_it_was_made_for() {
+    if !need_root("every_submission_gets_the_verdict_it_was_made_for") {
+        return;
+    }
+    let place = Place::new();
+    let tasks = Path::new(TOP).join("examples/tasks.json");
+    let results = through_backend(&place, &tasks, &["--concurrent", "2", "--timeout", "120"]);
+    let expected = read(&Path::new(TOP).join("examples/expected.json"));
+    let expected = expected.as_object().expect("an object");
+    assert_eq!(results.len(), expected.len(), "one answer for each task");
+    for (name, wanted) in expected {
+        let found: Vec<&Value> = results.iter().filter(|r| key(r) == key(wanted)).collect();
+        assert_eq!(found.len(), 1, "{name} is answered once");
+        let result = found[0];
+        check_shape(result);
+        let body = if result["attempt"].is_null() { result } else { &result["testResults"] };
+        let cases = body.get("testCases").unwrap_or(&body["testResults"]).as_array().expect("a list");
+        let failed: Vec<&str> =
+            cases.iter().filter(|c| c["isPassed"] == false).filter_map(|c| c["name"].as_str()).collect();
+        let list = |key: &str| -> Vec<&str> {
+            wanted[key].as_array().into_iter().flatten().filter_map(Value::as_str).collect()
+        };
+        let mut not_passed = [list("failed"), list("skipped")].concat();
+        let mut failed_sorted = failed.clone();
+        not_passed.sort_unstable();
+        failed_sorted.sort_unstable();
+        assert_eq!(failed_sorted, not_passed, "{name}: {body:#}");
+        assert_eq!(body["isPassed"], wanted["isPassed"], "{name}: {body:#}");
+        assert_eq!(body["isError"], wanted["isError"], "{name}: {body:#}");
+        if let Some(text) = wanted["errorContains"].as_str() {
+            assert!(body["errorDetails"].as_str().is_some_and(|e| e.contains(text)), "{name}: {body:#}");
+        }
+        if let Some(count) = wanted["cases"].as_u64() {
+            assert_eq!(cases.len() as u64, count, "{name}");
+        }
+        for (test, text) in wanted["says"].as_object().into_iter().flatten() {
+            let case = cases.iter().find(|c| c["name"] == *test).expect("the case is there");
+            let description = case["description"].as_str().expect("a string");
+            assert!(description.contains(text.as_str().expect("a string")), "{name}, {test}: {description}");
+        }
+        for case in cases.iter().filter(|c| c["isPassed"] == true) {
+            // A run of pytest takes tens of MiB: a figure below that was not measured.
+            assert!(case["memoryUsed"].as_u64().is_some_and(|k| k > 10_000), "{name}: {case}");
+        }
+    }
+    assert_eq!(traces(&place.path("state")), Vec::<String>::new());
+}

@@ -1,0 +1,259 @@
+//! What can go wrong with a task becomes an answer: suites that break in every way, and what is said then.
+
+mod common;
+mod support;
+
+use support::{Graded, Place, need_root};
+
+const NOTHING: &[(&str, &str)] = &[("README", "nothing to build")];
+
+/// Grades an empty project with one file of tests.
+fn grade_tests(tests: &str, more: &[&str]) -> Graded {
+    let place = Place::new();
+    let project = place.tree("project", NOTHING);
+    let suite = place.tree("suite", &[("test_it.py", tests)]);
+    place.grade(&project, &suite, more)
+}
+
+fn status(graded: &Graded, name: &str) -> String {
+    graded.case(name).0
+}
+
+#[test]
+fn outcomes_of_all_kinds_are_told_apart() {
+    if !need_root("outcomes_of_all_kinds_are_told_apart") {
+        return;
+    }
+    let graded = grade_tests(
+        "import pytest\n\
+         def test_pass(): pass\n\
+         def test_fail(): assert 1 == 2\n\
+         @pytest.mark.skip(reason='not today')\n\
+         def test_skip(): pass\n\
+         @pytest.mark.xfail(reason='known')\n\
+         def test_xfail(): assert False\n\
+         @pytest.mark.parametrize('n', [1, 2])\n\
+         def test_param(n): assert n == 1\n\
+         class TestClass:\n    def test_in(self): pass\n",
+        &[],
+    );
+    assert_eq!(graded.code(), 1);
+    let names: Vec<_> = graded.cases().into_iter().map(|(n, s, _)| format!("{n} {s}")).collect();
+    assert_eq!(
+        names,
+        [
+            "test_it::test_pass passed",
+            "test_it::test_fail failed",
+            "test_it::test_skip skipped",
+            "test_it::test_xfail skipped",
+            "test_it::test_param[1] passed",
+            "test_it::test_param[2] failed",
+            "test_it.TestClass::test_in passed",
+        ]
+    );
+    assert!(graded.case("test_it::test_fail").1.contains("assert 1 == 2"));
+    assert!(graded.case("test_it::test_skip").1.contains("not today"));
+    assert_eq!(graded.case("test_it::test_pass").1, "");
+    assert_eq!(graded.body()["isError"], false);
+}
+
+#[test]
+fn a_time_limit_leaves_finished_running_and_unstarted_tests_apart() {
+    if !need_root("a_time_limit_leaves_finished_running_and_unstarted_tests_apart") {
+        return;
+    }
+    let graded = grade_tests(
+        "import time\ndef test_a(): pass\ndef test_b(): time.sleep(60)\ndef test_c(): pass\n",
+        &["--timeout", "4"],
+    );
+    assert_eq!(graded.code(), 2);
+    assert_eq!(status(&graded, "test_it::test_a"), "passed");
+    let (status_b, text) = graded.case("test_it::test_b");
+    assert_eq!(status_b, "stopped");
+    assert!(text.contains("time limit of 4 s"), "{text}");
+    let (status_c, text) = graded.case("test_it::test_c");
+    assert_eq!(status_c, "not-run");
+    assert!(text.starts_with("not run"), "{text}");
+    assert!(graded.error().contains("time limit of 4 s"), "{}", graded.error());
+}
+
+#[test]
+fn a_memory_limit_says_peak_and_limit() {
+    if !need_root("a_memory_limit_says_peak_and_limit") {
+        return;
+    }
+    let graded = grade_tests("def test_a(): pass\ndef test_b(): x = bytearray(400 << 20)\n", &["--mem-limit", "128M"]);
+    assert_eq!(graded.code(), 2);
+    let (status_b, text) = graded.case("test_it::test_b");
+    assert_eq!((status(&graded, "test_it::test_a").as_str(), status_b.as_str()), ("passed", "stopped"));
+    assert!(text.contains("memory limit of 128.0 MiB") && text.contains("peak 12"), "{text}");
+}
+
+#[test]
+fn a_pytest_that_is_killed_or_leaves_early_passes_nothing_that_did_not_end() {
+    if !need_root("a_pytest_that_is_killed_or_leaves_early_passes_nothing_that_did_not_end") {
+        return;
+    }
+    for (end, said) in [
+        ("os.kill(os.getpid(), 9)", "signal 9"),
+        ("os._exit(0)", "exit code 0"),
+        ("os.kill(os.getpid(), 11)", "signal 11"),
+    ] {
+        let graded =
+            grade_tests(&format!("import os\ndef test_a(): pass\ndef test_b(): {end}\ndef test_c(): pass\n"), &[]);
+        assert_eq!(graded.code(), 2, "{end}");
+        assert_eq!(status(&graded, "test_it::test_a"), "passed");
+        let (status_b, text) = graded.case("test_it::test_b");
+        assert_eq!(status_b, "stopped");
+        assert!(text.contains(said), "{end}: {text}");
+        assert_eq!(status(&graded, "test_it::test_c"), "not-run");
+        assert_eq!(graded.body()["isPassed"], false);
+        assert_eq!(graded.body()["isError"], true);
+    }
+}
+
+#[test]
+fn a_suite_that_does_not_start_says_why() {
+    if !need_root("a_suite_that_does_not_start_says_why") {
+        return;
+    }
+    let place = Place::new();
+    let project = place.tree("project", NOTHING);
+    type Files<'a> = &'a [(&'a str, &'a str)];
+    let broken: [(&str, Files<'_>, &str); 5] = [
+        ("syntax", &[("conftest.py", "def (:\n"), ("test_a.py", "def test_a(): pass\n")], "SyntaxError"),
+        ("collect", &[("test_a.py", "import nothing_of_this_name\n")], "nothing_of_this_name"),
+        ("empty", &[("README", "no tests")], "no test"),
+        ("program", &[("ostest.toml", "[test]\ncommand = ['no-such-program']\n")], "no-such-program"),
+        ("key", &[("ostest.toml", "[test]\ncomand = ['x']\n")], "comand"),
+    ];
+    for (name, files, said) in broken {
+        let graded = place.grade(&project, &place.tree(name, files), &[]);
+        assert_eq!(graded.code(), 2, "{name}");
+        assert_eq!(graded.body()["isError"], true, "{name}");
+        assert!(graded.error().contains(said), "{name}: {}", graded.error());
+    }
+}
+
+#[test]
+fn a_report_that_is_missing_broken_or_disagrees_is_an_error_and_passes_nothing() {
+    if !need_root("a_report_that_is_missing_broken_or_disagrees_is_an_error_and_passes_nothing") {
+        return;
+    }
+    let place = Place::new();
+    let project = place.tree("project", NOTHING);
+    let command = |shell: &str| format!("[test]\ncommand = ['sh', '-c', '''{shell}''', 'sh', '{{report}}']\n");
+    let cases = [
+        ("missing", "python -m pytest"),
+        ("broken", "python -m pytest --junit-xml=\"$1\"; printf \"<testsuites><testsuite>\" > \"$1\""),
+        ("garbage", "python -m pytest --junit-xml=\"$1\"; head -c 3000 /dev/urandom > \"$1\""),
+        ("oversized", "python -m pytest --junit-xml=\"$1\"; head -c 70000000 /dev/zero > \"$1\""),
+        ("lying", "python -m pytest --junit-xml=/tmp/r.xml; python lie.py \"$1\""),
+    ];
+    for (name, shell) in cases {
+        let tests = "def test_a(): pass\ndef test_b(): assert False\n";
+        let lie = "import re, sys\ntext = re.sub('(?s)<failure.*?</failure>', '', open('/tmp/r.xml').read())\n\
+                   open(sys.argv[1], 'w').write(text)\n";
+        let suite = place.tree(name, &[("ostest.toml", &command(shell)), ("test_it.py", tests), ("lie.py", lie)]);
+        let graded = place.grade(&project, &suite, &[]);
+        assert_eq!(graded.body()["isError"], true, "{name}: {:#}", graded.result);
+        assert_eq!(graded.body()["isPassed"], false, "{name}");
+        assert_eq!(status(&graded, "test_it::test_b"), "failed", "{name}");
+        assert!(!graded.error().is_empty());
+    }
+}
+
+#[test]
+fn a_build_fails_with_the_compilers_last_lines_or_is_stopped_when_it_floods() {
+    if !need_root("a_build_fails_with_the_compilers_last_lines_or_is_stopped_when_it_floods") {
+        return;
+    }
+    let place = Place::new();
+    let suite =
+        place.tree("suite", &[("ostest.toml", "[build]\ncommand = ['make']\n"), ("test_a.py", "def test_a(): pass\n")]);
+    let build = |name: &str, makefile: &str, more: &[&str]| {
+        place.grade(
+            &place.tree(name, &[("Makefile", makefile), ("a.c", "int main(void) { return x; }\n")]),
+            &suite,
+            more,
+        )
+    };
+    let lines = build("lines", "all:\n\t@seq 1 500; cc a.c\n", &[]);
+    assert!(lines.error().contains("‘x’ undeclared") || lines.error().contains("'x' undeclared"), "{}", lines.error());
+    assert!(lines.error().contains("\n450\n") && !lines.error().contains("\n300\n"), "{}", lines.error());
+    let flood = build("flood", "all:\n\tyes\n", &["--output-limit", "1M"]);
+    assert!(flood.error().contains("1.0 MiB of standard output"), "{}", flood.error());
+    let hang = build("hang", "all:\n\tsleep 100\n", &["--timeout", "2"]);
+    assert!(hang.error().contains("time limit of 2 s"), "{}", hang.error());
+    let hungry = build("hungry", "all:\n\tpython3 -c 'bytearray(300 << 20)'\n", &["--mem-limit", "64M"]);
+    assert!(hungry.error().contains("memory limit of 64.0 MiB"), "{}", hungry.error());
+    let network = build(
+        "network",
+        "all:\n\ttest ! -e /task/suite\n\ttest ! -e /venv\n\ttest $$(wc -l < /proc/net/route) -le 1\n",
+        &[],
+    );
+    assert_eq!(network.code(), 0, "{:#}", network.result);
+}
+
+#[test]
+fn names_of_tests_are_whole_names() {
+    if !need_root("names_of_tests_are_whole_names") {
+        return;
+    }
+    let tests = "import pytest\ndef test1(): pass\ndef test10(): pass\n\
+                 @pytest.mark.parametrize('n', [1, 2])\ndef test_p(n): pass\n";
+    let names = |more: &[&str]| -> Vec<String> {
+        grade_tests(tests, more).cases().into_iter().map(|(n, s, _)| format!("{n} {s}")).collect()
+    };
+    assert_eq!(names(&["--test", "test1"]), ["test_it::test1 passed"]);
+    assert_eq!(names(&["--test", "test_it::test10"]), ["test_it::test10 passed"]);
+    assert_eq!(names(&["--test", "test_p"]), ["test_it::test_p[1] passed", "test_it::test_p[2] passed"]);
+    assert_eq!(names(&["--test", "test_it.py::test_p[2]"]), ["test_it::test_p[2] passed"]);
+    let graded = grade_tests(tests, &["--test", "test1", "--test", "test2"]);
+    assert_eq!(graded.cases().len(), 2);
+    assert_eq!(graded.code(), 1, "{:#}", graded.result);
+    let (status, text) = graded.case("test2");
+    assert_eq!(status, "not-run");
+    assert!(text.contains("no test"), "{text}");
+}
+
+#[test]
+fn the_project_is_never_written_to_and_git_never_seen() {
+    if !need_root("the_project_is_never_written_to_and_git_never_seen") {
+        return;
+    }
+    let place = Place::new();
+    let project = place.tree("project", &[("Makefile", "all:\n\techo x > made\n"), (".git/config", "[core]\n")]);
+    let suite = place.tree(
+        "suite",
+        &[(
+            "test_a.py",
+            "import os, subprocess\nP = os.environ['OSTEST_PROJECT']\n\
+             def test_make(): subprocess.run(['make', '-C', P], check=True); assert os.path.exists(P + '/made')\n\
+             def test_git(): assert not os.path.exists(P + '/.git')\n\
+             def test_env():\n    assert os.environ['OSTEST_ATTEMPT'] == 'local' and os.environ['OSTEST_LAB'] == '3'\n    \
+             assert os.environ['OSTEST_PROXY_TIMEOUT'] == '10'\n    \
+             assert not [k for k in os.environ if k.startswith(('OSTEST_EVENTS', 'OSTEST_REPORT', 'PYTEST_ADDOPTS'))]\n\
+             def test_suite_cannot_be_changed():\n    \
+             r = subprocess.run('echo x >> test_a.py; rm -f test_a.py; mv test_a.py b; echo new > bin', shell=True, capture_output=True, text=True)\n    \
+             assert os.path.exists('test_a.py') and 'x' != open('test_a.py').read()[-2:-1] and os.path.exists('bin'), r\n",
+        )],
+    );
+    let graded = place.grade(&project, &suite, &["--lab", "1", "--lab", "3"]);
+    assert_eq!(graded.code(), 0, "{:#}", graded.result);
+    assert!(!project.join("made").exists());
+}
+
+#[test]
+fn requirements_that_cannot_be_installed_are_the_hosts_business_and_said() {
+    if !need_root("requirements_that_cannot_be_installed_are_the_hosts_business_and_said") {
+        return;
+    }
+    let place = Place::new();
+    let project = place.tree("project", NOTHING);
+    let suite =
+        place.tree("suite", &[("requirements.txt", "/no/such/wheel.whl\n"), ("test_a.py", "def test_a(): pass\n")]);
+    let graded = place.grade(&project, &suite, &[]);
+    assert_eq!(graded.code(), 2);
+    assert!(graded.error().contains("requirements.txt") && graded.error().contains("wheel"), "{}", graded.error());
+}

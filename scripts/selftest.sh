@@ -19,7 +19,7 @@ case ${1:-} in
   --vm=*) kernel=${1#--vm=} && shift ;;
 esac
 if [ "$(id -u)" = 0 ]; then
-  install_missing build-essential git python3 python3-venv gdb valgrind strace
+  install_missing build-essential git python3 python3-venv gdb valgrind strace openssl
   export OSTEST_REQUIRE_ROOT=1
 fi
 

@@ -180,6 +180,65 @@ fn a_hostile_repository_reaches_nothing() {
 }
 
 #[test]
+fn submissions_come_over_tls_from_whom_the_certificate_names_and_no_one_else() {
+    if !need_root("submissions_come_over_tls_from_whom_the_certificate_names_and_no_one_else") {
+        return;
+    }
+    let place = Place::new();
+    repository(&place, "good", &[("main.c", "int main(void) { return 0; }\n")]);
+    let suite = place.tree("suite", &[("test_a.py", "def test_a(): pass\n")]);
+    let (certificate, key) = (place.path("certificate.pem"), place.path("key.pem"));
+    let made = Command::new("openssl")
+        .args(["req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=localhost"])
+        .args(["-addext", "subjectAltName=DNS:localhost", "-out"])
+        .arg(&certificate)
+        .arg("-keyout")
+        .arg(&key)
+        .output();
+    assert!(made.expect("openssl starts").status.success());
+    let mut server = Command::new("python3")
+        .arg(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/support/git_over_https.py"))
+        .args([&place.path("git"), &certificate, &key])
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("the git server starts");
+    let mut port = String::new();
+    let mut said = BufReader::new(server.stdout.take().expect("a pipe"));
+    said.read_line(&mut port).expect("it says its port");
+    let top = format!("https://localhost:{}/", port.trim());
+    let tasks = json!([
+        {"attempt": 1, "repositoryUrl": format!("{top}good"), "branch": "main"},
+        {"attempt": 2, "repositoryUrl": format!("{top}good"), "branch": "missing"},
+        {"attempt": 3, "repositoryUrl": format!("{top}nobody"), "branch": "main"},
+        {"attempt": 4, "repositoryUrl": format!("{top}moved/good"), "branch": "main"},
+    ]);
+    let mut answers = Vec::new();
+    for trusted in [true, false] {
+        let backend = Backend::start(&place, &tasks, &["--once"]);
+        let mut runner = place.command(&["--backend-url", &backend.url, "--once", "--allow-url", &top]);
+        runner.arg("--tests").arg(&suite).env_remove("GIT_SSL_CAINFO");
+        if trusted {
+            runner.env("GIT_SSL_CAINFO", &certificate);
+        }
+        let output = runner.output().expect("the runner starts");
+        assert!(output.status.success(), "{output:?}");
+        answers.push(backend.results());
+    }
+    server.kill().expect("it can be killed");
+    server.wait().expect("it ends");
+    let good = answers[0].iter().find(|r| r["attempt"] == 1).expect("it is answered");
+    assert_eq!(good["testResults"]["isPassed"], true, "{good:#}");
+    assert!(error_of(&answers[0], &json!(2)).contains("no such branch"));
+    assert!(error_of(&answers[0], &json!(3)).contains("no such repository"));
+    // A redirect would lead from an allowed place to anywhere.
+    assert!(error_of(&answers[0], &json!(4)).contains("could not be fetched"));
+    for attempt in 1..=4 {
+        let error = error_of(&answers[1], &json!(attempt));
+        assert!(error.contains("certificate") || error.contains("SSL"), "{error}");
+    }
+}
+
+#[test]
 fn a_backend_that_is_not_there_ends_a_run_that_was_to_be_done_once() {
     if !need_root("a_backend_that_is_not_there_ends_a_run_that_was_to_be_done_once") {
         return;

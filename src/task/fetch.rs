@@ -114,6 +114,10 @@ fn explain(said: &str, ended: &str) -> String {
         "the repository does not exist or is not public".into()
     } else if has("not found") || has("does not appear to be a git repository") || has("does not exist") {
         "there is no such repository".into()
+    } else if has("certificate") || has("SSL") {
+        "the server cannot prove who it is; if this goes on, tell your teacher".into()
+    } else if has("redirect") {
+        "the address leads elsewhere; give the one that it leads to".into()
     } else if has("Could not resolve host") || has("Failed to connect") || has("unable to access") {
         "the server cannot be reached; if this goes on, tell your teacher".into()
     } else if has("No space left on device") || has("write error") {

@@ -179,6 +179,76 @@ fn a_hostile_repository_reaches_nothing() {
     assert!(!Path::new("/tmp/owned").exists());
 }
 
+/// Reads one HTTP request; its first line and its body.
+fn request(stream: &mut std::net::TcpStream) -> Option<(String, String)> {
+    let mut input = BufReader::new(stream.try_clone().expect("a stream"));
+    let mut first = String::new();
+    if input.read_line(&mut first).ok()? == 0 {
+        return None;
+    }
+    let mut length = 0;
+    loop {
+        let mut line = String::new();
+        input.read_line(&mut line).ok()?;
+        if line.trim().is_empty() {
+            break;
+        }
+        if let Some((name, value)) = line.split_once(':')
+            && name.eq_ignore_ascii_case("content-length")
+        {
+            length = value.trim().parse().expect("a length");
+        }
+    }
+    let mut body = vec![0; length];
+    input.read_exact(&mut body).ok()?;
+    Some((first, String::from_utf8(body).expect("text")))
+}
+
+#[test]
+fn a_task_that_is_on_its_way_when_the_signal_comes_is_answered() {
+    use std::io::Write;
+    if !need_root("a_task_that_is_on_its_way_when_the_signal_comes_is_answered") {
+        return;
+    }
+    let place = Place::new();
+    let suite = place.tree("suite", &[("test_a.py", "def test_a(): pass\n")]);
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let url = format!("http://{}", listener.local_addr().expect("an address"));
+    let mut runner = place
+        .command(&["--backend-url", &url, "--concurrent", "1"])
+        .arg("--tests")
+        .arg(&suite)
+        .spawn()
+        .expect("the runner starts");
+    let mut results = Vec::new();
+    while results.is_empty() {
+        let (mut stream, _) = listener.accept().expect("the runner connects");
+        while let Some((first, body)) = request(&mut stream) {
+            let answer = if first.starts_with("GET") {
+                // The task is handed out, and the runner is told to stop before it has read of it.
+                let kill = Command::new("sh").args(["-c", &format!("kill -TERM {}", runner.id())]).status();
+                assert!(kill.expect("sh starts").success());
+                std::thread::sleep(std::time::Duration::from_millis(500));
+                json!({"attempt": 5, "repositoryUrl": "https://evil.example/x", "branch": "main"}).to_string()
+            } else {
+                results.push(serde_json::from_str::<Value>(&body).expect("a result is JSON"));
+                String::new()
+            };
+            write!(stream, "HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{answer}", answer.len()).expect("it is read");
+            if !results.is_empty() {
+                break;
+            }
+        }
+        assert!(
+            !results.is_empty() || runner.try_wait().expect("a state").is_none(),
+            "the runner left without an answer"
+        );
+    }
+    assert_eq!(runner.wait().expect("it ends").code(), Some(0));
+    assert_eq!(results[0]["attempt"], 5);
+    assert_eq!(results[0]["testResults"]["isError"], true);
+}
+
 #[test]
 fn submissions_come_over_tls_from_whom_the_certificate_names_and_no_one_else() {
     if !need_root("submissions_come_over_tls_from_whom_the_certificate_names_and_no_one_else") {

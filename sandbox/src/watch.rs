@@ -206,10 +206,11 @@ impl<'a, W: Write> Watch<'a, W> {
         }
         // Rounded up: a deadline that is polled for one millisecond too early would spin.
         let millis = u16::try_from(timeout.as_millis() + 1).unwrap_or(u16::MAX);
+        // After the order to stop only init's end is of interest: the order stays readable, and polling it would spin.
         let stdin = io::stdin();
         let mut fds = vec![
-            PollFd::new(stdin.as_fd(), if self.killed { PollFlags::empty() } else { PollFlags::POLLIN }),
-            PollFd::new(self.signals.as_fd(), PollFlags::POLLIN),
+            PollFd::new(if self.killed { self.pidfd.as_fd() } else { stdin.as_fd() }, PollFlags::POLLIN),
+            PollFd::new(if self.killed { self.pidfd.as_fd() } else { self.signals.as_fd() }, PollFlags::POLLIN),
             PollFd::new(self.pidfd.as_fd(), PollFlags::POLLIN),
             PollFd::new(self.control.as_fd(), PollFlags::POLLIN),
         ];

@@ -249,12 +249,17 @@ impl Host {
         }
         ended.map_err(|e| host(format!("the launcher's answer cannot be read: {e}")))?;
         match collected.end {
-            Some(Note::Ended(outcome)) => Ok(Finished {
-                outcome: *outcome,
-                stdout: collected.stdout,
-                stderr: collected.stderr,
-                report: collected.report,
-            }),
+            Some(Note::Ended(outcome)) => {
+                if !outcome.degraded.is_empty() {
+                    tracing::warn!(stage, layers = ?outcome.degraded, "ran without layers that the operator waived");
+                }
+                Ok(Finished {
+                    outcome: *outcome,
+                    stdout: collected.stdout,
+                    stderr: collected.stderr,
+                    report: collected.report,
+                })
+            }
             Some(Note::Failed { message, host: true }) => Err(ContainError::Host { stage, message }),
             Some(Note::Failed { message, host: false }) => Err(ContainError::Command { stage, message }),
             _ => Err(host(format!("the launcher ended early ({status}): {}", log.trim()))),

@@ -54,7 +54,7 @@ impl Runner {
         let (give_back, mut free) = mpsc::unbounded_channel();
         for slot in slots {
             // The receiver lives as long as this function.
-            let _ = give_back.send(slot);
+            let _ = give_back.send(Arc::new(slot));
         }
         let mut tasks = JoinSet::new();
         let ended = loop {
@@ -68,7 +68,7 @@ impl Runner {
                 Next::Task(task) => {
                     let (runner, stop, give_back) = (runner.clone(), stop.clone(), give_back.clone());
                     tasks.spawn(async move {
-                        let body = runner.grade(&slot, &task, &stop).await;
+                        let body = runner.clone().grade_or_say_why(slot.clone(), &task, &stop).await;
                         // The slot is free while the result is on its way.
                         let _ = give_back.send(slot);
                         runner.upload(&task.key, &body, &stop).await;
@@ -81,12 +81,12 @@ impl Runner {
                 }
                 Next::Ended(ended) => break ended,
             }
-            while tasks.try_join_next().is_some() {}
+            while let Some(done) = tasks.try_join_next() {
+                log_fault(done);
+            }
         };
         while let Some(done) = tasks.join_next().await {
-            if let Err(error) = done {
-                tracing::error!("a task ended with a fault of the runner: {error}");
-            }
+            log_fault(done);
         }
         runner.host.release();
         ended
@@ -96,8 +96,10 @@ impl Runner {
     async fn next(&self, stop: &Stop, idle: bool) -> Next {
         let mut failures = 0;
         loop {
+            // Once asked, the answer is waited for: the backend may have handed a task out already, and an attempt whose
+            // answer nobody reads hangs for ever. The client's time-out bounds the wait.
             let asked = tokio::select! {
-                () = stop.drain.cancelled() => return Next::Ended(Ok(())),
+                () = stop.now.cancelled() => return Next::Ended(Ok(())),
                 asked = self.backend.next_task() => asked,
             };
             let pause = match asked {
@@ -109,6 +111,12 @@ impl Runner {
                 Ok(Answer::Invalid { key: None, problem }) => {
                     tracing::error!("a task without attempt or id is not valid and cannot be answered: {problem}");
                     // It may be what the backend says to every question.
+                    failures += 1;
+                    if self.once && failures >= ONCE_PATIENCE {
+                        return Next::Ended(Err(anyhow::anyhow!(
+                            "the backend hands out tasks that cannot be answered"
+                        )));
+                    }
                     self.check_interval
                 }
                 Ok(Answer::NoTask) if self.once => return Next::Ended(Ok(())),
@@ -144,6 +152,17 @@ impl Runner {
                 Next::Answered(task.key, body)
             }
         }
+    }
+
+    /// Grades in a task of its own, so that a fault of ours becomes an answer too and costs neither attempt nor slot.
+    async fn grade_or_say_why(self: Arc<Self>, slot: Arc<Slot>, task: &Task, stop: &Stop) -> serde_json::Value {
+        let (runner, inner, stop) = (self.clone(), task.clone(), stop.clone());
+        let graded = tokio::spawn(async move { runner.grade(&slot, &inner, &stop).await }).await;
+        graded.unwrap_or_else(|fault| {
+            tracing::error!(task = %task.key, "a fault of the runner: {fault}");
+            let verdict = Verdict::broken("the grader itself failed; this is no fault of the submission");
+            render(&task.key, &verdict, self.memory_unit)
+        })
     }
 
     async fn grade(&self, slot: &Slot, task: &Task, stop: &Stop) -> serde_json::Value {
@@ -188,6 +207,12 @@ impl Runner {
                 tracing::error!(task = %key, result = %body, "told to stop before the result was delivered");
             }
         }
+    }
+}
+
+fn log_fault(done: Result<(), tokio::task::JoinError>) {
+    if let Err(error) = done {
+        tracing::error!("a result's delivery ended with a fault of the runner: {error}");
     }
 }
 

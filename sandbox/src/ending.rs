@@ -38,7 +38,16 @@ pub fn judge(facts: &Facts<'_>) -> (Verdict, String) {
             return (Verdict::OutputLimit, text);
         }
         Some(Stop::Clock) => {
-            let text = format!("the time limit of {} s was reached", facts.limits.wall_ms as f64 / 1000.0);
+            let mut text = format!("the time limit of {} s was reached", facts.limits.wall_ms as f64 / 1000.0);
+            let held_back = figure(&facts.usage.throttled_us);
+            // A little of it is everyday. A tenth of the time is what somebody who looks for the reason should know.
+            if held_back / 100 >= facts.limits.wall_ms {
+                text.push_str(&format!(
+                    "; its limit of {} cores held it back for {:.1} s, summed over cores",
+                    facts.limits.cpu_millis as f64 / 1000.0,
+                    held_back as f64 / 1e6
+                ));
+            }
             return (Verdict::TimeLimit, text);
         }
         None => {}
@@ -133,6 +142,20 @@ mod tests {
             Verdict::OutputLimit
         );
         assert_eq!(verdict(Some(Stop::Runner), Ended::Killed, 0, 0).0, Verdict::Interrupted);
+    }
+
+    #[test]
+    fn a_time_limit_says_when_the_limit_on_cores_had_a_part_in_it() {
+        let said = |throttled_us| {
+            let figure = Some(Figure { value: throttled_us, source: "cpu.stat".into() });
+            let usage = Usage { throttled_us: figure, ..Usage::default() };
+            judge(&Facts { stop: Some(Stop::Clock), ended: &Ended::Killed, usage: &usage, limits: &LIMITS }).1
+        };
+        assert_eq!(said(249_999), "the time limit of 2.5 s was reached");
+        assert_eq!(
+            said(1_500_000),
+            "the time limit of 2.5 s was reached; its limit of 1 cores held it back for 1.5 s, summed over cores"
+        );
     }
 
     #[test]

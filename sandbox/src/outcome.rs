@@ -71,6 +71,12 @@ pub struct Usage {
     pub memory_peak: Option<Figure>,
     /// CPU time in microseconds.
     pub cpu_us: Option<Figure>,
+    /// Time in microseconds for which the limit on CPU time kept it from running, summed over cores.
+    pub throttled_us: Option<Figure>,
+    /// Time in microseconds for which some of its processes waited for a core (PSI, `some`): because of its own limit, or because the host had none free.
+    pub cpu_stalled_us: Option<Figure>,
+    /// Time in microseconds for which some of its processes waited for memory to be reclaimed (PSI, `some`).
+    pub memory_stalled_us: Option<Figure>,
     /// Peak of processes and threads.
     pub pids_peak: Option<Figure>,
     /// Processes that the kernel killed because of this group's memory limit.

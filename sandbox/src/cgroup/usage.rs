@@ -34,6 +34,7 @@ pub(super) fn of_stage(stage: &Base, leaves: &[Base], retired: Retired) -> Resul
             sum.value += value(oom_kills_of(leaf)?);
         }
     }
+    usage.throttled_us = throttled(stage)?;
     let kills = value(usage.oom_kills.clone());
     if kills > 0 && !memory_limit_was_reached(stage)? {
         // The figures would blame the command for what others did.
@@ -81,10 +82,51 @@ fn common(group: &Base) -> Result<Usage, CgroupError> {
             )
         }
     };
-    Ok(Usage { memory_peak, cpu_us, pids_peak: single(pids, "pids.peak")?, oom_kills: None, pids_denied: None })
+    Ok(Usage {
+        memory_peak,
+        cpu_us,
+        cpu_stalled_us: stalled(group.v2(), "cpu.pressure")?,
+        memory_stalled_us: stalled(group.v2(), "memory.pressure")?,
+        pids_peak: single(pids, "pids.peak")?,
+        ..Usage::default()
+    })
 }
 
-/// Processes of this group that were killed for want of memory; on v2 those below it, too.
+/// Time for which the limit on CPU time held the group back.
+fn throttled(group: &Base) -> Result<Option<Figure>, CgroupError> {
+    match group {
+        Base::Unified { dir } => key(dir, "cpu.stat", "throttled_usec"),
+        // In nanoseconds.
+        Base::Hybrid { cpu, .. } => {
+            let figure = key(cpu, "cpu.stat", "throttled_time")?;
+            Ok(figure.map(|figure| Figure { value: figure.value / 1000, ..figure }))
+        }
+    }
+}
+
+/// The total of a pressure file's line `some`, in microseconds. The files are the v2 tree's own, not a controller's: a
+/// hybrid host has them, too. `None` where the kernel does not count pressure: it was built without, or booted without
+/// `psi=1`.
+fn stalled(dir: &Path, name: &str) -> Result<Option<Figure>, CgroupError> {
+    let file = dir.join(name);
+    let text = match files::read_if_present(&file) {
+        // Older kernels show the file all the same, and refuse to open it.
+        Err(CgroupError::Read { source, .. }) if source.raw_os_error() == Some(libc::EOPNOTSUPP) => return Ok(None),
+        other => other?,
+    };
+    let Some(text) = text else { return Ok(None) };
+    // some avg10=0.00 avg60=0.00 avg300=0.00 total=0
+    let total = text.lines().find_map(|line| {
+        let words = line.strip_prefix("some ")?;
+        words.split(' ').find_map(|word| word.strip_prefix("total="))?.parse().ok()
+    });
+    match total {
+        Some(value) => Ok(Some(Figure { value, source: name.into() })),
+        None => Err(CgroupError::Parse { file, text, expected: "a line `some` with a total" }),
+    }
+}
+
+/// Processes that were killed for want of memory: of this group; on v2 of those below it, too.
 fn oom_kills_of(group: &Base) -> Result<Option<Figure>, CgroupError> {
     match group {
         Base::Unified { dir } => key(dir, "memory.events", "oom_kill"),
@@ -94,10 +136,12 @@ fn oom_kills_of(group: &Base) -> Result<Option<Figure>, CgroupError> {
 }
 
 /// Whether memory ran out at this group's own limit, ever. The count of kills does not tell: a group
-/// above that runs out, or the host, chooses its victims here, too.
+/// above that runs out, or the host, chooses its victims here, too. Nor does `memory.events`, which
+/// adds up what happened at limits below.
 fn memory_limit_was_reached(group: &Base) -> Result<bool, CgroupError> {
     match group {
-        Base::Unified { dir } => Ok(key(dir, "memory.events", "oom")?.is_none_or(|figure| figure.value > 0)),
+        // Since 5.2.
+        Base::Unified { dir } => Ok(key(dir, "memory.events.local", "oom")?.is_none_or(|figure| figure.value > 0)),
         // v1 counts failures in `memory.failcnt` and `memory.memsw.failcnt`. With our limits it is the
         // second one that would tell, which newer kernels (6.18) leave at 0.
         Base::Hybrid { .. } => Ok(true),
@@ -183,9 +227,12 @@ mod tests {
             dir.path(),
             &[
                 ("memory.peak", "1048576\n"),
-                ("cpu.stat", "usage_usec 2500\nuser_usec 2000\nsystem_usec 500\n"),
+                ("cpu.stat", "usage_usec 2500\nuser_usec 2000\nsystem_usec 500\nnr_throttled 1\nthrottled_usec 70\n"),
+                ("cpu.pressure", "some avg10=0.00 avg60=0.00 avg300=0.00 total=90\nfull avg10=0.00 total=80\n"),
+                ("memory.pressure", "some avg10=0.00 avg60=0.00 avg300=0.00 total=0\nfull avg10=0.00 total=0\n"),
                 ("pids.peak", "7\n"),
                 ("memory.events", "low 0\nhigh 0\nmax 9\noom 2\noom_kill 2\n"),
+                ("memory.events.local", "low 0\nhigh 0\nmax 9\noom 2\noom_kill 0\n"),
                 ("pids.events", "max 4\n"),
             ],
         );
@@ -193,6 +240,9 @@ mod tests {
         let expected = Usage {
             memory_peak: figure(1_048_576, "memory.peak"),
             cpu_us: figure(2500, "cpu.stat"),
+            throttled_us: figure(70, "cpu.stat"),
+            cpu_stalled_us: figure(90, "cpu.pressure"),
+            memory_stalled_us: figure(0, "memory.pressure"),
             pids_peak: figure(7, "pids.peak"),
             oom_kills: figure(2, "memory.events"),
             pids_denied: figure(4, "pids.events"),
@@ -223,6 +273,7 @@ mod tests {
             &[
                 ("memory.max_usage_in_bytes", "4096\n"),
                 ("cpuacct.usage", "1234567\n"),
+                ("cpu.stat", "nr_periods 1\nnr_throttled 1\nthrottled_time 5000\n"),
                 ("memory.oom_control", &format!("{oom} 0\n")),
                 ("pids.events", "max 0\n"),
             ],
@@ -234,6 +285,9 @@ mod tests {
         let expected = Usage {
             memory_peak: figure(4096, "memory.max_usage_in_bytes"),
             cpu_us: figure(1234, "cpuacct.usage"),
+            throttled_us: figure(5, "cpu.stat"),
+            cpu_stalled_us: None,
+            memory_stalled_us: None,
             pids_peak: None,
             oom_kills: figure(6, "memory.oom_control"),
             pids_denied: figure(10, "pids.events"),
@@ -256,7 +310,9 @@ mod tests {
     fn kills_are_the_stages_only_where_its_limit_was_reached() {
         for (reached, is_ours) in [(0, false), (2, true)] {
             let dir = tempfile::tempdir().unwrap();
-            write(dir.path(), &[("memory.events", &format!("max 7\noom {reached}\noom_kill 1\n"))]);
+            // What a group below met stands in the first file only.
+            write(dir.path(), &[("memory.events", "max 7\noom 5\noom_kill 1\n")]);
+            write(dir.path(), &[("memory.events.local", &format!("max 7\noom {reached}\noom_kill 0\n"))]);
             let usage = of_stage(&unified(dir.path()), &[], Retired::default());
             assert_eq!(usage.is_ok(), is_ours, "{usage:?}");
         }
@@ -278,6 +334,9 @@ mod tests {
             ("pids.peak", "-1\n"),
             ("cpu.stat", "user_usec 1\n"),
             ("cpu.stat", "usage_usec x\n"),
+            ("cpu.stat", "usage_usec 1\nthrottled_usec -1\n"),
+            ("cpu.pressure", "full avg10=0.00 total=1\n"),
+            ("memory.pressure", "some avg10=0.00 total=\n"),
             ("memory.events", "oom_kill\n"),
             ("pids.events", "\n"),
         ] {

@@ -244,6 +244,7 @@ pub struct FileOptions {
     pub token_refresh_api: Option<String>,
     pub refresh_time: Option<Span>,
     pub concurrent: Option<usize>,
+    pub pin_cores: Option<bool>,
     pub check_interval: Option<Span>,
     pub proxy_timeout: Option<Span>,
     pub logger_level: Option<String>,

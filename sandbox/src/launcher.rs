@@ -86,8 +86,11 @@ fn launch(out: &mut impl Write) -> Result<Outcome, LaunchError> {
     let sources = mounts::open_sources(&plan)?;
     let program = sealed_self()?;
 
-    let (group, limits, waived) = StageGroup::create(&plan.cgroup, &plan.name, &plan.limits, &plan.waived)?;
+    let (group, mut limits, waived) = StageGroup::create(&plan.cgroup, &plan.name, &plan.limits, &plan.waived)?;
     degraded.extend(waived);
+    if !plan.cores.is_empty() {
+        limits.push(group.pin(&plan.cores)?);
+    }
     let channels = Channels::open(&plan)?;
     let order = Order { seccomp, init_seccomp, landlock, fds: channels.fds(&sources), plan };
     let init = clone_init(&order, &program, &group, &channels)?;

@@ -36,6 +36,9 @@ pub struct Plan {
     pub network: Network,
     /// Limits of the cgroup, and wall clock.
     pub limits: Limits,
+    /// The cores that it may use, by their numbers, ascending; empty: all of the runner's.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub cores: Vec<u32>,
     /// Limits of each process (setrlimit).
     pub rlimits: Rlimits,
     /// What happens to standard output and error.

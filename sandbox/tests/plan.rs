@@ -34,6 +34,7 @@ fn plan() -> Plan {
         hostname: text("sandbox"),
         network: Network::Loopback,
         limits: Limits { memory: 64 << 20, pids: 64, cpu_millis: 1500, wall_ms: 10_000 },
+        cores: Vec::new(),
         rlimits: Rlimits { nofile: 4096, core: 0, fsize: 1 << 20, stack: 8 << 20, memlock: 8 << 20, msgqueue: 819_200 },
         output: OutputPolicy { limit: 1 << 20, beyond: Beyond::Discard },
         policy: Policy::Test,

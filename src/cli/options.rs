@@ -65,6 +65,9 @@ pub struct RunArgs {
     /// Tasks that are graded at a time: slots [default: 2]
     #[arg(long, value_name = "N", env = "OSTEST_CONCURRENT")]
     pub concurrent: Option<usize>,
+    /// Give each slot cores of its own, so that tasks do not slow each other down (cgroup v2 only)
+    #[arg(long)]
+    pub pin_cores: bool,
     #[command(flatten)]
     #[expect(missing_docs, reason = "a flattened group would show its doc as help")]
     pub grading: GradingArgs,

@@ -6,7 +6,7 @@ use crate::backend::{
     Backend, BackendSettings, Credentials, DEFAULT_GET_API, DEFAULT_LOGIN_API, DEFAULT_POST_API, DEFAULT_REFRESH_API,
 };
 use crate::config::{FileOptions, memory_unit};
-use crate::contain::slots::Slot;
+use crate::contain::slots::{self, Slot};
 use crate::runner::{Runner, Stop};
 use anyhow::Context;
 use std::time::Duration;
@@ -37,7 +37,11 @@ fn go(args: &RunArgs) -> anyhow::Result<u8> {
     let memory_unit = memory_unit(args.memory_unit.as_deref().or(file.memory_unit.as_deref()))?;
     let mut host = super::open_host(&args.host, &args.log, &file, super::For::Runner)?;
     host.become_runner()?;
-    let slots = (0..concurrent).map(Slot::take).collect::<anyhow::Result<Vec<_>>>()?;
+    let mut slots = (0..concurrent).map(Slot::take).collect::<anyhow::Result<Vec<_>>>()?;
+    if args.pin_cores || file.pin_cores.unwrap_or(false) {
+        let shares = slots::share(&host.cores()?, concurrent)?;
+        slots = slots.into_iter().zip(shares).map(|(slot, cores)| slot.on(cores)).collect();
+    }
     tracing::info!(
         backend = %settings.url,
         concurrent,

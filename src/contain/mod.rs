@@ -2,6 +2,7 @@
 
 mod frames;
 pub mod python;
+mod scope;
 pub mod slots;
 pub mod stage;
 pub mod state;
@@ -76,7 +77,7 @@ impl Host {
         }
         let (state, alone) = state::State::open(&options.state_dir)?;
         let state_dir = state.dir().to_path_buf();
-        let base = Base::detect(&instance(&state_dir))?;
+        let base = scope::base(&instance(&state_dir))?;
         let python = if python { Some(python::find(options.python.as_deref())?) } else { None };
         let mut toolchain = python.as_ref().map(python::Python::toolchain).unwrap_or_default();
         toolchain.extend(options.toolchain.iter().cloned());
@@ -136,6 +137,11 @@ impl Host {
         self.base.describe()
     }
 
+    /// The cores that sandboxes may use, where this host can confine them to some.
+    pub fn cores(&self) -> anyhow::Result<Vec<u32>> {
+        Ok(self.base.cores()?)
+    }
+
     /// The launcher's program.
     pub fn launcher(&self) -> &Path {
         &self.launcher
@@ -170,6 +176,7 @@ impl Host {
                 cpu_millis: stage.cpu_millis,
                 wall_ms: stage.wall.as_millis().try_into().unwrap_or(u64::MAX).max(1),
             },
+            cores: slot.cores.clone(),
             rlimits: Rlimits {
                 nofile: 4096,
                 core: self.core_limit,

@@ -25,6 +25,8 @@ pub struct Slot {
     pub number: usize,
     /// Host ids.
     pub ids: IdRange,
+    /// Cores of its own; empty: it shares the runner's with the others.
+    pub cores: Vec<u32>,
     /// Held as long as the slot lives; the kernel lets go of it when the runner dies.
     _lock: File,
 }
@@ -33,6 +35,11 @@ impl Slot {
     /// Takes the first range of host ids that no runner on this host holds.
     pub fn take(number: usize) -> anyhow::Result<Slot> {
         Slot::take_in(Path::new(LOCKS), number)
+    }
+
+    /// With cores of its own.
+    pub fn on(self, cores: Vec<u32>) -> Slot {
+        Slot { cores, ..self }
     }
 
     /// Number of its range of ids, which no other slot on this host has.
@@ -50,7 +57,7 @@ impl Slot {
             match file.try_lock() {
                 Ok(()) => {
                     let ids = IdRange { base: FIRST_ID + range * IDS, count: IDS };
-                    return Ok(Slot { number, ids, _lock: file });
+                    return Ok(Slot { number, ids, cores: Vec::new(), _lock: file });
                 }
                 Err(TryLockError::WouldBlock) => {}
                 Err(TryLockError::Error(error)) => {
@@ -62,9 +69,29 @@ impl Slot {
     }
 }
 
+/// Shares cores out among slots, as many to each, in the order of their numbers: neighbours often share a cache. What
+/// is left over is left to the host.
+pub fn share(cores: &[u32], slots: usize) -> anyhow::Result<Vec<Vec<u32>>> {
+    let each = cores.len() / slots.max(1);
+    anyhow::ensure!(
+        each > 0,
+        "--pin-cores needs a core for each of the {slots} slots, and this runner has {}; lower --concurrent, or leave \
+         --pin-cores out",
+        cores.len()
+    );
+    Ok(cores.chunks(each).take(slots).map(<[u32]>::to_vec).collect())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn cores_are_shared_out_whole_and_only_where_there_are_enough() {
+        assert_eq!(share(&[0, 1, 2, 3, 6], 2).unwrap(), [vec![0, 1], vec![2, 3]]);
+        assert_eq!(share(&[4, 5], 2).unwrap(), [vec![4], vec![5]]);
+        assert!(share(&[0, 1], 3).is_err_and(|e| e.to_string().contains("--concurrent")));
+    }
 
     #[test]
     fn no_two_slots_share_ids_and_a_range_comes_back() {

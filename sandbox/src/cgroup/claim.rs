@@ -2,7 +2,7 @@
 
 use super::detect::{REQUIRED, SUPERVISOR};
 use super::host::{Host, ThisHost, is_ours, words};
-use super::{Base, CgroupError, files, tree};
+use super::{Base, CgroupError, files, scope, tree};
 use std::collections::BTreeSet;
 use std::path::Path;
 
@@ -23,7 +23,8 @@ impl Base {
         }
     }
 
-    /// Kills and removes every group that is left under the base, and says how many there were.
+    /// Kills and removes every group that is left under the base, and says how many there were. What
+    /// is left in other scopes of this instance is killed as well.
     ///
     /// Only for the start of a runner, before its first stage: whatever is there is taken for the
     /// remains of a run that crashed.
@@ -40,7 +41,11 @@ impl Base {
         for name in &names {
             tree::destroy(&self.child(name), tree::PATIENCE)?;
         }
-        Ok(names.len())
+        let scopes = match self {
+            Base::Unified { dir } => scope::sweep(dir, tree::PATIENCE)?,
+            Base::Hybrid { .. } => 0,
+        };
+        Ok(names.len() + scopes)
     }
 
     /// Removes the base, which must be empty; one that is gone already is as good.
@@ -160,7 +165,7 @@ mod tests {
     use super::*;
     use std::fs;
 
-    const BARE: Recorded = Recorded { offers: &[], systemd: false, delegated: &[] };
+    const BARE: Recorded<'static> = Recorded { offers: &[], systemd: false, delegated: &[] };
 
     /// A group's directory as the kernel would show it, and a base below it.
     fn unit(controllers: &str, procs: &str) -> (tempfile::TempDir, std::path::PathBuf) {

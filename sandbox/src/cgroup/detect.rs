@@ -11,7 +11,7 @@ pub(super) const REQUIRED: [&str; 3] = ["memory", "pids", "cpu"];
 /// not hold processes (the no-internal-process rule of v2).
 pub(super) const SUPERVISOR: &str = "supervisor";
 /// The directory of all runners in a v1 hierarchy, and the prefix of their groups in v2.
-const NAME: &str = "ostest-sandbox";
+pub(super) const NAME: &str = "ostest-sandbox";
 
 impl Base {
     /// The base of this runner on this host; nothing is made or changed yet.
@@ -38,8 +38,12 @@ fn detect_in(mountinfo: &str, self_cgroup: &str, host: &dyn Host, instance: &str
     let own = own_group(v2, self_cgroup)?;
     let at_root = missing_from(&host.controllers(&v2.point)?);
     let at_own = missing_from(&host.controllers(&own)?);
+    // Asked before what the group was given: in a group of systemd's own nothing is to be enabled by hand.
+    if (at_root.is_empty() || at_own.is_empty()) && !is_ours(host, &own) {
+        return Err(CgroupError::NotDelegated { group: own });
+    }
     if at_own.is_empty() {
-        return unified(own, host, instance);
+        return Ok(Base::Unified { dir: own.join(format!("{NAME}-{instance}")) });
     }
     if at_root.is_empty() {
         return Err(CgroupError::Host {
@@ -73,13 +77,6 @@ fn own_group(v2: &Mount, self_cgroup: &str) -> Result<PathBuf, CgroupError> {
         ),
         remedy: "mount a cgroup2 tree inside the runner's own cgroup namespace (container engines do so with a private cgroup namespace)".into(),
     })
-}
-
-fn unified(own: PathBuf, host: &dyn Host, instance: &str) -> Result<Base, CgroupError> {
-    if !is_ours(host, &own) {
-        return Err(CgroupError::NotDelegated { group: own });
-    }
-    Ok(Base::Unified { dir: own.join(format!("{NAME}-{instance}")) })
 }
 
 /// `None` when one of the v1 hierarchies is not mounted.
@@ -165,7 +162,7 @@ mod tests {
     const V2: &str = "29 23 0:26 / /sys/fs/cgroup rw,nosuid,nodev,noexec,relatime shared:4 - cgroup2 cgroup2 rw,nsdelegate,memory_recursiveprot\n";
     const ALL: &str = "cpuset cpu io memory hugetlb pids rdma misc\n";
 
-    fn bare() -> Recorded {
+    fn bare() -> Recorded<'static> {
         Recorded { offers: &[], systemd: false, delegated: &[] }
     }
 
@@ -223,6 +220,18 @@ mod tests {
             Recorded { offers: &[("/sys/fs/cgroup/system.slice/foo.service", ALL)], systemd: true, delegated: &[] };
         let text = message(detect_in(V2, "0::/system.slice/foo.service\n", &host, "one"));
         assert!(text.contains("Delegate=yes") && text.contains("foo.service"), "{text}");
+    }
+
+    #[test]
+    fn a_login_session_is_systemds_whatever_controllers_it_has() {
+        let session = "/sys/fs/cgroup/user.slice/user-0.slice/session-1.scope";
+        let own = "0::/user.slice/user-0.slice/session-1.scope\n";
+        for offered in ["memory pids", ALL] {
+            let offers = [("/sys/fs/cgroup", ALL), (session, offered)];
+            let host = Recorded { offers: &offers, systemd: true, delegated: &[] };
+            let result = detect_in(V2, own, &host, "one");
+            assert!(matches!(result, Err(CgroupError::NotDelegated { ref group }) if group == Path::new(session)));
+        }
     }
 
     #[test]

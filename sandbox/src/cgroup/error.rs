@@ -23,6 +23,14 @@ pub enum CgroupError {
         /// The runner's own group.
         group: PathBuf,
     },
+    /// There is nothing that could confine a group to cores.
+    #[error(
+        "{dir} cannot be confined to cores: that takes cgroup v2 and its controller cpuset (CONFIG_CPUSETS, and `cpuset` in the runner's own `cgroup.controllers`); leave --pin-cores out"
+    )]
+    NoCpuset {
+        /// The group's directory.
+        dir: PathBuf,
+    },
     /// A name that cannot be that of a group.
     #[error(
         "{name:?} is no name for a control group; use 1 to 64 letters, digits, '-', '_' and '.', not beginning with '.'"

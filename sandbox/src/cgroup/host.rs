@@ -64,17 +64,17 @@ pub(super) fn words(text: &str) -> Vec<String> {
 
 /// A host that a test describes.
 #[cfg(test)]
-pub(super) struct Recorded {
+pub(super) struct Recorded<'a> {
     /// Groups and the controllers that each offers.
-    pub(super) offers: &'static [(&'static str, &'static str)],
+    pub(super) offers: &'a [(&'a str, &'a str)],
     /// Whether systemd runs.
     pub(super) systemd: bool,
     /// The groups that are marked.
-    pub(super) delegated: &'static [&'static str],
+    pub(super) delegated: &'a [&'a str],
 }
 
 #[cfg(test)]
-impl Host for Recorded {
+impl Host for Recorded<'_> {
     fn controllers(&self, group: &Path) -> Result<Vec<String>, CgroupError> {
         let found = self.offers.iter().find(|(at, _)| Path::new(at) == group);
         Ok(words(found.map_or("", |(_, offered)| offered)))

@@ -16,6 +16,7 @@
 //! from its statistics: they turn a file that cannot be read into 0.
 
 mod claim;
+mod cores;
 mod detect;
 mod error;
 mod files;
@@ -23,12 +24,16 @@ mod host;
 mod hybrid;
 mod limits;
 mod mountinfo;
+mod peak;
+mod scope;
 mod stage;
 mod tree;
 mod unified;
 mod usage;
 
 pub use error::CgroupError;
+pub use peak::Rise;
+pub use scope::{is_scope_of, scope_name};
 pub use stage::{INIT, PAYLOAD, StageGroup};
 
 use serde::{Deserialize, Serialize};

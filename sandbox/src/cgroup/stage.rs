@@ -3,7 +3,7 @@
 use super::limits::{Applied, swap_is_on};
 use super::tree::{self, PATIENCE};
 use super::usage::{self, Retired};
-use super::{Base, CgroupError, check_name, files, hybrid, unified};
+use super::{Base, CgroupError, Rise, check_name, files, hybrid, unified};
 use crate::outcome::{Setting, Usage};
 use crate::plan::{Layer, Limits};
 use nix::unistd::Pid;
@@ -106,6 +106,27 @@ impl StageGroup {
     /// As [`StageGroup::place_init`].
     pub fn place_payload(&self, pid: Pid) -> Result<(), CgroupError> {
         self.place(PAYLOAD, pid)
+    }
+
+    /// Confines the stage to these cores. Before there is a process in it.
+    ///
+    /// # Errors
+    /// Where this host cannot: on v1 hierarchies, without the controller cpuset, or when one of the
+    /// cores is none of the runner's.
+    pub fn pin(&self, cores: &[u32]) -> Result<Setting, CgroupError> {
+        match &self.stage {
+            Base::Unified { dir } => unified::pin(dir, cores),
+            Base::Hybrid { dir, .. } => Err(CgroupError::NoCpuset { dir: dir.clone() }),
+        }
+    }
+
+    /// Begins to watch how far a leaf's memory rises. `None` where this kernel cannot tell. On v1
+    /// the leaf's own peak begins anew with it.
+    ///
+    /// # Errors
+    /// When there is no such leaf, or its figures cannot be read.
+    pub fn watch_rise(&self, leaf: &str) -> Result<Option<Rise>, CgroupError> {
+        Rise::begin(self.leaf(leaf)?)
     }
 
     /// Makes a further leaf.

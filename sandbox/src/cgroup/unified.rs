@@ -1,10 +1,12 @@
 //! Limits on v2.
 
 use super::limits::{Applied, CPU_PERIOD_US, Limit, NO_CPU, NO_SWAP, clamped, cpu_quota_us};
-use super::{CgroupError, claim};
+use super::{CgroupError, claim, cores, files};
+use crate::outcome::Setting;
 use crate::plan::{Layer, Limits};
 use cgroups_rs::fs::MaxValue;
 use cgroups_rs::fs::cpu::CpuController;
+use cgroups_rs::fs::cpuset::CpuSetController;
 use cgroups_rs::fs::memory::MemController;
 use cgroups_rs::fs::pid::PidController;
 use std::path::{Path, PathBuf};
@@ -35,6 +37,24 @@ pub(super) fn limit(dir: &Path, limits: &Limits, applied: &mut Applied<'_>) -> R
             .or(NO_CPU)
             .put(|| cpu.set_cfs_quota_and_period(Some(quota), Some(CPU_PERIOD_US))),
     )
+}
+
+/// Confines a stage to cores.
+pub(super) fn pin(dir: &Path, cores: &[u32]) -> Result<Setting, CgroupError> {
+    let cpuset = CpuSetController::new(dir.into(), PathBuf::new(), true);
+    let list = cores::show(cores);
+    if !dir.join("cpuset.cpus").exists() {
+        return Err(CgroupError::NoCpuset { dir: dir.into() });
+    }
+    let setting = Limit::exact(dir, "cpuset.cpus", &list).put(|| cpuset.set_cpus(&list))?;
+    // What was asked for is kept to the letter even where the group above has none of these cores: then its own cores
+    // are used. So what counts is read, too.
+    let file = dir.join("cpuset.cpus.effective");
+    let read = files::read(&file)?.trim().to_owned();
+    match read == list {
+        true => Ok(setting),
+        false => Err(CgroupError::Mismatch { file, wrote: list, read }),
+    }
 }
 
 /// Gives the stage's leaves counters of their own. The stage itself can hold no process from now on.
@@ -106,6 +126,18 @@ mod tests {
             let result = limit(dir.path(), &LIMITS, &mut lenient);
             assert_eq!(result.is_ok(), waivable.is_some(), "{file}");
             assert_eq!(lenient.degraded, Vec::from_iter(waivable), "{file}");
+        }
+    }
+
+    #[test]
+    fn cores_are_those_that_are_in_force_or_an_error() {
+        let dir = group(&[]);
+        let error = pin(dir.path(), &[0]).unwrap_err();
+        assert!(matches!(error, CgroupError::NoCpuset { .. }), "{error}");
+        fs::write(dir.path().join("cpuset.cpus"), "\n").unwrap();
+        for (effective, fine) in [("1-2\n", true), ("0-3\n", false), ("\n", false)] {
+            fs::write(dir.path().join("cpuset.cpus.effective"), effective).unwrap();
+            assert_eq!(pin(dir.path(), &[1, 2]).is_ok(), fine, "{effective:?}");
         }
     }
 

@@ -1,146 +1,14 @@
-//! Control groups on the kernel at hand. Needs root; see `root`.
-//!
-//! On a hybrid host the groups lie below `ostest-sandbox-dev`, apart from those of a runner.
+//! Control groups on the kernel at hand: what a stage's group does, whichever driver makes it. Needs root.
 
-use nix::unistd::Pid;
+mod groups;
+
+use groups::{LIMITS, MIB, Waiting, root, value};
 use sandbox::cgroup::{Base, CgroupError, PAYLOAD, StageGroup};
 use sandbox::plan::Limits;
 use std::collections::BTreeSet;
 use std::io::{Read, Write};
 use std::os::unix::process::ExitStatusExt;
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitStatus, Stdio};
-use std::sync::atomic::{AtomicU32, Ordering};
-
-const MIB: u64 = 1 << 20;
-const LIMITS: Limits = Limits { memory: 256 * MIB, pids: 64, cpu_millis: 1500, wall_ms: 1 };
-
-/// A base for one test, or `None`, said aloud, where the test cannot run. With OSTEST_REQUIRE_ROOT=1
-/// a test that cannot run fails.
-fn root(test: &str) -> Option<Claimed> {
-    let required = std::env::var_os("OSTEST_REQUIRE_ROOT").is_some_and(|value| value == "1");
-    let skip = |why: &str| {
-        assert!(!required, "OSTEST_REQUIRE_ROOT=1, but {test} {why}");
-        println!("SKIPPED: {why}: {test}");
-        None
-    };
-    if !nix::unistd::geteuid().is_root() {
-        return skip("needs root");
-    }
-    static COUNT: AtomicU32 = AtomicU32::new(0);
-    let number = COUNT.fetch_add(1, Ordering::Relaxed);
-    let base = match Base::detect(&format!("test-{}-{number}", std::process::id())) {
-        Ok(base) => apart(base),
-        Err(error) => return skip(&format!("needs control groups ({error})")),
-    };
-    if let Err(error) = base.claim() {
-        return skip(&format!("needs control groups ({error})"));
-    }
-    base.claim().expect("claiming twice is as good as once");
-    Some(Claimed(base))
-}
-
-/// The same base in a directory of the tests' own.
-fn apart(base: Base) -> Base {
-    let moved = |dir: PathBuf| {
-        let instance = dir.file_name().expect("an instance").to_owned();
-        let above = dir.parent().expect("a directory of all runners");
-        above.with_file_name("ostest-sandbox-dev").join(instance)
-    };
-    match base {
-        unified @ Base::Unified { .. } => unified,
-        Base::Hybrid { dir, memory, pids, cpu, cpuacct } => Base::Hybrid {
-            dir: moved(dir),
-            memory: moved(memory),
-            pids: moved(pids),
-            cpu: moved(cpu),
-            cpuacct: moved(cpuacct),
-        },
-    }
-}
-
-/// A base that is given back when the test ends, however it ends.
-struct Claimed(Base);
-
-impl Claimed {
-    fn stage(&self, name: &str, limits: &Limits) -> StageGroup {
-        let (group, settings, degraded) =
-            StageGroup::create(&self.0, name, limits, &BTreeSet::new()).expect("a stage's group");
-        assert!(settings.len() >= 4, "{settings:?}");
-        assert_eq!(degraded, []);
-        group
-    }
-
-    fn dirs(&self) -> Vec<&Path> {
-        match &self.0 {
-            Base::Unified { dir } => vec![dir],
-            Base::Hybrid { dir, memory, pids, cpu, cpuacct } => vec![dir, memory, pids, cpu, cpuacct],
-        }
-    }
-
-    /// Every group that is left in it.
-    fn left(&self) -> Vec<PathBuf> {
-        let entries = self
-            .dirs()
-            .into_iter()
-            .flat_map(|dir| std::fs::read_dir(dir).into_iter().flatten().map(|entry| entry.unwrap().path()));
-        entries.filter(|path| path.is_dir()).collect()
-    }
-}
-
-impl Drop for Claimed {
-    fn drop(&mut self) {
-        let swept = self.0.sweep();
-        let released = self.0.release();
-        if !std::thread::panicking() {
-            swept.expect("the base can be swept");
-            released.expect("the base can be released");
-            assert!(self.dirs().iter().all(|dir| !dir.exists()), "nothing is left");
-        }
-    }
-}
-
-/// A command that waits until it has been placed.
-struct Waiting(Child);
-
-impl Waiting {
-    fn new(program: &[&str]) -> Waiting {
-        let child = Command::new("sh")
-            .args(["-c", "read go && exec \"$@\"", "sh"])
-            .args(program)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .spawn()
-            .expect("sh starts");
-        Waiting(child)
-    }
-
-    fn pid(&self) -> Pid {
-        Pid::from_raw(i32::try_from(self.0.id()).expect("a process id"))
-    }
-
-    fn go(&mut self) {
-        let mut stdin = self.0.stdin.take().expect("a pipe");
-        stdin.write_all(b"go\n").expect("it listens");
-    }
-
-    fn finish(mut self) -> (ExitStatus, String) {
-        self.go();
-        self.end()
-    }
-
-    fn end(mut self) -> (ExitStatus, String) {
-        let mut output = String::new();
-        let mut stdout = self.0.stdout.take().expect("a pipe");
-        stdout.read_to_string(&mut output).expect("text");
-        (self.0.wait().expect("its end"), output)
-    }
-}
-
-fn value(figure: Option<sandbox::outcome::Figure>) -> u64 {
-    figure.expect("this kernel counts it").value
-}
+use std::path::PathBuf;
 
 #[test]
 fn a_stage_holds_its_limits_and_its_process_and_leaves_nothing() {
@@ -332,21 +200,6 @@ fn dropping_a_group_removes_it() {
     drop(group);
     assert_eq!(sleeper.end().0.signal(), Some(9));
     assert_eq!(base.left(), Vec::<PathBuf>::new());
-}
-
-#[test]
-fn a_process_can_be_born_in_the_init_leaf() {
-    let Some(base) = root("a_process_can_be_born_in_the_init_leaf") else {
-        return;
-    };
-    let group = base.stage("stage", &LIMITS);
-    let fd = group.open_dir().unwrap();
-    let stat = rustix::fs::fstat(&fd).unwrap();
-    assert!(rustix::fs::FileType::from_raw_mode(stat.st_mode).is_dir());
-    let flags = rustix::io::fcntl_getfd(&fd).unwrap();
-    assert!(flags.contains(rustix::io::FdFlags::CLOEXEC));
-    drop(fd);
-    group.remove().unwrap();
 }
 
 #[test]

@@ -194,9 +194,16 @@ impl Place {
     /// Compiles a C program; the path is good for `--ro`.
     #[track_caller]
     pub fn compile(&self, name: &str, source: &str) -> String {
+        self.compile_with(&[], name, source)
+    }
+
+    /// The same with more of gcc's options.
+    #[track_caller]
+    pub fn compile_with(&self, options: &[&str], name: &str, source: &str) -> String {
         let (code, program) = (self.path().join(format!("{name}.c")), self.path().join(name));
         std::fs::write(&code, source).expect("the source is written");
-        let out = Command::new("gcc").args(["-O1", "-pthread", "-o"]).arg(&program).arg(&code).output();
+        let out =
+            Command::new("gcc").args(["-O1", "-pthread"]).args(options).arg("-o").arg(&program).arg(&code).output();
         let out = out.expect("gcc, which these tests need, starts");
         assert!(out.status.success(), "gcc: {}", String::from_utf8_lossy(&out.stderr));
         std::fs::set_permissions(&program, PermissionsExt::from_mode(0o755)).expect("chmod");

@@ -4,7 +4,7 @@
 //! its standard input, speaks frames ([`crate::wire`]) on its standard output, and lives no longer than
 //! the runner: when its standard input ends, the sandbox is killed.
 
-use crate::cgroup::StageGroup;
+use crate::cgroup::{PAYLOAD, StageGroup};
 use crate::confine::seccomp::{self, Programs};
 use crate::confine::{ConfineError, landlock};
 use crate::ending::{self, Facts};
@@ -121,6 +121,7 @@ fn finish(
         std::thread::sleep(Duration::from_millis(1));
     }
     let mut usage = group.usage()?;
+    usage.command_memory_peak = group.leaf_usage(PAYLOAD)?.memory_peak;
     if usage.pids_peak.is_none() {
         usage.pids_peak = watched.pids_sampled;
     }

@@ -67,8 +67,10 @@ pub enum Verdict {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Usage {
-    /// Peak of memory in bytes.
+    /// Peak of memory in bytes: of the whole sandbox, which is what its limit holds.
     pub memory_peak: Option<Figure>,
+    /// Peak of memory in bytes of the command and what it started, without the sandbox's own init.
+    pub command_memory_peak: Option<Figure>,
     /// CPU time in microseconds.
     pub cpu_us: Option<Figure>,
     /// Time in microseconds for which the limit on CPU time kept it from running, summed over cores.

@@ -156,6 +156,7 @@ fn report(outcome: &Outcome) -> serde_json::Value {
         "memoryStalledSeconds": value(&usage.memory_stalled_us).map(|us| us as f64 / 1e6),
         "peakMemoryBytes": value(&usage.memory_peak),
         "peakMemorySource": source(&usage.memory_peak),
+        "commandPeakMemoryBytes": value(&usage.command_memory_peak),
         "oomKills": value(&usage.oom_kills),
         "peakPids": value(&usage.pids_peak),
         "peakPidsSource": source(&usage.pids_peak),

@@ -239,6 +239,7 @@ mod tests {
         let usage = of_stage(&stage, &[], Retired::default()).unwrap();
         let expected = Usage {
             memory_peak: figure(1_048_576, "memory.peak"),
+            command_memory_peak: None,
             cpu_us: figure(2500, "cpu.stat"),
             throttled_us: figure(70, "cpu.stat"),
             cpu_stalled_us: figure(90, "cpu.pressure"),
@@ -284,6 +285,7 @@ mod tests {
         let usage = of_stage(&hybrid(dir.path()), &[hybrid(&leaf)], retired).unwrap();
         let expected = Usage {
             memory_peak: figure(4096, "memory.max_usage_in_bytes"),
+            command_memory_peak: None,
             cpu_us: figure(1234, "cpuacct.usage"),
             throttled_us: figure(5, "cpu.stat"),
             cpu_stalled_us: None,

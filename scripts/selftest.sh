@@ -1,43 +1,104 @@
 #!/usr/bin/env bash
-# Runs all tests: formatting, lints, then unit and integration tests with the real git, make, gcc, pytest and kernel.
-# As root nothing is skipped; without root, what needs it is counted as skipped.
+# Runs all tests, in four parts, with the real git, make, gcc, pytest and kernel:
 #
-#   sudo scripts/selftest.sh            everything
-#   sudo scripts/selftest.sh FILTER...  only tests whose name contains one of the filters
-#   sudo scripts/selftest.sh --vm[=6.12|6.1] [FILTER...]
-#                                       the integration tests only, in a virtual machine with that kernel (6.12) and
-#                                       cgroup v2 alone; emulated, so minutes where it takes seconds outside
+#   host          formatting, lints, unit and integration tests on this host
+#   vm 6.12       the integration tests in a virtual machine with Linux 6.12, where cgroup v2 is the only one
+#   vm 6.1        those that a kernel matters to with Linux 6.1, the oldest that is tested
+#   vm systemd    the runner on a host that systemd runs: as a unit, and started by hand
+#
+#   sudo scripts/selftest.sh            all of them
+#   sudo scripts/selftest.sh --host [FILTER...]
+#   sudo scripts/selftest.sh --vm[=6.12|6.1|systemd] [FILTER...]
+#                                       one part; with filters only tests whose name contains one of them
+#   sudo scripts/selftest.sh FILTER...  the same as --host FILTER...
+#
+# As root nothing is skipped: what cannot run fails. Without root, what needs it is counted as skipped, the machines
+# included. They are emulated where KVM does not work, and take minutes then. The exit code is 0 when everything passed.
 set -euo pipefail
 . "$(dirname "$0")/common.sh"
 
-find_cargo
-trap give_back EXIT
-cd "$top"
-kernel=
+usage() { sed -n '2,/^set /s/^# \{0,1\}//p' "$0" && exit "$1"; }
+
+parts=(host 6.12 6.1 systemd)
 case ${1:-} in
-  --vm) kernel=6.12 && shift ;;
-  --vm=*) kernel=${1#--vm=} && shift ;;
+  --help | -h) usage 0 ;;
+  --host) parts=(host) && shift ;;
+  --vm) parts=(6.12) && shift ;;
+  --vm=6.12 | --vm=6.1 | --vm=systemd) parts=("${1#--vm=}") && shift ;;
+  -*) usage 2 >&2 ;;
+  ?*) parts=(host) ;;
 esac
+
+find_cargo
+cd "$top"
+logs=$(mktemp -d)
+trap 'rm -rf "$logs"; give_back' EXIT
 if [ "$(id -u)" = 0 ]; then
   install_missing build-essential git python3 python3-venv gdb valgrind strace openssl
   export OSTEST_REQUIRE_ROOT=1
 fi
 
-if [ $# = 0 ] && [ -z "$kernel" ]; then
-  say "== formatting and lints"
-  cargo fmt --all --check
-  cargo clippy --workspace --all-targets --quiet -- -D warnings
-fi
-say "== tests"
-log=$(mktemp)
-if [ -n "$kernel" ]; then
-  say "== in a virtual machine with Linux $kernel: emulated, this takes minutes"
-  scripts/vm/tests.sh "$kernel" "$@" 2>&1 | tee "$log"
-# nextest where it is installed (it is the quicker inner loop); the tests are the same.
-elif command -v cargo-nextest >/dev/null; then
-  cargo nextest run --workspace --no-fail-fast "$@" 2>&1 | tee "$log"
-else
-  cargo test --workspace --no-fail-fast -- --nocapture "$@" 2>&1 | tee "$log"
-fi
-say "== $(grep -c 'SKIPPED:' "$log" || true) tests said that they were skipped"
-rm -f "$log"
+host() {
+  if [ "$(stat -fc %T /sys/fs/cgroup)" = cgroup2fs ]; then
+    say "== this host has a unified cgroup v2 hierarchy: what follows is already the real thing"
+  else
+    say "== this host has cgroup v1 hierarchies: v2 is tested in the virtual machines"
+  fi
+  if [ $# = 0 ]; then
+    say "== formatting and lints"
+    cargo fmt --all --check
+    cargo clippy --workspace --all-targets --quiet -- -D warnings
+  fi
+  # nextest where it is installed (it is the quicker inner loop); the tests are the same.
+  if command -v cargo-nextest >/dev/null; then
+    # What a test says when it is skipped is in its output.
+    cargo nextest run --workspace --no-fail-fast --success-output "$([ "$(id -u)" = 0 ] && echo never || echo immediate)" "$@"
+  else
+    cargo test --workspace --no-fail-fast -- --nocapture "$@"
+  fi
+  # The machines have no network; what pip installed for these tests serves them, too.
+  [ $# -gt 0 ] || scripts/vm/environments.sh --are-ready
+}
+
+part() {
+  local name=$1
+  shift
+  case $name in
+    host) host "$@" ;;
+    systemd) scripts/vm/systemd-tests.sh "$@" ;;
+    *) scripts/vm/tests.sh "$name" "$@" ;;
+  esac
+}
+
+# Of cargo test's lines and of nextest's: how many passed, failed, and said that they were skipped.
+count() {
+  awk '
+    { gsub(/\033\[[0-9;]*m/, "") }
+    /^test result: / { passed += $4; failed += $6 }
+    /^ *Summary \[/ { for (i = 2; i <= NF; i++) { if ($i ~ /^passed/) passed += $(i - 1); if ($i ~ /^failed/) failed += $(i - 1) } }
+    /SKIPPED:/ { skipped++ }
+    END { printf "%d passed, %d failed, %d skipped", passed, failed, skipped }' "$1"
+}
+
+bad=0
+for name in "${parts[@]}"; do
+  shown=$name
+  [ "$name" = host ] || shown="vm $name"
+  if [ "$name" != host ] && [ "$(id -u)" != 0 ]; then
+    [ ${#parts[@]} -gt 1 ] || die "the virtual machines must be started as root: sudo $0"
+    printf '%-12s SKIPPED: needs root\n' "$shown" >>"$logs/table"
+    continue
+  fi
+  say "== $shown"
+  SECONDS=0 result=0
+  # In a shell of its own, so that a command that fails ends this part and no other.
+  (part "$name" "$@") > >(tee "$logs/$name") 2>&1 &
+  wait $! || result=$?
+  # tee may be behind.
+  wait
+  [ $result = 0 ] && word=passed || { word=FAILED && bad=1; }
+  printf '%-12s %s  %s, %d s\n' "$shown" "$word" "$(count "$logs/$name")" "$SECONDS" >>"$logs/table"
+done
+say "== done"
+cat "$logs/table"
+exit $bad

@@ -13,9 +13,14 @@ use serde_json::{Value, json};
 use std::collections::{HashSet, VecDeque};
 use std::hash::{BuildHasher as _, RandomState};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+use tokio_util::sync::CancellationToken;
 
 /// Longest result that is taken, in bytes.
 const RESULT_CAP: usize = 64 * 1024 * 1024;
+
+/// How long an end waits for somebody to ask in vain once more.
+const LAST_QUESTION: Duration = Duration::from_secs(10);
 
 /// What the embedded backend does.
 pub struct MockOptions {
@@ -31,6 +36,8 @@ pub struct MockOptions {
     pub login_api: String,
     /// The path of the refresh.
     pub refresh_api: String,
+    /// Whether it ends when every task has its result.
+    pub once: bool,
 }
 
 impl Default for MockOptions {
@@ -43,6 +50,7 @@ impl Default for MockOptions {
             post_api: DEFAULT_POST_API.to_owned(),
             login_api: DEFAULT_LOGIN_API.to_owned(),
             refresh_api: DEFAULT_REFRESH_API.to_owned(),
+            once: false,
         }
     }
 }
@@ -81,7 +89,8 @@ pub fn parse_task_file(text: &str) -> Result<Vec<Value>, String> {
     }
 }
 
-/// Serves until the future is dropped. `on_result` is called with every result that comes in.
+/// Serves until the future is dropped, or with `once` until everything is done. `on_result` is called with every result
+/// that comes in.
 ///
 /// Beside the four paths of the options: `GET /results` gives all results as a JSON list, `GET /` a few lines of text.
 ///
@@ -97,10 +106,14 @@ pub async fn serve(
         options,
         on_result: Box::new(on_result),
         random: RandomState::new(),
+        all_answered: CancellationToken::new(),
+        asked_in_vain: CancellationToken::new(),
     };
+    let mock = Arc::new(mock);
     // One handler for all paths: the options' may be anything, and the router panics on paths it does not like.
-    let app = Router::new().fallback(answer).layer(DefaultBodyLimit::max(RESULT_CAP)).with_state(Arc::new(mock));
-    axum::serve(listener, app).await
+    let app = Router::new().fallback(answer).layer(DefaultBodyLimit::max(RESULT_CAP)).with_state(mock.clone());
+    // Answers that are on their way arrive.
+    axum::serve(listener, app).with_graceful_shutdown(async move { mock.done().await }).await
 }
 
 struct Mock {
@@ -108,6 +121,10 @@ struct Mock {
     books: Mutex<Books>,
     on_result: Box<dyn Fn(&Value) + Send + Sync>,
     random: RandomState,
+    /// Nothing is left to hand out, and nothing has no result.
+    all_answered: CancellationToken,
+    /// Somebody was told that there is no task.
+    asked_in_vain: CancellationToken,
 }
 
 #[derive(Default)]
@@ -149,9 +166,21 @@ impl Mock {
         self.books.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Until there is nothing more to do. A runner that drains the backend asks until it hears that there is nothing, which
+    /// can be after the last result: it must not find the door shut.
+    async fn done(&self) {
+        if !self.options.once {
+            return std::future::pending().await;
+        }
+        self.all_answered.cancelled().await;
+        // Whoever asks no more is not waited for long.
+        let _ = tokio::time::timeout(LAST_QUESTION, self.asked_in_vain.cancelled()).await;
+    }
+
     fn hand_out(&self) -> Response {
         let mut books = self.books();
         let Some(task) = books.queue.pop_front() else {
+            self.asked_in_vain.cancel();
             return Json(no_task()).into_response();
         };
         books.pending.push(task.clone());
@@ -170,8 +199,12 @@ impl Mock {
             }
         }
         books.results.push(result.clone());
+        let all = books.queue.is_empty() && books.pending.is_empty();
         drop(books);
         (self.on_result)(&result);
+        if all {
+            self.all_answered.cancel();
+        }
         Json(json!({})).into_response()
     }
 

@@ -8,8 +8,6 @@ use clap::Args;
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex};
-use tokio_util::sync::CancellationToken;
 
 const AFTER_HELP: &str = "\
 It hands out its tasks one after the other, then says UNAVAILABLE; GET /results shows everything received.
@@ -30,7 +28,7 @@ pub struct MockArgs {
     /// Demand a login with this name and password
     #[arg(long, value_name = "NAME:PASSWORD")]
     auth: Option<String>,
-    /// When every task has a result, print a table and end
+    /// End when every task has a result
     #[arg(long)]
     once: bool,
     /// Print each result whole, as JSON, one a line
@@ -58,36 +56,19 @@ fn go(args: &MockArgs) -> anyhow::Result<u8> {
         Ok::<_, anyhow::Error>((login.to_string(), password.to_string()))
     });
     let auth = auth.transpose()?;
-    let results: Arc<Mutex<Vec<Value>>> = Arc::default();
-    let done = CancellationToken::new();
     let wanted = tasks.len();
-    let (json, once) = (args.json, args.once);
-    let keys: Vec<String> = tasks.iter().map(key).collect();
+    let json = args.json;
     let repositories: BTreeMap<String, String> = tasks.iter().map(|t| (key(t), repository(t))).collect();
     super::runtime()?.block_on(async {
         let listener = tokio::net::TcpListener::bind(&args.listen).await;
         let listener = listener.with_context(|| format!("cannot listen on {}", args.listen))?;
         println!("mock backend on http://{} with {wanted} tasks", listener.local_addr()?);
-        let on_result = {
-            let (results, done) = (results.clone(), done.clone());
-            move |result: &Value| {
-                println!("{}", if json { result.to_string() } else { line(result, &repositories) });
-                let mut all = results.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-                all.push(result.clone());
-                let answered = |k: &String| all.iter().any(|r| key(r) == *k);
-                if once && keys.iter().all(answered) {
-                    done.cancel();
-                }
-            }
+        let on_result = move |result: &Value| {
+            println!("{}", if json { result.to_string() } else { line(result, &repositories) });
         };
-        let options = MockOptions { tasks, auth, ..MockOptions::default() };
+        let options = MockOptions { tasks, auth, once: args.once, ..MockOptions::default() };
         tokio::select! {
             served = mock::serve(listener, options, on_result) => served.context("the mock backend broke"),
-            () = done.cancelled() => {
-                // The last answer is still on its way to the runner.
-                tokio::time::sleep(std::time::Duration::from_millis(300)).await;
-                Ok(())
-            }
             _ = tokio::signal::ctrl_c() => Ok(()),
         }
     })?;

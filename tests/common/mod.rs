@@ -25,25 +25,24 @@ pub const FIRST_ID: u32 = 0x7000_0000;
 /// How long anything may take before the test gives up; on an emulated processor one sandbox takes 5 to 15 s.
 pub const PATIENCE: Duration = Duration::from_secs(180);
 
-/// Whether the test can run. Where it cannot it says so aloud; with OSTEST_REQUIRE_ROOT=1 it fails.
+/// Whether the test can run. Where it cannot it says so aloud; with OSTEST_REQUIRE_ROOT=1, with which nothing may be
+/// skipped, it fails.
 pub fn need_root(test: &str) -> bool {
     use std::os::unix::fs::MetadataExt;
-    if std::fs::metadata("/proc/self").is_ok_and(|m| m.uid() == 0) {
-        return true;
-    }
-    let required = std::env::var_os("OSTEST_REQUIRE_ROOT").is_some_and(|value| value == "1");
-    assert!(!required, "OSTEST_REQUIRE_ROOT=1, but {test} needs root");
-    println!("SKIPPED: {test}: needs root");
-    false
+    std::fs::metadata("/proc/self").is_ok_and(|m| m.uid() == 0) || skip(test, "root")
 }
 
-/// Whether a tool that only some hosts have is there; where it is not, says so aloud.
+/// Whether a tool that only some hosts have is there; the rest as with [`need_root`].
 pub fn need_tool(test: &str, tool: &str) -> bool {
     let there = ["/usr/bin", "/bin", "/usr/sbin", "/sbin"].iter().any(|dir| Path::new(dir).join(tool).exists());
-    if !there {
-        println!("SKIPPED: {test}: needs {tool}");
-    }
-    there
+    there || skip(test, tool)
+}
+
+fn skip(test: &str, needs: &str) -> bool {
+    let required = std::env::var_os("OSTEST_REQUIRE_ROOT").is_some_and(|value| value == "1");
+    assert!(!required, "OSTEST_REQUIRE_ROOT=1, but {test} needs {needs}");
+    println!("SKIPPED: {test}: needs {needs}");
+    false
 }
 
 /// A directory of one test's own, with a state directory in it. Removed at the end.

@@ -16,6 +16,10 @@ if [ "${1:-}" = --are-ready ]; then
   touch "$mark"
 elif [ ! -e "$mark" ] || [ -n "$(find "${sources[@]}" -newer "$mark" -type f -print -quit)" ]; then
   say "== running the tests of grading on this host first: they fill the cache of Python environments"
-  cargo test --quiet --no-fail-fast --test course --test grade --test harness --test runner
+  log=$(mktemp)
+  # Not among the lines of the tests in the machine, unless something is wrong.
+  cargo test --quiet --no-fail-fast --test course --test grade --test harness --test runner >"$log" 2>&1 ||
+    { cat "$log" && rm "$log" && die "they failed"; }
+  rm "$log"
   touch "$mark"
 fi

@@ -23,17 +23,6 @@ dir=$cache/$1
 [ "$(uname -m)" = x86_64 ] || die "the test machine is made for x86_64 hosts only"
 install_missing --no-install-recommends busybox-static cpio kmod xz-utils >&2
 
-# A mirror of Debian that this host already uses, so that its proxies and network rules apply as they are.
-mirror() {
-  if [ -n "${OSTEST_VM_MIRROR:-}" ]; then
-    printf '%s\n' "$OSTEST_VM_MIRROR"
-    return
-  fi
-  # shellcheck disable=SC2016 # apt's own placeholders
-  apt-get indextargets --format '$(ORIGIN)|$(LABEL)|$(REPO_URI)' 'Created-By: Packages' |
-    sed -n 's/^Debian|Debian|//p' | sort -u | head -n 1
-}
-
 # apt with a sources list and a state of its own: the host's stays as it is.
 private_apt() {
   local command=$1
@@ -44,10 +33,9 @@ private_apt() {
 }
 
 get_kernel() {
-  local from keyring=/usr/share/keyrings/debian-archive-keyring.gpg image
+  local from image
   from=$(mirror)
-  [ -n "$from" ] || die "the host's apt sources name no Debian mirror: set OSTEST_VM_MIRROR to the URL of one"
-  [ -e "$keyring" ] || install_missing debian-archive-keyring >&2
+  have_keyring
   say "Getting Debian's kernel $1 into $dir" >&2
   rm -rf "$dir"
   mkdir -p "$dir/apt/lists/partial" "$dir/apt/cache" "$dir/unpacked"
@@ -95,6 +83,7 @@ make_initramfs() {
   rm -rf "$tree"
 }
 
+one_at_a_time
 # get_kernel removes apt's state last: where it is still there, it did not get to the end.
 if [ ! -d "$dir/unpacked/boot" ] || [ -d "$dir/apt" ]; then
   get_kernel "$1"

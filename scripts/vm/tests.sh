@@ -46,8 +46,8 @@ for line in sys.stdin:
 # their lines stay apart each speaks when it has ended.
 # shellcheck disable=SC2016 # expanded in the machine
 one='
-line=$1 only=$2
-shift 2
+top=$1 line=$2 only=$3
+shift 3
 IFS="	" read -r package executable which <<<"$line"
 if [ "$which" = some ]; then
   [ -n "$only" ] || exit 0
@@ -55,7 +55,8 @@ if [ "$which" = some ]; then
 fi
 cd "$package"
 echo "     Running ${executable##*/}"
-CARGO_MANIFEST_DIR=$package "$executable" --nocapture --test-threads=1 "$@" >"/tmp/${executable##*/}.log" 2>&1
+# The second is what insta would otherwise ask cargo for.
+CARGO_MANIFEST_DIR=$package INSTA_WORKSPACE_ROOT=$top "$executable" --nocapture --test-threads=1 "$@" >"/tmp/${executable##*/}.log" 2>&1
 code=$?
 exec 9>/tmp/speaking
 flock 9
@@ -64,10 +65,11 @@ cat "/tmp/${executable##*/}.log"
 exit $code'
 # shellcheck disable=SC2016
 inside='
-list=$1 one=$2 only=$3
-shift 3
-xargs -d "\n" -P 2 -I "{}" bash -c "$one" one "{}" "$only" "$@" <<<"$list" && exit 0
+top=$1 list=$2 one=$3 only=$4
+shift 4
+xargs -d "\n" -P 2 -I "{}" bash -c "$one" one "$top" "{}" "$only" "$@" <<<"$list" && exit 0
 exit 101'
-export OSTEST_REQUIRE_ROOT=1 OSTEST_TEST_PROXY_TIMEOUT=60
+# Programs get the time that an emulated processor needs, whether or not this one is.
+export OSTEST_REQUIRE_ROOT=1 OSTEST_EMULATED=1
 "$(dirname "$0")/run.sh" --kernel "$kernel" --timeout "${OSTEST_VM_TIMEOUT:-2400}" -- \
-  bash -c "$inside" tests "$(cat "$dir/list")" "$one" "$only" "$@"
+  bash -c "$inside" tests "$top" "$(cat "$dir/list")" "$one" "$only" "$@"

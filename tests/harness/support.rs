@@ -107,7 +107,7 @@ impl Suite {
         let root = env!("CARGO_MANIFEST_DIR");
         let out = self.dir.path();
         let mut command = Command::new(python());
-        command.env_remove("OSTEST_REQUIRE_ROOT");
+        command.env_remove("OSTEST_REQUIRE_ROOT").env_remove("OSTEST_EMULATED");
         command
             .arg(format!("{root}/tests/harness/driver.py"))
             .arg(out)

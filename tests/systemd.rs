@@ -128,6 +128,16 @@ fn stage() -> PathBuf {
     found.and_then(|leaf| leaf.parent().map(Path::to_path_buf)).expect("a leaf lies in a stage")
 }
 
+/// Tells the runner of a stage to end.
+fn terminate(stage: &Path) {
+    let group = stage.ancestors().nth(2).expect("a stage lies in a base, and that in the runner's own group");
+    for pid in pids_below(&group.join("supervisor")) {
+        if common::cmdline(pid).contains(common::BINARY) {
+            common::send_signal(pid, 15);
+        }
+    }
+}
+
 #[track_caller]
 fn nothing_is_left() {
     wait_until("all groups of runners to be gone", || ours().is_empty());
@@ -223,11 +233,7 @@ fn started_by_hand_it_has_a_scope_that_is_its_own() {
     let scopes: Vec<_> = ours().into_iter().filter(|dir| dir.extension().is_some_and(|e| e == "scope")).collect();
     assert_eq!(scopes, std::slice::from_ref(&scope), "the second's is gone with it");
 
-    for pid in pids_below(&scope.join("supervisor")) {
-        if common::cmdline(pid).contains(common::BINARY) {
-            common::send_signal(pid, 15);
-        }
-    }
+    terminate(&stage);
     first.wait().expect("it ends");
     nothing_is_left();
     assert!(!scope.exists());
@@ -285,11 +291,7 @@ fn systemd_takes_nothing_away_while_a_stage_runs() {
         done(&["systemd-run", "--quiet", "--wait", "true"]);
         done(&["systemctl", "daemon-reexec"]);
         assert_eq!(seen(), before);
-        for pid in pids_below(&stage) {
-            if common::cmdline(pid).contains("sleep 600") {
-                common::send_signal(pid, 9);
-            }
-        }
+        terminate(&stage);
         child.wait().expect("it ends");
         nothing_is_left();
     }

@@ -42,6 +42,8 @@ pub enum Call {
     Login,
     /// Getting a new token for an old one.
     Refresh,
+    /// Looking whether it is there.
+    Reach,
 }
 
 impl fmt::Display for Call {
@@ -51,6 +53,7 @@ impl fmt::Display for Call {
             Call::Upload => "uploading a result",
             Call::Login => "logging in",
             Call::Refresh => "refreshing the login",
+            Call::Reach => "reaching the backend",
         })
     }
 }

@@ -9,10 +9,12 @@ pub mod contract;
 mod error;
 mod http;
 pub mod mock;
+mod reach;
 mod text;
 
 pub use auth::Credentials;
 pub use error::{BackendError, Call, SettingsError};
+pub use reach::{ReachError, Reached, reach};
 
 use auth::Auth;
 use backon::{ExponentialBuilder, Retryable as _};

@@ -1,25 +1,31 @@
-//! Whether this host is fit to grade: each requirement, present or missing, with what brings it.
+//! Whether this host is fit to grade: each requirement, how it is met here, and what mends it if it is not.
+//!
+//! A check reads (files of the kernel, a tool's own words) and judges what it read. The judging functions are pure, so
+//! that hosts which nobody has at hand are tested by what they would say.
 
-mod probes;
+mod backend;
+mod groups;
+mod kernel;
+mod room;
+mod tools;
 
-use crate::contain::slots::Slot;
-use crate::contain::{Host, Stage, tree};
-use sandbox::outcome::Verdict;
-use sandbox::plan::Policy;
+pub use backend::look as look_at_backend;
+
+use crate::config::{HostOptions, Limits};
+use sandbox::plan::Layer;
 use serde::Serialize;
-use std::time::Duration;
-use tokio_util::sync::CancellationToken;
+use std::fmt;
 
 /// How much a finding matters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Grade {
     /// As it should be.
-    Present,
-    /// Grading works, something is weaker or missing.
-    Degraded,
-    /// Grading does not work.
-    Missing,
+    Green,
+    /// Grading works; something is weaker, or could soon be in the way.
+    Yellow,
+    /// Grading does not work, or not safely.
+    Red,
 }
 
 /// One requirement of the host.
@@ -31,70 +37,123 @@ pub struct Finding {
     pub grade: Grade,
     /// What was found.
     pub found: String,
-    /// What mends it; empty where nothing is to be mended.
+    /// What mends it: a command, a boot parameter; empty where nothing is to be mended.
     pub remedy: String,
 }
 
 impl Finding {
-    fn present(name: &'static str, found: impl Into<String>) -> Finding {
-        Finding { name, grade: Grade::Present, found: found.into(), remedy: String::new() }
+    fn green(name: &'static str, found: impl Into<String>) -> Finding {
+        Finding { name, grade: Grade::Green, found: found.into(), remedy: String::new() }
     }
 
-    fn degraded(name: &'static str, found: impl Into<String>, remedy: impl Into<String>) -> Finding {
-        Finding { name, grade: Grade::Degraded, found: found.into(), remedy: remedy.into() }
+    fn yellow(name: &'static str, found: impl Into<String>, remedy: impl Into<String>) -> Finding {
+        Finding { name, grade: Grade::Yellow, found: found.into(), remedy: remedy.into() }
     }
 
-    fn missing(name: &'static str, found: impl Into<String>, remedy: impl Into<String>) -> Finding {
-        Finding { name, grade: Grade::Missing, found: found.into(), remedy: remedy.into() }
+    /// What does not work, with what mends it.
+    pub fn red(name: &'static str, found: impl Into<String>, remedy: impl Into<String>) -> Finding {
+        Finding { name, grade: Grade::Red, found: found.into(), remedy: remedy.into() }
     }
-}
 
-/// Everything that can be looked at without making a sandbox.
-pub fn look(options: &crate::config::HostOptions) -> Vec<Finding> {
-    vec![
-        probes::kernel(),
-        probes::root(),
-        probes::user_namespaces(),
-        probes::cgroups(),
-        probes::swap(),
-        probes::landlock(),
-        probes::seccomp(),
-        probes::core_pattern(),
-        probes::tool("git", "apt-get install git"),
-        probes::tool("gcc", "apt-get install build-essential"),
-        probes::tool("make", "apt-get install build-essential"),
-        probes::python(options.python.as_deref()),
-        probes::state_dir(&options.state_dir),
-        Finding::present(
-            "network",
-            "build and test have none; fetch and prepare use the host's, unless a --git-mirror serves them",
-        ),
-    ]
-}
+    /// A finding of another module's.
+    pub(crate) fn new(name: &'static str, grade: Grade, found: String, remedy: String) -> Finding {
+        Finding { name, grade, found, remedy }
+    }
 
-/// A real sandbox: `sh -c true` under small limits, and a look at its own report.
-pub async fn smoke(host: &Host) -> Finding {
-    const NAME: &str = "sandbox";
-    const REMEDY: &str = "see the findings above; the sentence names the step that failed";
-    let slot = match Slot::take(0) {
-        Ok(slot) => slot,
-        Err(error) => return Finding::missing(NAME, format!("{error:#}"), REMEDY),
-    };
-    let limits = crate::config::Limits::from_options(crate::config::LimitOptions::default(), 1);
-    let mut stage = Stage::new("check", Policy::Test, &limits);
-    stage.argv = ["sh", "-c", "exit 0"].map(str::to_string).to_vec();
-    stage.cwd = "/task".into();
-    stage.memory = 64 << 20;
-    stage.wall = Duration::from_secs(20);
-    stage.mounts.push(tree::empty_work(1 << 20));
-    let plan = host.plan(&slot, &stage);
-    match host.run("check", &plan, &CancellationToken::new(), &mut |_, _| {}).await {
-        Ok(done) if done.outcome.verdict == Verdict::Ok => {
-            let peak = done.outcome.usage.memory_peak;
-            let peak = peak.map_or("no memory figure".into(), |f| format!("{} KiB by {}", f.value / 1024, f.source));
-            Finding::present(NAME, format!("a command ran contained, peak {peak}"))
+    /// A missing layer that the operator has waived by its name is a weakness, and no reason to stop.
+    fn unless_waived(self, wanted: &Wanted<'_>, layer: Layer) -> Finding {
+        if self.grade != Grade::Red || !wanted.host.waived.contains(&layer) {
+            return self;
         }
-        Ok(done) => Finding::missing(NAME, format!("a command did not run: {}", done.outcome.message), REMEDY),
-        Err(error) => Finding::missing(NAME, error.to_string(), REMEDY),
+        let found = format!("{} (waived: --allow-degraded {})", self.found, layer.name());
+        Finding { grade: Grade::Yellow, found, ..self }
+    }
+}
+
+impl fmt::Display for Finding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.name, self.found)?;
+        match self.remedy.as_str() {
+            "" => Ok(()),
+            remedy => write!(f, "; to mend it: {remedy}"),
+        }
+    }
+}
+
+/// What the host is to be fit for.
+#[derive(Debug, Clone, Copy)]
+pub struct Wanted<'a> {
+    /// The operator's word on the host.
+    pub host: &'a HostOptions,
+    /// Tasks at a time.
+    pub slots: usize,
+    /// Limits of each.
+    pub limits: &'a Limits,
+    /// Whether each slot is to have cores of its own.
+    pub pin_cores: bool,
+}
+
+/// Everything that can be looked at without a network and without making a sandbox. Started by hand where systemd runs
+/// the machine, this process is in a scope of its own afterwards, as the runner's is.
+pub fn look(wanted: &Wanted<'_>) -> Vec<Finding> {
+    [kernel::look(wanted), groups::look(wanted), tools::look(wanted), room::look(wanted)].concat()
+}
+
+/// The worst of all.
+pub fn worst(findings: &[Finding]) -> Grade {
+    findings.iter().map(|f| f.grade).max().unwrap_or(Grade::Green)
+}
+
+/// A file of the kernel's, trimmed; `None` where it is not there.
+fn read(path: &str) -> Option<String> {
+    std::fs::read_to_string(path).ok().map(|text| text.trim().to_string())
+}
+
+/// A value on the kernel's command line, the last one as the kernel has it.
+fn parameter<'a>(command_line: &'a str, name: &str) -> Option<&'a str> {
+    command_line.split_ascii_whitespace().rev().find_map(|word| word.strip_prefix(name)?.strip_prefix('='))
+}
+
+/// What adds a parameter to the kernel's command line, for good.
+fn boot_with(parameters: &str) -> String {
+    format!("add `{parameters}` to GRUB_CMDLINE_LINUX in /etc/default/grub, run `update-grub`, and boot again")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_worst_counts_and_a_waived_layer_is_no_reason_to_stop() {
+        let red = Finding::red("landlock", "off", "mend it");
+        assert_eq!(worst(&[Finding::green("a", ""), red.clone()]), Grade::Red);
+        assert_eq!(worst(&[]), Grade::Green);
+        let limits = Limits::from_options(crate::config::LimitOptions::default(), 1);
+        let host = |waived: &[Layer]| HostOptions {
+            state_dir: "/x".into(),
+            waived: waived.to_vec(),
+            python: None,
+            toolchain: Vec::new(),
+        };
+        let judged = |waived: &[Layer]| {
+            let host = host(waived);
+            let wanted = Wanted { host: &host, slots: 1, limits: &limits, pin_cores: false };
+            red.clone().unless_waived(&wanted, Layer::Landlock)
+        };
+        assert_eq!(judged(&[]), red);
+        assert_eq!(judged(&[Layer::SwapLimit]), red);
+        let waived = judged(&[Layer::Landlock]);
+        assert_eq!(waived.grade, Grade::Yellow);
+        assert!(waived.found.contains("--allow-degraded landlock"), "{waived}");
+        assert_eq!(waived.remedy, "mend it");
+    }
+
+    #[test]
+    fn the_last_word_on_the_command_line_counts() {
+        let line = "ro quiet lsm=yama lsm=landlock,yama cgroup_disable=memory";
+        assert_eq!(parameter(line, "lsm"), Some("landlock,yama"));
+        assert_eq!(parameter(line, "cgroup_disable"), Some("memory"));
+        assert_eq!(parameter(line, "cgroup"), None);
+        assert_eq!(parameter("", "lsm"), None);
     }
 }

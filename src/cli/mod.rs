@@ -120,8 +120,12 @@ pub fn open_host(
     purpose: For,
 ) -> anyhow::Result<crate::contain::Host> {
     log::start(log, file, purpose == For::Runner)?;
-    let options = host.resolve(file);
-    let host = crate::contain::Host::open(&options, purpose != For::Command)?;
+    claim_host(&host.resolve(file), purpose)
+}
+
+/// The same where the log has been started.
+pub fn claim_host(options: &crate::config::HostOptions, purpose: For) -> anyhow::Result<crate::contain::Host> {
+    let host = crate::contain::Host::open(options, purpose != For::Command)?;
     sandbox::mounts::private_namespace()?;
     host.claim()?;
     Ok(host)

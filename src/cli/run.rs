@@ -5,7 +5,10 @@ use super::options::RunArgs;
 use crate::backend::{
     Backend, BackendSettings, Credentials, DEFAULT_GET_API, DEFAULT_LOGIN_API, DEFAULT_POST_API, DEFAULT_REFRESH_API,
 };
-use crate::config::{FileOptions, memory_unit};
+use crate::canary;
+use crate::check::{self, Finding, Grade};
+use crate::config::{FileOptions, Grading, memory_unit};
+use crate::contain::Host;
 use crate::contain::slots::{self, Slot};
 use crate::runner::{Runner, Stop};
 use anyhow::Context;
@@ -35,10 +38,19 @@ fn go(args: &RunArgs) -> anyhow::Result<u8> {
     let grading = args.grading.resolve(args.limits, &file, concurrent)?;
     let settings = backend(args, &file)?;
     let memory_unit = memory_unit(args.memory_unit.as_deref().or(file.memory_unit.as_deref()))?;
-    let mut host = super::open_host(&args.host, &args.log, &file, super::For::Runner)?;
+    let pin_cores = args.pin_cores || file.pin_cores.unwrap_or(false);
+    super::log::start(&args.log, &file, true)?;
+    let options = args.host.resolve(&file);
+    go_on_if_fit(&check::look(&check::Wanted {
+        host: &options,
+        slots: concurrent,
+        limits: &grading.limits,
+        pin_cores,
+    }))?;
+    let mut host = super::claim_host(&options, super::For::Runner)?;
     host.become_runner()?;
     let mut slots = (0..concurrent).map(Slot::take).collect::<anyhow::Result<Vec<_>>>()?;
-    if args.pin_cores || file.pin_cores.unwrap_or(false) {
+    if pin_cores {
         let shares = slots::share(&host.cores()?, concurrent)?;
         slots = slots.into_iter().zip(shares).map(|(slot, cores)| slot.on(cores)).collect();
     }
@@ -51,6 +63,8 @@ fn go(args: &RunArgs) -> anyhow::Result<u8> {
     );
     let interval = args.check_interval.or(file.check_interval).map_or(Duration::from_secs(5), |s| s.0);
     super::runtime()?.block_on(async {
+        go_on_if_fit(&check::look_at_backend(&settings.url).await)?;
+        sing(&host, &slots[0], &grading, &file).await?;
         let runner = Runner {
             backend: Backend::new(settings)?,
             host,
@@ -65,6 +79,39 @@ fn go(args: &RunArgs) -> anyhow::Result<u8> {
     })?;
     tracing::info!("ended");
     Ok(0)
+}
+
+/// What `check` would say stands in the way of the runner, too; what it would warn of is in the log.
+fn go_on_if_fit(findings: &[Finding]) -> anyhow::Result<()> {
+    for finding in findings {
+        match finding.grade {
+            Grade::Green => tracing::debug!("{finding}"),
+            Grade::Yellow => tracing::warn!("{finding}"),
+            Grade::Red => tracing::error!("{finding}"),
+        }
+    }
+    let red: Vec<String> = findings.iter().filter(|f| f.grade == Grade::Red).map(|f| format!("  {f}")).collect();
+    anyhow::ensure!(
+        red.is_empty(),
+        "this host is not fit to grade, and no task was taken (`ostest-sandbox check` says all of it):\n{}",
+        red.join("\n")
+    );
+    Ok(())
+}
+
+/// The canary, unless it sang on this host as it is now.
+async fn sing(host: &Host, slot: &Slot, grading: &Grading, file: &FileOptions) -> anyhow::Result<()> {
+    let memory = canary::Memory::of(host)?;
+    if memory.is_good() {
+        return Ok(());
+    }
+    let finding = canary::sing(host, slot, Some(grading), file).await;
+    let green = finding.grade == Grade::Green;
+    go_on_if_fit(&[finding])?;
+    if green && let Err(error) = memory.keep() {
+        tracing::warn!("the canary will be run again at the next start, for it cannot be noted that it was: {error}");
+    }
+    Ok(())
 }
 
 fn backend(args: &RunArgs, file: &FileOptions) -> anyhow::Result<BackendSettings> {

@@ -77,7 +77,7 @@ impl Host {
         }
         let (state, alone) = state::State::open(&options.state_dir)?;
         let state_dir = state.dir().to_path_buf();
-        let base = scope::base(&instance(&state_dir))?;
+        let base = group(&state_dir)?;
         let python = if python { Some(python::find(options.python.as_deref())?) } else { None };
         let mut toolchain = python.as_ref().map(python::Python::toolchain).unwrap_or_default();
         toolchain.extend(options.toolchain.iter().cloned());
@@ -135,6 +135,15 @@ impl Host {
     /// The driver and its directories, for people.
     pub fn describe_cgroup(&self) -> String {
         self.base.describe()
+    }
+
+    /// On what terms sandboxes are made here, for comparing: the driver and the layers that were waived.
+    pub fn describe_terms(&self) -> String {
+        let driver = match self.base {
+            Base::Unified { .. } => "unified",
+            Base::Hybrid { .. } => "hybrid",
+        };
+        format!("{driver} {:?}", self.waived)
     }
 
     /// The cores that sandboxes may use, where this host can confine them to some.
@@ -282,6 +291,14 @@ fn find_launcher() -> anyhow::Result<PathBuf> {
     candidates.iter().find(|p| p.is_file()).cloned().with_context(|| {
         format!("the launcher is missing: there is no {}; install both binaries together", candidates[0].display())
     })
+}
+
+/// The group below which the sandboxes of this state directory will be, where this process may have one. Started by hand
+/// where systemd runs the machine, this process is moved into a scope of its own for it.
+pub fn group(state_dir: &Path) -> anyhow::Result<Base> {
+    // As it will be, where it is not there yet.
+    let dir = state_dir.canonicalize().or_else(|_| std::path::absolute(state_dir))?;
+    scope::base(&instance(&dir))
 }
 
 /// A name for this runner's groups, from its state directory: two runners have two.

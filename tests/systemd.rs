@@ -250,9 +250,9 @@ fn a_killed_one_leaves_nothing_that_the_next_does_not_find() {
     // Runner and launcher at once: nobody is left who could tidy up.
     let both = pids_below(&scope.join("supervisor"));
     assert!(both.len() >= 2, "{both:?}");
-    for pid in both {
-        common::send_signal(pid, 9);
-    }
+    let all: Vec<String> = both.iter().map(i32::to_string).collect();
+    // The launcher may be quicker than the signal that follows the runner's.
+    Command::new("sh").args(["-c", &format!("kill -9 {}", all.join(" "))]).status().expect("sh starts");
     first.wait().expect("it ends");
     let run = exec(By::Hand, &place, &[], "true");
     assert_eq!(run.code, Some(0), "{}", run.stderr);
@@ -295,4 +295,29 @@ fn systemd_takes_nothing_away_while_a_stage_runs() {
         child.wait().expect("it ends");
         nothing_is_left();
     }
+}
+
+#[test]
+fn check_says_whose_the_group_is() {
+    let _alone = alone();
+    let cgroups = |by: By| {
+        let place = Place::new();
+        let state = place.state().to_str().expect("a plain path").to_string();
+        let arguments = [common::BINARY, "check", "--json", "--state-dir", &state].map(str::to_string);
+        let out = by.command(&arguments).output().expect("it starts");
+        let answer: serde_json::Value = serde_json::from_slice(&out.stdout)
+            .unwrap_or_else(|e| panic!("{e}: {}", String::from_utf8_lossy(&out.stderr)));
+        let findings = answer["findings"].as_array().expect("a list").clone();
+        findings.into_iter().find(|f| f["name"] == "cgroups").expect("a finding on control groups")
+    };
+    let delegated = cgroups(By::Unit("grader", &["Delegate=yes"]));
+    assert_eq!(delegated["grade"], "green", "{delegated}");
+    assert!(delegated["found"].as_str().is_some_and(|f| f.contains("grader.service/")), "{delegated}");
+    let by_hand = cgroups(By::Hand);
+    assert_eq!(by_hand["grade"], "green", "{by_hand}");
+    assert!(by_hand["found"].as_str().is_some_and(|f| f.contains(".scope/")), "{by_hand}");
+    let refused = cgroups(By::Unit("grader", &[]));
+    assert_eq!(refused["grade"], "red", "{refused}");
+    assert!(refused["remedy"].as_str().is_some_and(|r| r.contains("systemctl edit grader.service")), "{refused}");
+    nothing_is_left();
 }

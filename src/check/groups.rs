@@ -13,6 +13,7 @@ pub(super) fn look(wanted: &Wanted<'_>) -> Vec<Finding> {
     let mut findings = vec![driver(base.as_ref().map(Base::describe), &command_line)];
     if let Ok(base) = &base {
         findings.push(peak(matches!(base, Base::Unified { .. }), numbers(&release)));
+        findings.push(cpu(base).unless_waived(wanted, Layer::CpuLimit));
         if wanted.pin_cores {
             findings.push(cores(base.cores(), wanted.slots));
         }
@@ -20,7 +21,6 @@ pub(super) fn look(wanted: &Wanted<'_>) -> Vec<Finding> {
     let v1 = Path::new("/sys/fs/cgroup/memory/memory.memsw.limit_in_bytes").exists();
     let v2 = Path::new("/sys/fs/cgroup/cgroup.controllers").exists() && v2_counts_swap(base.as_ref().ok());
     findings.push(swap(read("/proc/swaps").as_deref(), v1 || v2).unless_waived(wanted, Layer::SwapLimit));
-    findings.push(cpu(base.as_ref().ok()).unless_waived(wanted, Layer::CpuLimit));
     findings.push(pressure(read("/proc/pressure/cpu").is_some()));
     findings
 }
@@ -112,16 +112,15 @@ fn swap(swaps: Option<&str>, limited: bool) -> Finding {
     }
 }
 
-fn cpu(base: Option<&Base>) -> Finding {
+fn cpu(base: &Base) -> Finding {
     const NAME: &str = "cpu limit";
     // Of v2 the root has no such file; that the kernel can is seen in /proc.
     let there = match base {
-        Some(Base::Hybrid { cpu, .. }) => cpu.ancestors().any(|dir| dir.join("cpu.cfs_quota_us").exists()),
-        Some(Base::Unified { dir }) => {
+        Base::Hybrid { cpu, .. } => cpu.ancestors().any(|dir| dir.join("cpu.cfs_quota_us").exists()),
+        Base::Unified { dir } => {
             dir.ancestors().any(|dir| dir.join("cpu.max").exists())
                 || Path::new("/proc/sys/kernel/sched_cfs_bandwidth_slice_us").exists()
         }
-        None => return Finding::green(NAME, "not looked at, for want of control groups"),
     };
     match there {
         true => Finding::green(NAME, "can be set"),

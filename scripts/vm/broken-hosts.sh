@@ -1,0 +1,67 @@
+#!/usr/bin/env bash
+# Boots machines that lack one thing each, and looks whether `check` names it, and what mends it, and nothing else.
+# Prints lines like those of cargo's tests.
+#
+#   scripts/vm/broken-hosts.sh [FILTER...]
+set -euo pipefail
+. "$(dirname "$0")/paths.sh"
+
+need_root
+find_cargo
+cd "$top"
+trap give_back EXIT
+export CARGO_TARGET_DIR=$top/target
+cargo build --quiet
+"$(dirname "$0")/environments.sh"
+
+# judge NAME REMEDY EXPECTED: reads what `check --json` said. NAME is the one finding that may be red, with REMEDY in what
+# mends it; none where EXPECTED is 0.
+judge() {
+  python3 -c '
+import json, sys
+name, remedy, expected = sys.argv[1:]
+answer = json.load(sys.stdin)
+red = [finding for finding in answer["findings"] if finding["grade"] == "red"]
+wrong = ""
+if expected == "0":
+    green = [f["name"] for f in answer["findings"] if f["grade"] == "green"]
+    wrong = red and "red: %s" % red or ("canary" not in green and "the canary did not sing: %s" % answer)
+elif [finding["name"] for finding in red] != [name]:
+    wrong = "%s alone should be red, and not %s" % (name, red)
+elif remedy not in red[0]["remedy"]:
+    wrong = "the remedy of %s should hold %r" % (red[0], remedy)
+print(wrong or "", end="")' "$1" "$2" "$3"
+}
+
+passed=0 failed=0
+# host TEST CODE NAME REMEDY APPEND BEFORE: `check` must exit with CODE on a host that was booted with APPEND and treated
+# with BEFORE.
+host() {
+  local test=$1 code=$2 name=$3 remedy=$4 append=$5 before=$6 out result=0 wrong
+  case " ${filters[*]} " in
+    "  ") ;;
+    *) [[ $test =~ $(IFS='|' && printf '%s' "${filters[*]}") ]] || return 0 ;;
+  esac
+  # The environments are those that this host has made; the machine has no network.
+  out=$("$(dirname "$0")/run.sh" --append "$append" --timeout 300 -- sh -c "$before"'
+    mkdir -p /tmp/state && ln -s "$1/tmp/cache" /tmp/state/cache && exec "$1/debug/ostest-sandbox" check --json --state-dir /tmp/state
+  ' check "$CARGO_TARGET_DIR") || result=$?
+  wrong=$(judge "$name" "$remedy" "$code" <<<"$out") || wrong="no JSON: $out"
+  [ "$result" = "$code" ] || wrong="exit code $result, and not $code. $wrong"
+  if [ -z "$wrong" ]; then
+    echo "test $test ... ok" && passed=$((passed + 1))
+  else
+    printf 'test %s ... FAILED\n%s\n' "$test" "$wrong" && failed=$((failed + 1))
+  fi
+}
+
+filters=("$@")
+host a_host_that_has_everything 0 '' '' '' ''
+host a_host_without_the_memory_controller 2 cgroups 'cgroup_disable=memory' cgroup_disable=memory ''
+host a_host_with_landlock_off 2 landlock 'lsm=landlock,yama' lsm=yama ''
+host a_host_without_user_namespaces 2 namespaces 'sysctl -w user.max_user_namespaces=' '' \
+  'echo 0 >/proc/sys/user/max_user_namespaces;'
+host a_host_without_git 2 git 'apt-get install git' '' 'for git in $(which -a git); do rm -f "$git"; done;'
+echo
+echo "test result: $([ $failed = 0 ] && echo ok || echo FAILED). $passed passed; $failed failed; 0 ignored"
+[ $failed = 0 ]

@@ -34,6 +34,8 @@ pub enum SettingsError {
 /// Which of the backend's interfaces was called.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Call {
+    /// Asking whether there is anybody.
+    Look,
     /// Asking for a task.
     TakeTask,
     /// Uploading a result.
@@ -47,6 +49,7 @@ pub enum Call {
 impl fmt::Display for Call {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
+            Call::Look => "looking for the backend",
             Call::TakeTask => "asking for a task",
             Call::Upload => "uploading a result",
             Call::Login => "logging in",

@@ -2,7 +2,7 @@
 
 use super::error::{BackendError, Call, SettingsError};
 use super::text::excerpt;
-use reqwest::header::{AUTHORIZATION, HeaderValue, LOCATION, RETRY_AFTER};
+use reqwest::header::{AUTHORIZATION, DATE, HeaderValue, LOCATION, RETRY_AFTER};
 use reqwest::{Method, StatusCode};
 use secrecy::{ExposeSecret as _, SecretString};
 use serde_json::Value;
@@ -35,6 +35,8 @@ pub(super) struct Request<'a> {
 pub(super) struct Answered {
     pub status: u16,
     pub body: Vec<u8>,
+    /// When the backend says that it answered (RFC 9110, `Date`).
+    pub date: Option<String>,
     location: Option<String>,
     retry_after: Option<Duration>,
 }
@@ -94,6 +96,7 @@ impl Http {
         let mut answered = Answered {
             status: status.as_u16(),
             body: Vec::new(),
+            date: header(&response, &DATE),
             location: header(&response, &LOCATION),
             retry_after: header(&response, &RETRY_AFTER)
                 .and_then(|seconds| seconds.trim().parse().ok())

@@ -1,6 +1,7 @@
 //! The runner: takes tasks from a backend, has each stage contained by the launcher, uploads results.
 
 pub mod backend;
+pub mod canary;
 pub mod check;
 pub mod cli;
 pub mod config;

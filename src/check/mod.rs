@@ -1,25 +1,46 @@
-//! Whether this host is fit to grade: each requirement, present or missing, with what brings it.
+//! Whether this host is fit to grade: a finding for each thing that is required, green, yellow or red, with what mends it.
+//!
+//! Each probe has two parts: one reads (files of /proc, a system call, a program's version), the other is a pure function that
+//! judges what was read. The second is what tests call, with texts of hosts that are not at hand.
 
-mod probes;
+pub mod backend;
+mod cgroups;
+mod confinement;
+mod facts;
+mod kernel;
+mod state;
+mod suites;
+mod tools;
 
-use crate::contain::slots::Slot;
-use crate::contain::{Host, Stage, tree};
-use sandbox::outcome::Verdict;
-use sandbox::plan::Policy;
+use crate::config::{HostOptions, Limits};
+use crate::contain::Host;
+use sandbox::plan::Layer;
 use serde::Serialize;
-use std::time::Duration;
-use tokio_util::sync::CancellationToken;
+use std::collections::BTreeSet;
+
+pub use tools::{PYTHON, find_tool};
 
 /// How much a finding matters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
-#[serde(rename_all = "kebab-case")]
+#[serde(rename_all = "lowercase")]
 pub enum Grade {
     /// As it should be.
-    Present,
+    Green,
     /// Grading works, something is weaker or missing.
-    Degraded,
-    /// Grading does not work.
-    Missing,
+    Yellow,
+    /// Grading does not work, or would not be contained.
+    Red,
+}
+
+impl Grade {
+    /// The word that people and programs read.
+    pub fn word(self) -> &'static str {
+        match self {
+            Grade::Green => "green",
+            Grade::Yellow => "yellow",
+            Grade::Red => "red",
+        }
+    }
 }
 
 /// One requirement of the host.
@@ -29,72 +50,195 @@ pub struct Finding {
     pub name: &'static str,
     /// How it is here.
     pub grade: Grade,
-    /// What was found.
+    /// What was found, in one line.
     pub found: String,
-    /// What mends it; empty where nothing is to be mended.
+    /// The command or boot parameter that mends it; empty where nothing is to be mended.
     pub remedy: String,
+    /// The layer of containment that is missing, where the operator can waive it.
+    #[serde(skip)]
+    pub layer: Option<Layer>,
 }
 
 impl Finding {
-    fn present(name: &'static str, found: impl Into<String>) -> Finding {
-        Finding { name, grade: Grade::Present, found: found.into(), remedy: String::new() }
+    /// As it should be.
+    pub fn green(name: &'static str, found: impl Into<String>) -> Finding {
+        Finding::of(Grade::Green, name, found.into(), String::new())
     }
 
-    fn degraded(name: &'static str, found: impl Into<String>, remedy: impl Into<String>) -> Finding {
-        Finding { name, grade: Grade::Degraded, found: found.into(), remedy: remedy.into() }
+    /// Something is weaker or missing.
+    pub fn yellow(name: &'static str, found: impl Into<String>, remedy: impl Into<String>) -> Finding {
+        Finding::of(Grade::Yellow, name, found.into(), remedy.into())
     }
 
-    fn missing(name: &'static str, found: impl Into<String>, remedy: impl Into<String>) -> Finding {
-        Finding { name, grade: Grade::Missing, found: found.into(), remedy: remedy.into() }
+    /// Grading does not work.
+    pub fn red(name: &'static str, found: impl Into<String>, remedy: impl Into<String>) -> Finding {
+        Finding::of(Grade::Red, name, found.into(), remedy.into())
+    }
+
+    /// For want of this layer, which the operator may waive.
+    pub fn lacking(self, layer: Layer) -> Finding {
+        let remedy = format!("{}; or accept it with --allow-degraded {}", self.remedy, layer.name());
+        Finding { layer: Some(layer), remedy, ..self }
+    }
+
+    fn of(grade: Grade, name: &'static str, found: String, remedy: String) -> Finding {
+        // What programs say has several lines, and a finding is one.
+        let found = found.split_whitespace().collect::<Vec<_>>().join(" ");
+        Finding { name, grade, found, remedy, layer: None }
+    }
+
+    /// With the operator's word for layers that may be missing: it turns exactly their red into yellow.
+    fn with_waived(self, waived: &BTreeSet<Layer>) -> Finding {
+        match self.layer {
+            Some(layer) if self.grade == Grade::Red && waived.contains(&layer) => Finding {
+                grade: Grade::Yellow,
+                found: format!("{}; accepted by --allow-degraded {}", self.found, layer.name()),
+                ..self
+            },
+            _ => self,
+        }
     }
 }
 
-/// Everything that can be looked at without making a sandbox.
-pub fn look(options: &crate::config::HostOptions) -> Vec<Finding> {
+/// Findings, in the order in which they were made.
+#[derive(Debug, Default)]
+pub struct Findings {
+    /// All of them.
+    pub all: Vec<Finding>,
+    waived: BTreeSet<Layer>,
+}
+
+impl Findings {
+    /// None yet; `waived` are the layers whose want is accepted.
+    pub fn new(waived: impl IntoIterator<Item = Layer>) -> Findings {
+        Findings { all: Vec::new(), waived: waived.into_iter().collect() }
+    }
+
+    /// Adds some.
+    pub fn extend(&mut self, more: impl IntoIterator<Item = Finding>) {
+        let waived = &self.waived;
+        self.all.extend(more.into_iter().map(|finding| finding.with_waived(waived)));
+    }
+
+    /// For programs: `{"verdict": …, "findings": [{"name", "grade", "found", "remedy"}]}`.
+    pub fn report(&self) -> impl Serialize {
+        #[derive(Serialize)]
+        struct Report<'a> {
+            verdict: Grade,
+            findings: &'a [Finding],
+        }
+        Report { verdict: self.worst(), findings: &self.all }
+    }
+
+    /// The worst grade. Where nothing was looked at, nothing is known to be fit.
+    pub fn worst(&self) -> Grade {
+        self.all.iter().map(|finding| finding.grade).max().unwrap_or(Grade::Red)
+    }
+
+    /// Those of a grade.
+    pub fn of(&self, grade: Grade) -> impl Iterator<Item = &Finding> {
+        self.all.iter().filter(move |finding| finding.grade == grade)
+    }
+
+    /// Whether there is a red finding of this name.
+    pub fn is_red(&self, name: &str) -> bool {
+        self.of(Grade::Red).any(|finding| finding.name == name)
+    }
+
+    /// Whether a sandbox can be tried at all: what it stands on was found.
+    pub fn foundations_hold(&self) -> bool {
+        !FOUNDATIONS.iter().any(|name| self.is_red(name))
+    }
+}
+
+/// Findings without which the host cannot be opened: trying would say the same again, in other words.
+const FOUNDATIONS: [&str; 6] =
+    [kernel::ROOT, kernel::FILE_SYSTEMS, cgroups::DRIVER, state::DIRECTORY, tools::LAUNCHER, tools::TOOLCHAIN];
+
+/// What the host is looked at for.
+#[derive(Debug)]
+pub struct Subject {
+    /// The host's own options.
+    pub host: HostOptions,
+    /// Limits of a task.
+    pub limits: Limits,
+    /// Slots.
+    pub concurrent: usize,
+    /// Whether each slot is to have cores of its own.
+    pub pin_cores: bool,
+}
+
+/// Everything that can be looked at before the host is opened.
+pub fn look(subject: &Subject) -> Vec<Finding> {
+    let host = &subject.host;
     vec![
-        probes::kernel(),
-        probes::root(),
-        probes::user_namespaces(),
-        probes::cgroups(),
-        probes::swap(),
-        probes::landlock(),
-        probes::seccomp(),
-        probes::core_pattern(),
-        probes::tool("git", "apt-get install git"),
-        probes::tool("gcc", "apt-get install build-essential"),
-        probes::tool("make", "apt-get install build-essential"),
-        probes::python(options.python.as_deref()),
-        probes::state_dir(&options.state_dir),
-        Finding::present(
-            "network",
-            "build and test have none; fetch and prepare use the host's, unless a --git-mirror serves them",
-        ),
+        kernel::version(),
+        kernel::root(),
+        kernel::namespaces(),
+        kernel::user_namespaces(),
+        kernel::file_systems(),
+        confinement::proc_in_sight(),
+        confinement::landlock(),
+        confinement::seccomp(),
+        cgroups::driver(&host.state_dir),
+        suites::core_pattern(),
+        suites::ptrace(),
+        tools::launcher(),
+        tools::toolchain(&host.toolchain),
+        tools::git(),
+        tools::gcc(),
+        tools::make(),
+        tools::python(host.python.as_deref()),
+        state::directory(&host.state_dir),
+        state::memory(subject.concurrent, &subject.limits),
+        state::clock(std::env::current_exe().ok()),
     ]
 }
 
-/// A real sandbox: `sh -c true` under small limits, and a look at its own report.
-pub async fn smoke(host: &Host) -> Finding {
-    const NAME: &str = "sandbox";
-    const REMEDY: &str = "see the findings above; the sentence names the step that failed";
-    let slot = match Slot::take(0) {
-        Ok(slot) => slot,
-        Err(error) => return Finding::missing(NAME, format!("{error:#}"), REMEDY),
-    };
-    let limits = crate::config::Limits::from_options(crate::config::LimitOptions::default(), 1);
-    let mut stage = Stage::new("check", Policy::Test, &limits);
-    stage.argv = ["sh", "-c", "exit 0"].map(str::to_string).to_vec();
-    stage.cwd = "/task".into();
-    stage.memory = 64 << 20;
-    stage.wall = Duration::from_secs(20);
-    stage.mounts.push(tree::empty_work(1 << 20));
-    let plan = host.plan(&slot, &stage);
-    match host.run("check", &plan, &CancellationToken::new(), &mut |_, _| {}).await {
-        Ok(done) if done.outcome.verdict == Verdict::Ok => {
-            let peak = done.outcome.usage.memory_peak;
-            let peak = peak.map_or("no memory figure".into(), |f| format!("{} KiB by {}", f.value / 1024, f.source));
-            Finding::present(NAME, format!("a command ran contained, peak {peak}"))
-        }
-        Ok(done) => Finding::missing(NAME, format!("a command did not run: {}", done.outcome.message), REMEDY),
-        Err(error) => Finding::missing(NAME, error.to_string(), REMEDY),
+/// What can be looked at only in the groups of an open host.
+pub fn look_at_groups(host: &Host, subject: &Subject) -> Vec<Finding> {
+    cgroups::offers(host, subject.pin_cores.then_some(subject.concurrent))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn exactly_the_waived_layers_red_becomes_yellow_and_says_so() {
+        let mut findings = Findings::new([Layer::Landlock]);
+        findings.extend([
+            Finding::red("landlock", "none", "boot").lacking(Layer::Landlock),
+            Finding::red("seccomp", "none", "rebuild").lacking(Layer::Seccomp),
+            Finding::red("git", "none", "install"),
+        ]);
+        let grades: Vec<_> = findings.all.iter().map(|f| f.grade).collect();
+        assert_eq!(grades, [Grade::Yellow, Grade::Red, Grade::Red]);
+        assert!(findings.all[0].found.ends_with("accepted by --allow-degraded landlock"), "{:?}", findings.all[0]);
+        assert!(findings.all[1].remedy.ends_with("--allow-degraded seccomp"));
+    }
+
+    #[test]
+    fn the_verdict_is_the_worst_finding_and_nothing_is_not_fit() {
+        let mut findings = Findings::new([]);
+        assert_eq!(findings.worst(), Grade::Red);
+        findings.extend([Finding::green("a", "")]);
+        assert_eq!(findings.worst(), Grade::Green);
+        findings.extend([Finding::yellow("b", "", ""), Finding::green("c", "")]);
+        assert_eq!(findings.worst(), Grade::Yellow);
+        assert!(findings.foundations_hold());
+        findings.extend([Finding::red(kernel::ROOT, "", "")]);
+        assert!(!findings.foundations_hold());
+    }
+
+    #[test]
+    fn a_finding_is_one_line_and_its_json_has_four_fields() {
+        let finding = Finding::red("git", "it said:\n  fatal\n", "install");
+        let json = serde_json::to_value(finding.lacking(Layer::Seccomp)).unwrap();
+        let expected = serde_json::json!({
+            "name": "git", "grade": "red", "found": "it said: fatal",
+            "remedy": "install; or accept it with --allow-degraded seccomp",
+        });
+        assert_eq!(json, expected);
     }
 }

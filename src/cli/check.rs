@@ -1,71 +1,69 @@
 //! `check`: is this host fit to grade?
 
-use super::options::{HostArgs, LogArgs};
-use super::{Failure, table};
-use crate::check::{Finding, Grade, look, smoke};
+use super::fitness::{Fitness, show};
+use super::options::RunArgs;
+use super::{Failure, run};
+use crate::canary::When;
+use crate::check::Grade;
 use clap::Args;
 use std::io::IsTerminal;
+use tokio_util::sync::CancellationToken;
+
+/// Exit code of a host that is unfit, or that could not be looked at.
+const UNFIT: u8 = 2;
+
+const AFTER_HELP: &str = "\
+One line for each finding: green, yellow (grading works, something is weaker or missing) or red (grading does not work, or \
+would not be contained), its name and what was found; below a yellow or red one the command or boot parameter that mends it. \
+At the end, where nothing is red, a tiny submission (the canary) is graded through every stage.
+
+It takes the runner's flags, and looks at what a runner with these flags needs. Of the backend only its address is asked, with \
+HEAD, and only where --backend-url names one: no task is taken.
+
+    sudo ostest-sandbox check --backend-url https://backend.example --tests /srv/course --concurrent 4
+
+Exit codes: 0 fit (all green), 1 degraded (some yellow), 2 unfit (some red).";
 
 /// Flags of `check`.
 #[derive(Debug, Args)]
-#[command(after_help = "Exit codes: 0 fit, 1 degraded, 2 unfit.")]
+#[command(after_help = AFTER_HELP)]
 pub struct CheckArgs {
-    /// Print the findings as JSON
+    /// Print the findings as JSON: {"verdict", "findings": [{"name", "grade", "found", "remedy"}]}
     #[arg(long)]
     json: bool,
     #[command(flatten)]
-    host: HostArgs,
-    #[command(flatten)]
-    log: LogArgs,
+    run: RunArgs,
 }
 
 /// Looks at the host; the number is the exit code.
 pub fn main(args: &CheckArgs) -> Result<u8, Failure> {
-    go(args).map_err(Failure::with(2))
+    go(args).map_err(Failure::with(UNFIT))
 }
 
 fn go(args: &CheckArgs) -> anyhow::Result<u8> {
-    let file = args.host.file()?;
-    let options = args.host.resolve(&file);
-    let mut findings = look(&options);
-    let missing = findings.iter().any(|f| f.grade == Grade::Missing);
-    // A sandbox is tried only where everything it needs was found: its failure would say the same again.
-    if !missing {
-        let host = super::open_host(&args.host, &args.log, &file, super::For::Command)?;
-        findings.push(super::runtime()?.block_on(smoke(&host)));
-        host.release();
-    }
-    let worst = findings.iter().map(|f| f.grade).max().unwrap_or(Grade::Missing);
+    let settings = run::Settings::resolve(&args.run)?;
+    super::log::start(&args.run.log, &settings.file, false)?;
+    let named = args.run.backend_url.is_some() || settings.file.backend_url.is_some();
+    let mut fitness = Fitness::begin(&settings, false)?;
+    let cancel = CancellationToken::new();
+    super::runtime()?.block_on(async {
+        tokio::spawn(run::cancel_on_signal(cancel.clone()));
+        fitness.finish(&settings, named.then_some(&settings.backend), When::Always, &cancel).await;
+    });
+    fitness.release();
+    anyhow::ensure!(!cancel.is_cancelled(), "interrupted before everything was looked at");
+    let findings = &fitness.findings;
     if args.json {
-        println!("{}", serde_json::to_string_pretty(&serde_json::json!({ "verdict": worst, "findings": findings }))?);
+        println!("{}", serde_json::to_string_pretty(&findings.report())?);
     } else {
-        show(&findings, std::io::stdout().is_terminal());
-    }
-    Ok(match worst {
-        Grade::Present => 0,
-        Grade::Degraded => 1,
-        Grade::Missing => 2,
-    })
-}
-
-fn show(findings: &[Finding], coloured: bool) {
-    let word = |grade| match grade {
-        Grade::Present => "present",
-        Grade::Degraded => "degraded",
-        Grade::Missing => "MISSING",
-    };
-    let row = |f: &Finding| vec![word(f.grade).to_string(), f.name.to_string(), f.found.replace('\n', " ")];
-    let rows: Vec<Vec<String>> = findings.iter().map(row).collect();
-    for (line, finding) in table::columns(&rows).into_iter().zip(findings) {
-        let on = match finding.grade {
-            _ if !coloured => "",
-            Grade::Present => "\x1b[32m",
-            Grade::Degraded => "\x1b[33m",
-            Grade::Missing => "\x1b[31m",
-        };
-        println!("{on}{line}{}", if on.is_empty() { "" } else { "\x1b[0m" });
-        if !finding.remedy.is_empty() {
-            println!("          to mend it: {}", finding.remedy);
+        print!("{}", show(&findings.all, std::io::stdout().is_terminal()));
+        if !fitness.canary {
+            println!("The canary was not tried: it would fail for what is red above.");
         }
     }
+    Ok(match findings.worst() {
+        Grade::Green => 0,
+        Grade::Yellow => 1,
+        Grade::Red => UNFIT,
+    })
 }

@@ -45,14 +45,14 @@ fn this_host_is_fit_and_a_task_of_our_own_shows_it() {
         assert_eq!(keys, ["found", "grade", "name", "remedy"]);
         assert_eq!(finding["remedy"] == "", finding["grade"] == "green", "a remedy for what is wrong: {finding}");
     }
-    let canary = findings.last().expect("findings");
-    assert_eq!((&canary["name"], &canary["grade"]), (&"canary".into(), &"green".into()), "{canary}");
-    assert!(canary["found"].as_str().is_some_and(|f| f.contains("9 tests passed")), "{canary}");
+    for name in ["canary", "canary verdicts", "canary memory", "canary walls"] {
+        assert_eq!(finding(&findings, name)["grade"], "green", "{findings:#?}");
+    }
 
     let lines = place.command(&["check"]).output().expect("the program starts");
     let lines = String::from_utf8_lossy(&lines.stdout).into_owned();
     assert!(lines.lines().all(|l| !l.contains('\x1b')), "no colour where nobody sees it");
-    assert!(lines.contains("green   canary") || lines.contains("green  canary"), "{lines}");
+    assert!(lines.contains("  canary walls"), "{lines}");
 }
 
 #[test]
@@ -77,11 +77,11 @@ fn what_is_red_stops_check_and_runner_with_the_same_sentence() {
     let output = runner.arg("--tests").arg(&suite).output().expect("the runner starts");
     assert_eq!(output.status.code(), Some(1), "{}", text(&output));
     let error = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert!(error.contains("not fit to grade") && error.contains("no task was taken"), "{error}");
+    assert!(error.contains("not fit to grade"), "{error}");
     assert!(error.contains(python["found"].as_str().expect("a sentence")), "{error}");
     assert!(error.contains(python["remedy"].as_str().expect("a sentence")), "{error}");
     let log = String::from_utf8_lossy(&output.stdout).into_owned();
-    assert!(log.contains("ERROR python: "), "{log}");
+    assert!(log.contains("ERROR") && log.contains("check=\"python\""), "{log}");
 }
 
 #[test]
@@ -91,7 +91,7 @@ fn a_disk_that_is_full_is_said_before_a_task_is_lost() {
     }
     let place = Place::new();
     // A small file system in a mount namespace of this command's own.
-    let script = r#"mount -t tmpfs -o size=8m tmpfs "$1" && exec "$2" check --json --state-dir "$1/state""#;
+    let script = r#"mount -t tmpfs -o size=512k tmpfs "$1" && exec "$2" check --json --state-dir "$1/state""#;
     let small = place.tree("small", &[]);
     let output = Command::new("unshare")
         .args(["--mount", "sh", "-c", script, "sh"])
@@ -144,7 +144,7 @@ fn a_backend_is_looked_at_and_never_asked_for_a_task() {
         server("HTTP/1.1 404 Not Found\r\nDate: Tue, 01 Jan 2019 00:00:00 GMT\r\nContent-Length: 0\r\n\r\n");
     let findings = look(&url);
     assert_eq!(finding(&findings, "backend")["grade"], "green");
-    let clock = finding(&findings, "backend's clock");
+    let clock = finding(&findings, "clocks");
     assert_eq!(clock["grade"], "yellow", "{clock}");
     assert_eq!(*asked.lock().expect("a lock"), ["HEAD / HTTP/1.1"]);
 

@@ -225,7 +225,7 @@ fn a_task_that_is_on_its_way_when_the_signal_comes_is_answered() {
         let (mut stream, _) = listener.accept().expect("the runner connects");
         while let Some((first, body)) = request(&mut stream) {
             let answer = if first.starts_with("HEAD") {
-                // The look at the backend before anything is asked of it.
+                // At its start the runner looks whether anybody is there.
                 String::new()
             } else if first.starts_with("GET") {
                 // The task is handed out, and the runner is told to stop before it has read of it.

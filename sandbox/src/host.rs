@@ -1,23 +1,53 @@
 //! What this host can do, as far as a system call must be asked.
 
+use rustix::fs::StatVfsMountFlags;
 use std::path::Path;
 
-/// Room on a file system.
+/// What the file system of a directory has left.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Space {
-    /// Bytes that may still be written.
-    pub free: u64,
-    /// Files that may still be made.
-    pub free_files: u64,
-    /// Files that there can be; 0 where their number is not fixed.
-    pub all_files: u64,
+pub struct Room {
+    /// Bytes that root may still write.
+    pub bytes: u64,
+    /// Files that may still be made; `None` where the file system makes inodes as they are needed (btrfs).
+    pub files: Option<u64>,
+    /// Nothing can be written.
+    pub read_only: bool,
+    /// Nothing in it can be executed, nor mapped as code.
+    pub no_exec: bool,
 }
 
-/// Room on the file system of `path`.
-///
-/// # Errors
-/// When the path does not exist or the file system does not answer.
-pub fn free_space(path: &Path) -> std::io::Result<Space> {
+/// How this kernel stands to Landlock.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Landlock {
+    /// It is there, with this ABI.
+    Abi(i32),
+    /// It was built in, and `lsm=` leaves it out.
+    SwitchedOff,
+    /// It was not built in, or an outer filter hides the call.
+    Absent,
+    /// The kernel answers something else.
+    Unclear(String),
+}
+
+/// Asks the kernel for its Landlock.
+pub fn landlock() -> Landlock {
+    match crate::sys::landlock_version() {
+        Ok(abi) => Landlock::Abi(abi),
+        Err(error) => match error.raw_os_error() {
+            Some(libc::EOPNOTSUPP) => Landlock::SwitchedOff,
+            Some(libc::ENOSYS) => Landlock::Absent,
+            _ => Landlock::Unclear(error.to_string()),
+        },
+    }
+}
+
+/// Asks the file system of `path`, which must exist.
+pub fn room(path: &Path) -> std::io::Result<Room> {
     let stat = rustix::fs::statvfs(path)?;
-    Ok(Space { free: stat.f_bavail.saturating_mul(stat.f_frsize), free_files: stat.f_favail, all_files: stat.f_files })
+    Ok(Room {
+        bytes: stat.f_bavail.saturating_mul(stat.f_frsize),
+        files: (stat.f_files > 0).then_some(stat.f_favail),
+        read_only: stat.f_flag.contains(StatVfsMountFlags::RDONLY),
+        no_exec: stat.f_flag.contains(StatVfsMountFlags::NOEXEC),
+    })
 }

@@ -209,8 +209,12 @@ pub fn reset_signals() -> io::Result<()> {
     if done == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
-/// Whether a Landlock ABI is there, and which: 0 when it is compiled out or not in `lsm=`.
-pub fn landlock_abi() -> i32 {
+/// The newest Landlock ABI of this kernel.
+///
+/// # Errors
+/// `ENOSYS` where it was built without, or where an outer filter hides the call; `EOPNOTSUPP` where it was built with it and
+/// `lsm=` leaves it out.
+pub fn landlock_version() -> io::Result<i32> {
     const LANDLOCK_CREATE_RULESET_VERSION: u32 = 1;
     // SAFETY: with the version flag the call takes no ruleset and only returns a number.
     let abi = unsafe {
@@ -221,7 +225,15 @@ pub fn landlock_abi() -> i32 {
             LANDLOCK_CREATE_RULESET_VERSION,
         )
     };
-    i32::try_from(abi).unwrap_or(0).max(0)
+    match i32::try_from(abi) {
+        Ok(abi @ 1..) => Ok(abi),
+        _ => Err(io::Error::last_os_error()),
+    }
+}
+
+/// Whether a Landlock ABI is there, and which: 0 when it is compiled out or not in `lsm=`.
+pub fn landlock_abi() -> i32 {
+    landlock_version().unwrap_or(0)
 }
 
 /// Ends the process without running any destructor or handler: for a child that shares its image with a parent.

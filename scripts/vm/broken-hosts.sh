@@ -57,9 +57,9 @@ host() {
 
 filters=("$@")
 host a_host_that_has_everything 0 '' '' '' ''
-host a_host_without_the_memory_controller 2 cgroups 'cgroup_disable=memory' cgroup_disable=memory ''
+host a_host_without_the_memory_controller 2 cgroups 'boot without cgroup_disable=memory' cgroup_disable=memory ''
 host a_host_with_landlock_off 2 landlock 'lsm=landlock,yama' lsm=yama ''
-host a_host_without_user_namespaces 2 namespaces 'sysctl -w user.max_user_namespaces=' '' \
+host a_host_without_user_namespaces 2 'user namespaces' 'sysctl -w user.max_user_namespaces=' '' \
   'echo 0 >/proc/sys/user/max_user_namespaces;'
 host a_host_without_git 2 git 'apt-get install git' '' 'for git in $(which -a git); do rm -f "$git"; done;'
 echo

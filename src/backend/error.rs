@@ -34,6 +34,8 @@ pub enum SettingsError {
 /// Which of the backend's interfaces was called.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Call {
+    /// Asking whether there is anybody.
+    Look,
     /// Asking for a task.
     TakeTask,
     /// Uploading a result.
@@ -42,18 +44,16 @@ pub enum Call {
     Login,
     /// Getting a new token for an old one.
     Refresh,
-    /// Looking whether it is there.
-    Reach,
 }
 
 impl fmt::Display for Call {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
+            Call::Look => "looking for the backend",
             Call::TakeTask => "asking for a task",
             Call::Upload => "uploading a result",
             Call::Login => "logging in",
             Call::Refresh => "refreshing the login",
-            Call::Reach => "reaching the backend",
         })
     }
 }

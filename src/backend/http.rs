@@ -6,7 +6,7 @@ use reqwest::header::{AUTHORIZATION, DATE, HeaderValue, LOCATION, RETRY_AFTER};
 use reqwest::{Method, StatusCode};
 use secrecy::{ExposeSecret as _, SecretString};
 use serde_json::Value;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 use url::Url;
 
 /// How much of an answer is read that only says what went wrong, in bytes.
@@ -35,8 +35,8 @@ pub(super) struct Request<'a> {
 pub(super) struct Answered {
     pub status: u16,
     pub body: Vec<u8>,
-    /// The server's clock, to the second.
-    pub date: Option<SystemTime>,
+    /// When the backend says that it answered (RFC 9110, `Date`).
+    pub date: Option<String>,
     location: Option<String>,
     retry_after: Option<Duration>,
 }
@@ -96,7 +96,7 @@ impl Http {
         let mut answered = Answered {
             status: status.as_u16(),
             body: Vec::new(),
-            date: header(&response, &DATE).and_then(|date| httpdate::parse_http_date(&date).ok()),
+            date: header(&response, &DATE),
             location: header(&response, &LOCATION),
             retry_after: header(&response, &RETRY_AFTER)
                 .and_then(|seconds| seconds.trim().parse().ok())

@@ -9,12 +9,10 @@ pub mod contract;
 mod error;
 mod http;
 pub mod mock;
-mod reach;
 mod text;
 
 pub use auth::Credentials;
 pub use error::{BackendError, Call, SettingsError};
-pub use reach::{ReachError, Reached, reach};
 
 use auth::Auth;
 use backon::{ExponentialBuilder, Retryable as _};
@@ -23,7 +21,7 @@ use http::{Answered, Http, Request, redact};
 use reqwest::Method;
 use secrecy::SecretString;
 use serde_json::Value;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 use url::Url;
 
 /// Where a backend hands out tasks.
@@ -94,10 +92,22 @@ pub enum Uploaded {
     Cancelled,
 }
 
+/// An answer of a backend that was only looked for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Seen {
+    /// Who was asked.
+    pub url: String,
+    /// The HTTP status.
+    pub status: u16,
+    /// The backend's clock, where it told it.
+    pub date: Option<SystemTime>,
+}
+
 /// A backend that can be asked. One for all slots: they share its connections and its login.
 pub struct Backend {
     http: Http,
     auth: Option<Auth>,
+    base: Url,
     get: Url,
     post: Url,
     pauses: ExponentialBuilder,
@@ -125,12 +135,26 @@ impl Backend {
             auth,
             http: Http::new(&base, settings.connect_timeout, settings.request_timeout, settings.max_body)?,
             // Jitter adds up to the pause itself: from 1 to 60 s, and never all slots at once.
+            base,
             pauses: ExponentialBuilder::new()
                 .with_min_delay(Duration::from_secs(1))
                 .with_max_delay(Duration::from_secs(30))
                 .with_jitter()
                 .without_max_times(),
         })
+    }
+
+    /// Sees whether anybody answers at the backend's address, with HEAD on that address itself: no path of the interface is
+    /// asked, least of all the one that hands tasks out. Gives back the status and the backend's time.
+    ///
+    /// # Errors
+    /// No answer. Any status is one.
+    pub async fn look(&self) -> Result<Seen, BackendError> {
+        let request =
+            Request { call: Call::Look, method: Method::HEAD, url: &self.base, authorization: None, body: None };
+        let answered = self.http.exchange(request).await?;
+        let date = answered.date.as_deref().and_then(|date| httpdate::parse_http_date(date).ok());
+        Ok(Seen { url: self.base.to_string(), status: answered.status, date })
     }
 
     /// Asks for a task, once.

@@ -1,69 +1,91 @@
-//! The backend, and its clock beside ours. It is never asked for a task.
+//! The backend: whether anybody is there, and whether its clock and ours agree.
 
 use super::Finding;
-use crate::backend::{ReachError, Reached, reach};
+use super::state::SET_CLOCK;
+use crate::backend::{Backend, BackendError, BackendSettings, Seen};
 use std::time::{Duration, SystemTime};
 
-/// What clocks may differ by. Certificates and tokens are not more exact than that.
-const SKEW: Duration = Duration::from_secs(300);
+/// Clocks may differ by this much: tokens and certificates are not that exact.
+const MOST_APART: Duration = Duration::from_secs(300);
 
-/// Asks the backend whether it is there. Takes a few seconds at the most.
-pub async fn look(url: &str) -> Vec<Finding> {
-    judge(url, reach(url).await, SystemTime::now())
+/// How long the answer may take: a start is not to hang on a backend that is away.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+const NAME: &str = "backend";
+
+/// Looks for the backend, if one was named. No task is asked for.
+pub async fn look(settings: Option<&BackendSettings>) -> Vec<Finding> {
+    let Some(settings) = settings else {
+        return vec![Finding::green(NAME, "not looked for: no --backend-url was given")];
+    };
+    let hasty = BackendSettings { connect_timeout: PATIENCE, request_timeout: PATIENCE, ..settings.clone() };
+    match Backend::new(hasty) {
+        Ok(backend) => judge(backend.look().await, SystemTime::now()),
+        Err(error) => vec![Finding::red(NAME, error.to_string(), "mend --backend-url")],
+    }
 }
 
-fn judge(url: &str, reached: Result<Reached, ReachError>, now: SystemTime) -> Vec<Finding> {
-    const NAME: &str = "backend";
-    // The runner asks until there is an answer, so that a backend that comes up later is no reason to stop.
-    let waits = "see that it runs; the runner goes on asking";
-    let reached = match reached {
-        Err(ReachError::Settings(error)) => {
-            return vec![Finding::red(NAME, error.to_string(), "correct --backend-url")];
+fn judge(seen: Result<Seen, BackendError>, now: SystemTime) -> Vec<Finding> {
+    let seen = match seen {
+        Ok(seen) => seen,
+        Err(error) => {
+            let remedy = "start the backend, or mend --backend-url; until then the runner goes on asking";
+            return vec![Finding::yellow(NAME, error.to_string(), remedy)];
         }
-        Err(ReachError::Backend(error)) => return vec![Finding::yellow(NAME, error.to_string(), waits)],
-        Ok(reached) => reached,
     };
-    let answers = match reached.status {
-        // 501 is what a server says that knows no HEAD.
-        500 | 502..=599 => Finding::yellow(NAME, format!("{url} answers with status {}", reached.status), waits),
-        _ => Finding::green(NAME, format!("{url} answers")),
+    let mut found = vec![Finding::green(NAME, format!("{} answers (HTTP {})", seen.url, seen.status))];
+    found.extend(seen.date.map(|date| judge_date(date, now)));
+    found
+}
+
+fn judge_date(theirs: SystemTime, ours: SystemTime) -> Finding {
+    const NAME: &str = "clocks";
+    let (apart, which) = match ours.duration_since(theirs) {
+        Ok(apart) => (apart, "ahead of"),
+        Err(error) => (error.duration(), "behind"),
     };
-    let clock = reached.date.map(|date| {
-        let skew = date.duration_since(now).or_else(|_| now.duration_since(date)).unwrap_or_default();
-        match skew > SKEW {
-            true => Finding::yellow(
-                "backend's clock",
-                format!("it and this host's differ by {} s", skew.as_secs()),
-                "timedatectl set-ntp true, on whichever is wrong",
-            ),
-            false => Finding::green("backend's clock", "agrees with this host's"),
+    // Dates of HTTP have whole seconds.
+    let said =
+        format!("ours is {} {which} the backend's", humantime::format_duration(Duration::from_secs(apart.as_secs())));
+    match apart > MOST_APART {
+        true => {
+            Finding::yellow(NAME, format!("{said}: one of them is wrong, and certificates are judged by it"), SET_CLOCK)
         }
-    });
-    std::iter::once(answers).chain(clock).collect()
+        false => Finding::green(NAME, said),
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::super::Grade;
     use super::*;
-    use crate::backend::{BackendError, Call};
+    use crate::backend::Call;
 
     #[test]
-    fn a_backend_that_is_not_there_is_no_reason_to_stop() {
+    fn a_silent_backend_is_yellow_with_its_sentence() {
+        let error = BackendError::Unreachable {
+            call: Call::Look,
+            url: "http://b/".into(),
+            problem: "gave no answer (connection refused)".into(),
+        };
+        let found = judge(Err(error), SystemTime::UNIX_EPOCH);
+        assert_eq!((found.len(), found[0].grade), (1, Grade::Yellow));
+        assert!(found[0].found.contains("connection refused") && found[0].remedy.contains("goes on asking"));
+    }
+
+    #[test]
+    fn any_status_is_an_answer_and_clocks_are_compared_both_ways() {
         let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000);
-        let grades = |reached| judge("http://x", reached, now).iter().map(|f| f.grade).collect::<Vec<_>>();
-        let answer = |status, date| Ok(Reached { status, date });
-        assert_eq!(grades(answer(200, None)), [Grade::Green]);
-        assert_eq!(grades(answer(404, Some(now))), [Grade::Green, Grade::Green]);
-        assert_eq!(grades(answer(502, None)), [Grade::Yellow]);
-        assert_eq!(grades(answer(501, None)), [Grade::Green]);
-        let off = |seconds| now + Duration::from_secs(seconds);
-        assert_eq!(grades(answer(200, Some(off(299)))), [Grade::Green, Grade::Green]);
-        assert_eq!(grades(answer(200, Some(off(301)))), [Grade::Green, Grade::Yellow]);
-        assert_eq!(grades(answer(200, Some(now - Duration::from_secs(4000)))), [Grade::Green, Grade::Yellow]);
-        let gone = BackendError::Unreachable { call: Call::Reach, url: "http://x".into(), problem: "gone".into() };
-        assert_eq!(grades(Err(gone.into())), [Grade::Yellow]);
-        let wrong = crate::backend::SettingsError::Url { url: "x".into(), problem: "no URL".into() };
-        assert_eq!(grades(Err(wrong.into())), [Grade::Red]);
+        let at = |date| {
+            let found = judge(Ok(Seen { url: "http://b/".into(), status: 404, date }), now);
+            assert_eq!(found[0].grade, Grade::Green);
+            found.get(1).map(|finding| (finding.grade, finding.found.clone()))
+        };
+        assert_eq!(at(None), None);
+        assert_eq!(at(Some(now - Duration::from_secs(300))).map(|f| f.0), Some(Grade::Green));
+        let ahead = at(Some(now - Duration::from_secs(301))).expect("a finding");
+        assert!(ahead.0 == Grade::Yellow && ahead.1.contains("5m 1s ahead of"), "{ahead:?}");
+        let behind = at(Some(now + Duration::from_secs(86_400))).expect("a finding");
+        assert!(behind.0 == Grade::Yellow && behind.1.contains("1day behind"), "{behind:?}");
     }
 }

@@ -1,189 +1,190 @@
-//! What the kernel has to offer, and how it was booted: version, namespaces, seccomp, Landlock, /proc, core files.
+//! The kernel itself: its version, our power over it, its namespaces and file systems.
 
-use super::{Finding, Wanted, boot_with, parameter, read};
-use sandbox::plan::{Layer, Policy};
-use std::path::Path;
+use super::Finding;
+use super::facts::{number, read, sysctl, version as parse_version};
 
-/// Oldest kernel with every system call that the launcher uses: clone3 into a cgroup (5.7), mount_setattr (5.12), Landlock
-/// (5.13), cgroup.kill (5.14); and with every memory figure that a result needs.
+/// Oldest kernel that has every system call the launcher uses: clone3 into a cgroup (5.7), mount_setattr (5.12),
+/// Landlock (5.13), cgroup.kill (5.14).
 const OLDEST: (u32, u32) = (5, 14);
 
-/// Oldest kernel that the tests run on.
-const TESTED: (u32, u32) = (6, 1);
+/// Name of the finding on our power.
+pub const ROOT: &str = "root";
+/// Name of the finding on file systems.
+pub const FILE_SYSTEMS: &str = "file systems";
 
-/// Kinds of namespaces that a sandbox is made of: the name in /proc/self/ns, the one in /proc/sys/user, the configuration.
-const NAMESPACES: [(&str, &str, &str); 7] = [
-    ("user", "max_user_namespaces", "CONFIG_USER_NS"),
+/// Its release.
+pub fn version() -> Finding {
+    judge_version(&read("/proc/sys/kernel/osrelease").unwrap_or_default())
+}
+
+fn judge_version(release: &str) -> Finding {
+    match parse_version(release) {
+        Some(version) if version >= OLDEST => Finding::green("kernel", release),
+        _ => Finding::red(
+            "kernel",
+            format!(
+                "{release:?}, older than 5.14, which brought cgroup.kill after mount_setattr (5.12) and Landlock (5.13)"
+            ),
+            "install a newer kernel: Debian 12 has 6.1, Ubuntu 22.04 has 5.15",
+        ),
+    }
+}
+
+/// Capabilities that runner and launcher use on the host, with their bits (linux/capability.h). CAP_SYS_RESOURCE is not among them:
+/// without it rlimits cannot be raised, and lower ones are never weaker.
+const CAPABILITIES: [(&str, u32); 6] = [
+    ("CAP_CHOWN", 0),
+    ("CAP_DAC_OVERRIDE", 1),
+    ("CAP_FOWNER", 3),
+    ("CAP_SETGID", 6),
+    ("CAP_SETUID", 7),
+    ("CAP_SYS_ADMIN", 21),
+];
+
+/// Whether we are root, the host's, and with all of root's power.
+pub fn root() -> Finding {
+    judge_root(&read("/proc/self/status").unwrap_or_default(), &read("/proc/self/uid_map").unwrap_or_default())
+}
+
+fn judge_root(status: &str, uid_map: &str) -> Finding {
+    let field = |name: &str| status.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':')).map(str::trim);
+    // Real, effective, saved, file system.
+    if field("Uid").and_then(|ids| ids.split_whitespace().nth(1)) != Some("0") {
+        return Finding::red(ROOT, "no: namespaces, control groups and id maps need it", "start it with sudo");
+    }
+    let held = field("CapEff").and_then(|set| u64::from_str_radix(set, 16).ok()).unwrap_or(0);
+    let lacking: Vec<_> =
+        CAPABILITIES.iter().filter(|(_, bit)| held & (1 << bit) == 0).map(|(name, _)| *name).collect();
+    if !lacking.is_empty() {
+        return Finding::red(
+            ROOT,
+            format!("without {}", lacking.join(", ")),
+            "start it with all capabilities: no CapabilityBoundingSet= in the unit, `--privileged` for a container",
+        );
+    }
+    if !maps_the_slots(uid_map) {
+        return Finding::red(
+            ROOT,
+            "root of a user namespace in which the ids of slots (from 1879048192 on) do not exist",
+            "start it as the host's root: outside the container, or in one that is not rootless",
+        );
+    }
+    Finding::green(ROOT, "yes, the host's, with the capabilities it needs")
+}
+
+/// Whether the ids that slots use exist in this user namespace. Lines are `INSIDE OUTSIDE COUNT`.
+fn maps_the_slots(uid_map: &str) -> bool {
+    let (first, last) = crate::contain::slots::ids();
+    uid_map.lines().any(|line| {
+        let numbers: Vec<u64> = line.split_whitespace().filter_map(|n| n.parse().ok()).collect();
+        matches!(numbers[..], [inside, _, count] if inside <= first.into() && u64::from(last) < inside + count)
+    })
+}
+
+/// Kinds of namespaces of a sandbox: their file, their limit, and the option that brings them.
+const NAMESPACES: [(&str, &str, &str); 6] = [
     ("mnt", "max_mnt_namespaces", "CONFIG_NAMESPACES"),
     ("pid", "max_pid_namespaces", "CONFIG_PID_NS"),
-    ("net", "max_net_namespaces", "CONFIG_NET_NS"),
     ("ipc", "max_ipc_namespaces", "CONFIG_IPC_NS"),
     ("uts", "max_uts_namespaces", "CONFIG_UTS_NS"),
+    ("net", "max_net_namespaces", "CONFIG_NET_NS"),
     ("cgroup", "max_cgroup_namespaces", "CONFIG_CGROUPS"),
 ];
 
-pub(super) fn look(wanted: &Wanted<'_>) -> Vec<Finding> {
-    let release = read("/proc/sys/kernel/osrelease").unwrap_or_default();
-    let command_line = read("/proc/cmdline").unwrap_or_default();
-    let limits = NAMESPACES.map(|(kind, limit, _)| {
-        let there = Path::new("/proc/self/ns").join(kind).exists();
-        there.then(|| read(&format!("/proc/sys/user/{limit}")).and_then(|n| n.parse().ok()))
-    });
-    let switches = Switches {
-        debian: read("/proc/sys/kernel/unprivileged_userns_clone"),
-        ubuntu: read("/proc/sys/kernel/apparmor_restrict_unprivileged_userns"),
-    };
-    let filters = read("/proc/sys/kernel/seccomp/actions_avail");
-    let compiled = sandbox::confine::seccomp::compile(Policy::Test).map(|_| ()).map_err(|e| e.to_string());
-    let modules = read("/sys/kernel/security/lsm");
-    vec![
-        version(&release),
-        root(nix_uid()),
-        namespaces(&limits, &switches),
-        seccomp(filters.as_deref(), compiled).unless_waived(wanted, Layer::Seccomp),
-        landlock(sandbox::sys::landlock_abi(), modules.as_deref(), &command_line)
-            .unless_waived(wanted, Layer::Landlock),
-        proc(&read("/proc/self/mountinfo").unwrap_or_default()),
-        core_pattern(&read("/proc/sys/kernel/core_pattern").unwrap_or_default()),
-    ]
+/// All kinds of namespaces but those of users.
+pub fn namespaces() -> Finding {
+    judge_namespaces(&NAMESPACES.map(|(file, limit, _)| {
+        let there = std::path::Path::new("/proc/self/ns").join(file).exists();
+        there.then(|| number(format!("/proc/sys/user/{limit}")))
+    }))
 }
 
-fn nix_uid() -> Option<u32> {
-    use std::os::unix::fs::MetadataExt;
-    std::fs::metadata("/proc/self").ok().map(|m| m.uid())
-}
-
-/// The first two numbers of a release.
-pub(super) fn numbers(release: &str) -> (u32, u32) {
-    let mut numbers = release.split(['.', '-', '+']).map_while(|n| n.parse::<u32>().ok());
-    (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0))
-}
-
-fn version(release: &str) -> Finding {
-    const NAME: &str = "kernel";
-    match numbers(release) {
-        n if n < OLDEST => Finding::red(NAME, release, "Linux 5.14 or newer is needed; Debian 12 has 6.1"),
-        n if n < TESTED => {
-            let found = format!("{release}, older than any that is tested (6.1)");
-            Finding::yellow(NAME, found, "boot Linux 6.1 or newer; Debian 12 has it")
-        }
-        n if n < (6, 12) => Finding::green(NAME, format!("{release}; from 6.12 on Landlock confines signals, too")),
-        _ => Finding::green(NAME, release),
-    }
-}
-
-fn root(uid: Option<u32>) -> Finding {
-    match uid {
-        Some(0) => Finding::green("root", "yes"),
-        _ => Finding::red("root", "no", "start it with sudo: namespaces, cgroups and id maps need root"),
-    }
-}
-
-/// What two distributions have against user namespaces, where they have it.
-struct Switches {
-    debian: Option<String>,
-    ubuntu: Option<String>,
-}
-
-/// `limits`: for each kind `None` where the kernel does not have it, else how many there may be, where it says so.
-fn namespaces(limits: &[Option<Option<u64>>; 7], switches: &Switches) -> Finding {
+/// `None`: the kernel has no such kind. `Some(None)`: it has, without a limit.
+fn judge_namespaces(found: &[Option<Option<u64>>; 6]) -> Finding {
     const NAME: &str = "namespaces";
-    for ((kind, limit, config), there) in NAMESPACES.iter().zip(limits) {
-        match there {
+    for ((kind, limit, option), found) in NAMESPACES.into_iter().zip(found) {
+        match found {
             None => {
-                let found = format!("this kernel has no {kind} namespaces");
-                return Finding::red(NAME, found, format!("boot a kernel that was built with {config}"));
+                let remedy = format!("use a kernel with {option} (each kernel of Debian and Ubuntu has it)");
+                return Finding::red(NAME, format!("this kernel has no {kind} namespaces"), remedy);
             }
             Some(Some(0)) => {
-                let remedy = format!(
-                    "sysctl -w user.{limit}=15000, and a line `user.{limit} = 15000` in a file of /etc/sysctl.d"
-                );
-                return Finding::red(NAME, format!("{kind} namespaces are switched off: user.{limit} is 0"), remedy);
+                let remedy = sysctl(&format!("user.{limit}"), "15000");
+                return Finding::red(NAME, format!("{kind} namespaces are switched off by user.{limit}=0"), remedy);
             }
             Some(_) => {}
         }
     }
-    // Both ask for capabilities over the caller's own user namespace, which the launcher, being root, has.
-    let mut others = Vec::new();
-    if switches.debian.as_deref() == Some("0") {
-        others.push("kernel.unprivileged_userns_clone=0");
-    }
-    if switches.ubuntu.as_deref().is_some_and(|value| value != "0") {
-        others.push("kernel.apparmor_restrict_unprivileged_userns");
-    }
-    match others[..] {
-        [] => Finding::green(NAME, "all seven kinds"),
-        _ => Finding::green(NAME, format!("all seven kinds; {} does not concern root", others.join(" and "))),
-    }
+    Finding::green(NAME, NAMESPACES.map(|(kind, _, _)| kind).join(", "))
 }
 
-fn seccomp(actions: Option<&str>, compiled: Result<(), String>) -> Finding {
-    const NAME: &str = "seccomp";
-    let has = |action: &str| actions.is_some_and(|all| all.split(' ').any(|a| a == action));
-    match compiled {
-        Err(error) => Finding::red(NAME, error, "run the grader on x86-64 or aarch64"),
-        Ok(()) if has("errno") && has("kill_process") => Finding::green(NAME, "filters are available"),
-        Ok(()) => Finding::red(
-            NAME,
-            "this kernel has no filters that could answer or kill",
-            "boot a kernel that was built with CONFIG_SECCOMP_FILTER, or accept it with --allow-degraded seccomp",
-        ),
-    }
+/// Namespaces of users, with the switches of distributions.
+#[derive(Debug, Clone, Copy)]
+struct UserNamespaces {
+    /// `user.max_user_namespaces`.
+    most: Option<u64>,
+    /// Debian's `kernel.unprivileged_userns_clone`.
+    debian: Option<u64>,
+    /// Ubuntu's `kernel.apparmor_restrict_unprivileged_userns`.
+    ubuntu: Option<u64>,
 }
 
-fn landlock(abi: i32, modules: Option<&str>, command_line: &str) -> Finding {
-    const NAME: &str = "landlock";
-    match abi {
-        1..=5 => Finding::green(NAME, format!("ABI {abi}; it confines signals from ABI 6 on (Linux 6.12)")),
-        6.. => Finding::green(NAME, format!("ABI {abi}")),
-        _ => {
-            // Written anew, the list must hold what it held: a module that is not named is off.
-            let present = parameter(command_line, "lsm").or(modules).unwrap_or("yama,apparmor,bpf");
-            let present: Vec<&str> =
-                present.split(',').filter(|m| !["landlock", "capability", ""].contains(m)).collect();
-            let list = [&["landlock"], &present[..]].concat().join(",");
-            let found = match parameter(command_line, "lsm") {
-                Some(list) => format!("off: the kernel was booted with lsm={list}"),
-                None => "off, or not in this kernel".into(),
-            };
-            let remedy = format!(
-                "{} (a kernel since 5.13 with CONFIG_SECURITY_LANDLOCK), or accept it with --allow-degraded landlock",
-                boot_with(&format!("lsm={list}"))
+/// Whether user namespaces can be made.
+pub fn user_namespaces() -> Finding {
+    judge_user_namespaces(UserNamespaces {
+        most: number("/proc/sys/user/max_user_namespaces"),
+        debian: number("/proc/sys/kernel/unprivileged_userns_clone"),
+        ubuntu: number("/proc/sys/kernel/apparmor_restrict_unprivileged_userns"),
+    })
+}
+
+fn judge_user_namespaces(found: UserNamespaces) -> Finding {
+    const NAME: &str = "user namespaces";
+    let most = match found.most {
+        None => {
+            return Finding::red(
+                NAME,
+                "this kernel has none",
+                "use a kernel with CONFIG_USER_NS (each kernel of Debian and Ubuntu has it)",
             );
-            Finding::red(NAME, found, remedy)
         }
+        Some(0) => {
+            let found = "switched off by user.max_user_namespaces=0, which holds for root, too";
+            return Finding::red(NAME, found, sysctl("user.max_user_namespaces", "15000"));
+        }
+        Some(most) => most,
+    };
+    // Both switches ask for CAP_SYS_ADMIN where a namespace is made. The launcher, which makes ours, has it; nothing inside may
+    // make another one: the filters refuse that in any case.
+    let mut said = format!("up to {most}");
+    if found.debian == Some(0) {
+        said += "; kernel.unprivileged_userns_clone=0 does not concern root, who makes them";
     }
+    if found.ubuntu.is_some_and(|on| on != 0) {
+        said += "; kernel.apparmor_restrict_unprivileged_userns=1 does not concern root, who makes them";
+    }
+    Finding::green(NAME, said)
 }
 
-/// A new /proc can be mounted inside only where the one outside is whole (`mount_too_revealing` in fs/namespace.c).
-/// Container engines put things over parts of it.
-fn proc(mountinfo: &str) -> Finding {
-    const NAME: &str = "/proc";
-    let over: Vec<&str> = mountinfo
-        .lines()
-        .filter_map(|line| line.split(' ').nth(4))
-        // An empty directory of the kernel's own for this purpose hides nothing.
-        .filter(|point| point.starts_with("/proc/") && *point != "/proc/sys/fs/binfmt_misc")
-        .collect();
-    match over[..] {
-        [] => Finding::green(NAME, "whole"),
-        _ => Finding::yellow(
-            NAME,
-            format!("parts of it are covered, and the kernel may refuse sandboxes theirs: {}", over.join(", ")),
-            "start the container with an unmasked /proc (podman: --security-opt unmask=ALL, docker: --security-opt \
-             systempaths=unconfined)",
+/// File systems that a sandbox is made of.
+const MADE_OF: [(&str, &str); 3] =
+    [("tmpfs", "CONFIG_TMPFS"), ("proc", "CONFIG_PROC_FS"), ("devpts", "CONFIG_UNIX98_PTYS")];
+
+/// Whether the kernel has the file systems that a sandbox is made of. Nothing else is used: no overlay, no loop devices.
+pub fn file_systems() -> Finding {
+    judge_file_systems(&read("/proc/filesystems").unwrap_or_default())
+}
+
+fn judge_file_systems(list: &str) -> Finding {
+    let has = |name: &str| list.lines().any(|line| line.split_whitespace().last() == Some(name));
+    match MADE_OF.iter().find(|(name, _)| !has(name)) {
+        Some((name, option)) => Finding::red(
+            FILE_SYSTEMS,
+            format!("this kernel has no {name}"),
+            format!("use a kernel with {option} (each kernel of Debian and Ubuntu has it)"),
         ),
+        None => Finding::green(FILE_SYSTEMS, MADE_OF.map(|(name, _)| name).join(", ")),
     }
-}
-
-fn core_pattern(pattern: &str) -> Finding {
-    const NAME: &str = "core files";
-    if pattern.starts_with('|') {
-        let found =
-            format!("kernel.core_pattern is {pattern}: cores go to a program of the host, so sandboxes make none");
-        return Finding::yellow(NAME, found, "sysctl -w kernel.core_pattern=core, if suites are to look at cores");
-    }
-    Finding::green(NAME, format!("kernel.core_pattern is {pattern}"))
 }
 
 #[cfg(test)]
@@ -191,86 +192,71 @@ mod tests {
     use super::super::Grade;
     use super::*;
 
+    const HOST_MAP: &str = "         0          0 4294967295";
+
+    fn status(uid: u32, capabilities: &str) -> String {
+        format!("Name:\tostest\nUid:\t{uid}\t{uid}\t{uid}\t{uid}\nCapPrm:\t0\nCapEff:\t{capabilities}\n")
+    }
+
     #[test]
-    fn versions_are_compared_as_numbers() {
+    fn kernels_are_old_enough_or_not() {
         for (release, grade) in [
-            ("6.12.117+deb13-cloud-amd64", Grade::Green),
-            ("6.1.0-50-amd64", Grade::Green),
-            ("5.15.0-113-generic", Grade::Yellow),
-            ("5.10.0-30-amd64", Grade::Red),
-            ("4.19", Grade::Red),
-            ("10.0-rc1", Grade::Green),
+            ("6.1.0-18-amd64", Grade::Green),
+            ("5.14.0-503.el9.x86_64", Grade::Green),
+            ("6.18.44", Grade::Green),
+            ("5.10.0-28-amd64", Grade::Red),
+            ("4.18.0", Grade::Red),
             ("", Grade::Red),
         ] {
-            assert_eq!(version(release).grade, grade, "{release}");
+            assert_eq!(judge_version(release).grade, grade, "{release}");
         }
     }
 
     #[test]
-    fn namespaces_that_are_switched_off_are_named_with_the_command() {
-        let fine = [Some(Some(15_655)); 7];
-        let none = Switches { debian: None, ubuntu: None };
-        assert_eq!(namespaces(&fine, &none).grade, Grade::Green);
-        assert_eq!(namespaces(&[Some(None); 7], &none).grade, Grade::Green, "an old kernel without such a limit");
-        let mut off = fine;
-        off[0] = Some(Some(0));
-        let finding = namespaces(&off, &none);
-        assert_eq!(finding.grade, Grade::Red);
-        assert!(finding.remedy.starts_with("sysctl -w user.max_user_namespaces="), "{finding}");
-        let mut missing = fine;
-        missing[3] = None;
-        assert!(namespaces(&missing, &none).remedy.contains("CONFIG_NET_NS"));
-        // Debian 12 hardened, Ubuntu 24.04 as it comes.
-        let switches = Switches { debian: Some("0".into()), ubuntu: Some("1".into()) };
-        let finding = namespaces(&fine, &switches);
-        assert_eq!(finding.grade, Grade::Green);
-        assert!(finding.found.contains("unprivileged_userns_clone") && finding.found.contains("apparmor"), "{finding}");
+    fn root_is_the_hosts_with_all_its_power() {
+        assert_eq!(judge_root(&status(0, "000001ffffffffff"), HOST_MAP).grade, Grade::Green);
+        assert!(judge_root(&status(1000, "0000000000000000"), HOST_MAP).remedy.contains("sudo"));
+        // Docker's default set.
+        let docker = judge_root(&status(0, "00000000a80425fb"), HOST_MAP);
+        assert!(docker.grade == Grade::Red && docker.found.contains("CAP_SYS_ADMIN"), "{docker:?}");
+        // Rootless podman: root inside is an ordinary user outside, with 65536 more.
+        let rootless = judge_root(&status(0, "000001ffffffffff"), "0 1000 1\n1 100000 65536");
+        assert!(rootless.grade == Grade::Red && rootless.found.contains("user namespace"), "{rootless:?}");
+        assert_eq!(judge_root("", "").grade, Grade::Red);
     }
 
     #[test]
-    fn landlock_is_put_in_front_of_the_modules_that_are_there() {
-        assert_eq!(landlock(2, None, "").grade, Grade::Green);
-        assert_eq!(landlock(7, None, "").grade, Grade::Green);
-        // Booted with a list that leaves it out: that list counts, and what the kernel made of it has `capability` in it.
-        let finding = landlock(0, Some("lockdown,capability,yama,apparmor"), "ro lsm=lockdown,yama,apparmor quiet");
-        assert_eq!(finding.grade, Grade::Red);
-        assert!(finding.remedy.contains("`lsm=landlock,lockdown,yama,apparmor`"), "{finding}");
-        assert!(finding.found.contains("lsm=lockdown,yama,apparmor"), "{finding}");
-        let finding = landlock(0, Some("capability,selinux"), "ro");
-        assert!(finding.remedy.contains("`lsm=landlock,selinux`"), "{finding}");
-        assert!(landlock(0, None, "lsm=").remedy.contains("`lsm=landlock`"));
+    fn a_kind_of_namespace_that_is_missing_or_off_is_named() {
+        let all = [Some(Some(96_365)); 6];
+        assert_eq!(judge_namespaces(&all).grade, Grade::Green);
+        let mut off = all;
+        off[4] = Some(Some(0));
+        assert!(judge_namespaces(&off).remedy.contains("sysctl -w user.max_net_namespaces=15000"));
+        let mut without = all;
+        without[1] = None;
+        assert!(judge_namespaces(&without).remedy.contains("CONFIG_PID_NS"));
+        assert_eq!(judge_namespaces(&[Some(None); 6]).grade, Grade::Green, "no limit is no obstacle");
     }
 
     #[test]
-    fn seccomp_must_be_able_to_answer_and_to_kill() {
-        let all = "kill_process kill_thread trap errno user_notif trace log allow";
-        assert_eq!(seccomp(Some(all), Ok(())).grade, Grade::Green);
-        assert_eq!(seccomp(Some("kill_thread trap errno trace allow"), Ok(())).grade, Grade::Red);
-        assert_eq!(seccomp(None, Ok(())).grade, Grade::Red);
-        assert_eq!(seccomp(Some(all), Err("no policy".into())).grade, Grade::Red);
+    fn switches_for_unprivileged_users_do_not_concern_root() {
+        let plain = UserNamespaces { most: Some(15_000), debian: None, ubuntu: None };
+        let debian = judge_user_namespaces(UserNamespaces { debian: Some(0), ..plain });
+        assert!(debian.grade == Grade::Green && debian.found.contains("does not concern root"), "{debian:?}");
+        let ubuntu = judge_user_namespaces(UserNamespaces { ubuntu: Some(1), ..plain });
+        assert!(ubuntu.grade == Grade::Green && ubuntu.found.contains("apparmor"), "{ubuntu:?}");
+        assert_eq!(judge_user_namespaces(UserNamespaces { debian: Some(1), ..plain }).found, "up to 15000");
+        let off = judge_user_namespaces(UserNamespaces { most: Some(0), ..plain });
+        assert!(off.grade == Grade::Red && off.remedy.contains("/etc/sysctl.d/"), "{off:?}");
+        let none = judge_user_namespaces(UserNamespaces { most: None, ..plain });
+        assert!(none.remedy.contains("CONFIG_USER_NS"));
     }
 
     #[test]
-    fn a_proc_that_an_engine_covers_is_seen() {
-        let whole =
-            "22 1 0:20 / /proc rw - proc proc rw\n30 22 0:29 / /proc/sys/fs/binfmt_misc rw - autofs systemd-1 rw\n";
-        assert_eq!(proc(whole).grade, Grade::Green);
-        let covered = format!("{whole}40 22 0:50 / /proc/kcore rw - tmpfs tmpfs rw\n");
-        assert_eq!(proc(&covered).grade, Grade::Yellow);
-        assert!(proc(&covered).found.contains("/proc/kcore"));
-    }
-
-    #[test]
-    fn cores_for_a_program_of_the_host_are_a_weakness() {
-        let apport = "|/usr/share/apport/apport -p%p -s%s -c%c -d%d -P%P -u%u -g%g -- %E";
-        assert_eq!(core_pattern(apport).grade, Grade::Yellow);
-        assert_eq!(core_pattern("core").grade, Grade::Green);
-    }
-
-    #[test]
-    fn only_root_will_do() {
-        assert_eq!(root(Some(0)).grade, Grade::Green);
-        assert_eq!(root(Some(1000)).grade, Grade::Red);
-        assert_eq!(root(None).grade, Grade::Red);
+    fn file_systems_are_whole_words() {
+        let list = "nodev\tsysfs\nnodev\ttmpfs\nnodev\tproc\nnodev\tdevpts\n\text4\n";
+        assert_eq!(judge_file_systems(list).grade, Grade::Green);
+        let without = judge_file_systems(&list.replace("\ttmpfs", "\tdevtmpfs"));
+        assert!(without.grade == Grade::Red && without.remedy.contains("CONFIG_TMPFS"), "{without:?}");
     }
 }

@@ -1,31 +1,46 @@
-//! Whether this host is fit to grade: each requirement, how it is met here, and what mends it if it is not.
+//! Whether this host is fit to grade: a finding for each thing that is required, green, yellow or red, with what mends it.
 //!
-//! A check reads (files of the kernel, a tool's own words) and judges what it read. The judging functions are pure, so
-//! that hosts which nobody has at hand are tested by what they would say.
+//! Each probe has two parts: one reads (files of /proc, a system call, a program's version), the other is a pure function that
+//! judges what was read. The second is what tests call, with texts of hosts that are not at hand.
 
-mod backend;
-mod groups;
+pub mod backend;
+mod cgroups;
+mod confinement;
+mod facts;
 mod kernel;
-mod room;
+mod state;
+mod suites;
 mod tools;
 
-pub use backend::look as look_at_backend;
-
 use crate::config::{HostOptions, Limits};
+use crate::contain::Host;
 use sandbox::plan::Layer;
 use serde::Serialize;
-use std::fmt;
+use std::collections::BTreeSet;
+
+pub use tools::{PYTHON, find_tool};
 
 /// How much a finding matters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
-#[serde(rename_all = "kebab-case")]
+#[serde(rename_all = "lowercase")]
 pub enum Grade {
     /// As it should be.
     Green,
-    /// Grading works; something is weaker, or could soon be in the way.
+    /// Grading works, something is weaker or missing.
     Yellow,
-    /// Grading does not work, or not safely.
+    /// Grading does not work, or would not be contained.
     Red,
+}
+
+impl Grade {
+    /// The word that people and programs read.
+    pub fn word(self) -> &'static str {
+        match self {
+            Grade::Green => "green",
+            Grade::Yellow => "yellow",
+            Grade::Red => "red",
+        }
+    }
 }
 
 /// One requirement of the host.
@@ -35,88 +50,154 @@ pub struct Finding {
     pub name: &'static str,
     /// How it is here.
     pub grade: Grade,
-    /// What was found.
+    /// What was found, in one line.
     pub found: String,
-    /// What mends it: a command, a boot parameter; empty where nothing is to be mended.
+    /// The command or boot parameter that mends it; empty where nothing is to be mended.
     pub remedy: String,
+    /// The layer of containment that is missing, where the operator can waive it.
+    #[serde(skip)]
+    pub layer: Option<Layer>,
 }
 
 impl Finding {
-    fn green(name: &'static str, found: impl Into<String>) -> Finding {
-        Finding { name, grade: Grade::Green, found: found.into(), remedy: String::new() }
+    /// As it should be.
+    pub fn green(name: &'static str, found: impl Into<String>) -> Finding {
+        Finding::of(Grade::Green, name, found.into(), String::new())
     }
 
-    fn yellow(name: &'static str, found: impl Into<String>, remedy: impl Into<String>) -> Finding {
-        Finding { name, grade: Grade::Yellow, found: found.into(), remedy: remedy.into() }
+    /// Something is weaker or missing.
+    pub fn yellow(name: &'static str, found: impl Into<String>, remedy: impl Into<String>) -> Finding {
+        Finding::of(Grade::Yellow, name, found.into(), remedy.into())
     }
 
-    /// What does not work, with what mends it.
+    /// Grading does not work.
     pub fn red(name: &'static str, found: impl Into<String>, remedy: impl Into<String>) -> Finding {
-        Finding { name, grade: Grade::Red, found: found.into(), remedy: remedy.into() }
+        Finding::of(Grade::Red, name, found.into(), remedy.into())
     }
 
-    /// A finding of another module's.
-    pub(crate) fn new(name: &'static str, grade: Grade, found: String, remedy: String) -> Finding {
-        Finding { name, grade, found, remedy }
+    /// For want of this layer, which the operator may waive.
+    pub fn lacking(self, layer: Layer) -> Finding {
+        let remedy = format!("{}; or accept it with --allow-degraded {}", self.remedy, layer.name());
+        Finding { layer: Some(layer), remedy, ..self }
     }
 
-    /// A missing layer that the operator has waived by its name is a weakness, and no reason to stop.
-    fn unless_waived(self, wanted: &Wanted<'_>, layer: Layer) -> Finding {
-        if self.grade != Grade::Red || !wanted.host.waived.contains(&layer) {
-            return self;
+    fn of(grade: Grade, name: &'static str, found: String, remedy: String) -> Finding {
+        // What programs say has several lines, and a finding is one.
+        let found = found.split_whitespace().collect::<Vec<_>>().join(" ");
+        Finding { name, grade, found, remedy, layer: None }
+    }
+
+    /// With the operator's word for layers that may be missing: it turns exactly their red into yellow.
+    fn with_waived(self, waived: &BTreeSet<Layer>) -> Finding {
+        match self.layer {
+            Some(layer) if self.grade == Grade::Red && waived.contains(&layer) => Finding {
+                grade: Grade::Yellow,
+                found: format!("{}; accepted by --allow-degraded {}", self.found, layer.name()),
+                ..self
+            },
+            _ => self,
         }
-        let found = format!("{} (waived: --allow-degraded {})", self.found, layer.name());
-        Finding { grade: Grade::Yellow, found, ..self }
     }
 }
 
-impl fmt::Display for Finding {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}", self.name, self.found)?;
-        match self.remedy.as_str() {
-            "" => Ok(()),
-            remedy => write!(f, "; to mend it: {remedy}"),
+/// Findings, in the order in which they were made.
+#[derive(Debug, Default)]
+pub struct Findings {
+    /// All of them.
+    pub all: Vec<Finding>,
+    waived: BTreeSet<Layer>,
+}
+
+impl Findings {
+    /// None yet; `waived` are the layers whose want is accepted.
+    pub fn new(waived: impl IntoIterator<Item = Layer>) -> Findings {
+        Findings { all: Vec::new(), waived: waived.into_iter().collect() }
+    }
+
+    /// Adds some.
+    pub fn extend(&mut self, more: impl IntoIterator<Item = Finding>) {
+        let waived = &self.waived;
+        self.all.extend(more.into_iter().map(|finding| finding.with_waived(waived)));
+    }
+
+    /// For programs: `{"verdict": …, "findings": [{"name", "grade", "found", "remedy"}]}`.
+    pub fn report(&self) -> impl Serialize {
+        #[derive(Serialize)]
+        struct Report<'a> {
+            verdict: Grade,
+            findings: &'a [Finding],
         }
+        Report { verdict: self.worst(), findings: &self.all }
+    }
+
+    /// The worst grade. Where nothing was looked at, nothing is known to be fit.
+    pub fn worst(&self) -> Grade {
+        self.all.iter().map(|finding| finding.grade).max().unwrap_or(Grade::Red)
+    }
+
+    /// Those of a grade.
+    pub fn of(&self, grade: Grade) -> impl Iterator<Item = &Finding> {
+        self.all.iter().filter(move |finding| finding.grade == grade)
+    }
+
+    /// Whether there is a red finding of this name.
+    pub fn is_red(&self, name: &str) -> bool {
+        self.of(Grade::Red).any(|finding| finding.name == name)
+    }
+
+    /// Whether a sandbox can be tried at all: what it stands on was found.
+    pub fn foundations_hold(&self) -> bool {
+        !FOUNDATIONS.iter().any(|name| self.is_red(name))
     }
 }
 
-/// What the host is to be fit for.
-#[derive(Debug, Clone, Copy)]
-pub struct Wanted<'a> {
-    /// The operator's word on the host.
-    pub host: &'a HostOptions,
-    /// Tasks at a time.
-    pub slots: usize,
-    /// Limits of each.
-    pub limits: &'a Limits,
+/// Findings without which the host cannot be opened: trying would say the same again, in other words.
+const FOUNDATIONS: [&str; 6] =
+    [kernel::ROOT, kernel::FILE_SYSTEMS, cgroups::DRIVER, state::DIRECTORY, tools::LAUNCHER, tools::TOOLCHAIN];
+
+/// What the host is looked at for.
+#[derive(Debug)]
+pub struct Subject {
+    /// The host's own options.
+    pub host: HostOptions,
+    /// Limits of a task.
+    pub limits: Limits,
+    /// Slots.
+    pub concurrent: usize,
     /// Whether each slot is to have cores of its own.
     pub pin_cores: bool,
 }
 
-/// Everything that can be looked at without a network and without making a sandbox. Started by hand where systemd runs
-/// the machine, this process is in a scope of its own afterwards, as the runner's is.
-pub fn look(wanted: &Wanted<'_>) -> Vec<Finding> {
-    [kernel::look(wanted), groups::look(wanted), tools::look(wanted), room::look(wanted)].concat()
+/// Everything that can be looked at before the host is opened.
+pub fn look(subject: &Subject) -> Vec<Finding> {
+    let host = &subject.host;
+    vec![
+        kernel::version(),
+        kernel::root(),
+        kernel::namespaces(),
+        kernel::user_namespaces(),
+        kernel::file_systems(),
+        confinement::proc_in_sight(),
+        confinement::landlock(),
+        confinement::seccomp(),
+        cgroups::driver(&host.state_dir),
+        suites::core_pattern(),
+        suites::ptrace(),
+        tools::launcher(),
+        tools::toolchain(&host.toolchain),
+        tools::git(),
+        tools::gcc(),
+        tools::make(),
+        tools::python(host.python.as_deref()),
+        state::directory(&host.state_dir),
+        state::memory(subject.concurrent, &subject.limits),
+        state::clock(std::env::current_exe().ok()),
+    ]
 }
 
-/// The worst of all.
-pub fn worst(findings: &[Finding]) -> Grade {
-    findings.iter().map(|f| f.grade).max().unwrap_or(Grade::Green)
-}
-
-/// A file of the kernel's, trimmed; `None` where it is not there.
-fn read(path: &str) -> Option<String> {
-    std::fs::read_to_string(path).ok().map(|text| text.trim().to_string())
-}
-
-/// A value on the kernel's command line, the last one as the kernel has it.
-fn parameter<'a>(command_line: &'a str, name: &str) -> Option<&'a str> {
-    command_line.split_ascii_whitespace().rev().find_map(|word| word.strip_prefix(name)?.strip_prefix('='))
-}
-
-/// What adds a parameter to the kernel's command line, for good.
-fn boot_with(parameters: &str) -> String {
-    format!("add `{parameters}` to GRUB_CMDLINE_LINUX in /etc/default/grub, run `update-grub`, and boot again")
+/// What can be looked at only in the groups of an open host.
+pub fn look_at_groups(host: &Host, subject: &Subject) -> Vec<Finding> {
+    cgroups::offers(host, subject.pin_cores.then_some(subject.concurrent))
 }
 
 #[cfg(test)]
@@ -124,36 +205,40 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_worst_counts_and_a_waived_layer_is_no_reason_to_stop() {
-        let red = Finding::red("landlock", "off", "mend it");
-        assert_eq!(worst(&[Finding::green("a", ""), red.clone()]), Grade::Red);
-        assert_eq!(worst(&[]), Grade::Green);
-        let limits = Limits::from_options(crate::config::LimitOptions::default(), 1);
-        let host = |waived: &[Layer]| HostOptions {
-            state_dir: "/x".into(),
-            waived: waived.to_vec(),
-            python: None,
-            toolchain: Vec::new(),
-        };
-        let judged = |waived: &[Layer]| {
-            let host = host(waived);
-            let wanted = Wanted { host: &host, slots: 1, limits: &limits, pin_cores: false };
-            red.clone().unless_waived(&wanted, Layer::Landlock)
-        };
-        assert_eq!(judged(&[]), red);
-        assert_eq!(judged(&[Layer::SwapLimit]), red);
-        let waived = judged(&[Layer::Landlock]);
-        assert_eq!(waived.grade, Grade::Yellow);
-        assert!(waived.found.contains("--allow-degraded landlock"), "{waived}");
-        assert_eq!(waived.remedy, "mend it");
+    fn exactly_the_waived_layers_red_becomes_yellow_and_says_so() {
+        let mut findings = Findings::new([Layer::Landlock]);
+        findings.extend([
+            Finding::red("landlock", "none", "boot").lacking(Layer::Landlock),
+            Finding::red("seccomp", "none", "rebuild").lacking(Layer::Seccomp),
+            Finding::red("git", "none", "install"),
+        ]);
+        let grades: Vec<_> = findings.all.iter().map(|f| f.grade).collect();
+        assert_eq!(grades, [Grade::Yellow, Grade::Red, Grade::Red]);
+        assert!(findings.all[0].found.ends_with("accepted by --allow-degraded landlock"), "{:?}", findings.all[0]);
+        assert!(findings.all[1].remedy.ends_with("--allow-degraded seccomp"));
     }
 
     #[test]
-    fn the_last_word_on_the_command_line_counts() {
-        let line = "ro quiet lsm=yama lsm=landlock,yama cgroup_disable=memory";
-        assert_eq!(parameter(line, "lsm"), Some("landlock,yama"));
-        assert_eq!(parameter(line, "cgroup_disable"), Some("memory"));
-        assert_eq!(parameter(line, "cgroup"), None);
-        assert_eq!(parameter("", "lsm"), None);
+    fn the_verdict_is_the_worst_finding_and_nothing_is_not_fit() {
+        let mut findings = Findings::new([]);
+        assert_eq!(findings.worst(), Grade::Red);
+        findings.extend([Finding::green("a", "")]);
+        assert_eq!(findings.worst(), Grade::Green);
+        findings.extend([Finding::yellow("b", "", ""), Finding::green("c", "")]);
+        assert_eq!(findings.worst(), Grade::Yellow);
+        assert!(findings.foundations_hold());
+        findings.extend([Finding::red(kernel::ROOT, "", "")]);
+        assert!(!findings.foundations_hold());
+    }
+
+    #[test]
+    fn a_finding_is_one_line_and_its_json_has_four_fields() {
+        let finding = Finding::red("git", "it said:\n  fatal\n", "install");
+        let json = serde_json::to_value(finding.lacking(Layer::Seccomp)).unwrap();
+        let expected = serde_json::json!({
+            "name": "git", "grade": "red", "found": "it said: fatal",
+            "remedy": "install; or accept it with --allow-degraded seccomp",
+        });
+        assert_eq!(json, expected);
     }
 }

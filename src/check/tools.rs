@@ -1,76 +1,152 @@
-//! Programs of the host that stages run.
+//! Programs: the launcher, and those of the host that stages run.
 
-use super::{Finding, Wanted};
+use super::Finding;
+use super::facts::version;
+use crate::contain;
+use crate::contain::python::{self, Python};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-pub(super) fn look(wanted: &Wanted<'_>) -> Vec<Finding> {
-    let tool = |name: &'static str, package: &str, oldest: (u32, u32)| {
-        let path = crate::contain::PATH.split(':').map(|dir| Path::new(dir).join(name)).find(|path| path.is_file());
-        let said = path.as_ref().map(|path| said(path));
-        judge(name, package, oldest, path.zip(said))
-    };
-    vec![
-        // The fetch stage keeps everything else's configuration out with GIT_CONFIG_GLOBAL, which came with 2.32.
-        tool("git", "git", (2, 32)),
-        tool("gcc", "build-essential", (0, 0)),
-        tool("make", "build-essential", (0, 0)),
-        python(wanted.host.python.as_deref()),
-    ]
-}
+/// Name of the finding on the launcher.
+pub const LAUNCHER: &str = "launcher";
 
-/// The first line of what a tool says of its version.
-fn said(path: &Path) -> Result<String, String> {
-    let out = Command::new(path).arg("--version").current_dir("/").output().map_err(|e| e.to_string())?;
-    match out.status.success() {
-        true => Ok(String::from_utf8_lossy(&out.stdout).lines().next().unwrap_or_default().to_string()),
-        false => Err(format!("`--version` ended with {}", out.status)),
+/// Name of the finding on directories that are to be visible inside.
+pub const TOOLCHAIN: &str = "toolchain";
+/// Name of the finding on the interpreter.
+pub const PYTHON: &str = "python";
+
+/// Oldest git: GIT_CONFIG_GLOBAL, by which the fetch stage keeps every configuration but its own away, came with it. An older one
+/// would not know the variable, and would fetch with hooks and protocols as it finds them.
+const OLDEST_GIT: (u32, u32) = (2, 32);
+
+/// The launcher, which must lie beside the runner.
+pub fn launcher() -> Finding {
+    match contain::find_launcher() {
+        Ok(path) => Finding::green(LAUNCHER, path.display().to_string()),
+        Err(error) => Finding::red(
+            LAUNCHER,
+            format!("{error:#}"),
+            "install ostest-launch beside ostest-sandbox, from the same build",
+        ),
     }
 }
 
-/// The first two numbers of the first word that looks like a version.
-fn version(line: &str) -> Option<(u32, u32)> {
-    line.split([' ', '(', ')']).find_map(|word| {
-        let (major, rest) = word.split_once('.')?;
-        let minor = rest.split(|c: char| !c.is_ascii_digit()).next()?;
-        Some((major.parse().ok()?, minor.parse().ok()?))
-    })
+/// Directories that the operator wants to be visible inside.
+pub fn toolchain(dirs: &[PathBuf]) -> Finding {
+    let there = |dir: &&PathBuf| contain::tree::is_plain(dir) && dir.exists();
+    judge_toolchain(dirs, dirs.iter().find(|dir| !there(dir)))
 }
 
-fn judge(
-    name: &'static str,
-    package: &str,
-    oldest: (u32, u32),
-    found: Option<(PathBuf, Result<String, String>)>,
-) -> Finding {
-    let install = format!("apt-get install {package}");
-    let (path, said) = match found {
-        None => return Finding::red(name, "not in the directories that sandboxes see", install),
-        Some((path, Err(problem))) => {
-            return Finding::red(name, format!("{} does not work: {problem}", path.display()), install);
-        }
-        Some((path, Ok(said))) => (path, said),
-    };
-    match version(&said) {
-        Some(version) if version < oldest => {
-            let remedy = format!("{install}, {}.{} or newer", oldest.0, oldest.1);
-            Finding::red(name, format!("{}: {said} is too old", path.display()), remedy)
-        }
-        _ => Finding::green(name, format!("{}: {said}", path.display())),
+fn judge_toolchain(dirs: &[PathBuf], wrong: Option<&PathBuf>) -> Finding {
+    match wrong {
+        Some(wrong) => Finding::red(
+            TOOLCHAIN,
+            format!("{} does not exist or is not absolute", wrong.display()),
+            "mend `toolchain` in the configuration",
+        ),
+        None if dirs.is_empty() => Finding::green(TOOLCHAIN, "/usr, and nothing beside it"),
+        None => Finding::green(
+            TOOLCHAIN,
+            format!("/usr and {}", crate::text::some_of(dirs.iter().filter_map(|d| d.to_str()), 3)),
+        ),
     }
 }
 
-fn python(named: Option<&Path>) -> Finding {
-    const NAME: &str = "python";
-    let python = match crate::contain::python::find(named) {
-        Ok(python) => python,
-        Err(error) => return Finding::red(NAME, format!("{error:#}"), "apt-get install python3 python3-venv"),
+/// Where a program is that sandboxes can see: in the directories of their PATH.
+pub fn find_tool(name: &str) -> Option<PathBuf> {
+    use std::os::unix::fs::PermissionsExt;
+    let runs = |path: &PathBuf| path.metadata().is_ok_and(|m| m.is_file() && m.permissions().mode() & 0o111 != 0);
+    contain::PATH.split(':').map(|dir| Path::new(dir).join(name)).find(runs)
+}
+
+/// A program and the first line of what it says of its version.
+struct Tool {
+    path: PathBuf,
+    said: Result<String, String>,
+}
+
+fn ask(name: &str) -> Option<Tool> {
+    let path = find_tool(name)?;
+    let answer = Command::new(&path).arg("--version").env_clear().env("PATH", contain::PATH).current_dir("/").output();
+    let said = match answer {
+        Ok(done) if done.status.success() => {
+            Ok(String::from_utf8_lossy(&done.stdout).lines().next().unwrap_or_default().trim().to_string())
+        }
+        Ok(done) => Err(format!("`{} --version` ended with {}", path.display(), done.status)),
+        Err(error) => Err(format!("{} cannot be started: {error}", path.display())),
     };
-    let found = format!("{}: Python {}", python.program.display(), python.version);
-    let ensurepip = Command::new(&python.program).args(["-I", "-c", "import ensurepip, venv"]).output();
-    match ensurepip.is_ok_and(|out| out.status.success()) {
-        true => Finding::green(NAME, found),
-        false => Finding::red(NAME, format!("{found}, which cannot make environments"), "apt-get install python3-venv"),
+    Some(Tool { path, said })
+}
+
+fn judge_tool(name: &'static str, tool: Option<Tool>, package: &str) -> Finding {
+    let remedy = format!("install it: `apt-get install {package}`");
+    match tool {
+        None => {
+            Finding::red(name, "in none of the directories that sandboxes see (/usr/local/bin, /usr/bin, …)", remedy)
+        }
+        Some(Tool { said: Err(problem), .. }) => {
+            Finding::red(name, problem, remedy.replace("install it", "install it again"))
+        }
+        Some(Tool { path, said: Ok(said) }) => Finding::green(name, format!("{} ({said})", path.display())),
+    }
+}
+
+/// git, new enough.
+pub fn git() -> Finding {
+    judge_git(ask("git"))
+}
+
+fn judge_git(tool: Option<Tool>) -> Finding {
+    if let Some(Tool { path, said: Ok(said) }) = &tool
+        && version(said).is_none_or(|found| found < OLDEST_GIT)
+    {
+        return Finding::red(
+            "git",
+            format!("{} ({said}) cannot be kept from the host's own configuration; 2.32 brought that", path.display()),
+            "install a newer one: Debian 12 has 2.39, Debian 11 has it in bullseye-backports",
+        );
+    }
+    judge_tool("git", tool, "git")
+}
+
+/// The compiler.
+pub fn gcc() -> Finding {
+    judge_tool("gcc", ask("gcc"), "build-essential")
+}
+
+/// make.
+pub fn make() -> Finding {
+    judge_tool("make", ask("make"), "build-essential")
+}
+
+/// The interpreter of suites, which must be able to make environments.
+pub fn python(named: Option<&Path>) -> Finding {
+    let found = python::find(named);
+    let parts = found.as_ref().map_or(Ok(()), |python| {
+        let asked =
+            Command::new(&python.program).args(["-I", "-c", "import ensurepip, venv"]).current_dir("/").output();
+        match asked {
+            Ok(done) if done.status.success() => Ok(()),
+            Ok(done) => Err(String::from_utf8_lossy(&done.stderr).lines().last().unwrap_or_default().to_string()),
+            Err(error) => Err(error.to_string()),
+        }
+    });
+    judge_python(found, parts)
+}
+
+/// `parts`: why its modules venv and ensurepip cannot be had.
+fn judge_python(found: anyhow::Result<Python>, parts: Result<(), String>) -> Finding {
+    match (found, parts) {
+        (Err(error), _) => Finding::red(PYTHON, format!("{error:#}"), "`apt-get install python3 python3-venv`"),
+        (Ok(python), Err(problem)) => Finding::red(
+            PYTHON,
+            format!("{} at {} cannot make environments: {problem}", python.version, python.program.display()),
+            "`apt-get install python3-venv`",
+        ),
+        (Ok(python), Ok(())) => Finding::green(
+            PYTHON,
+            format!("{} at {}, with venv and ensurepip", python.version, python.program.display()),
+        ),
     }
 }
 
@@ -79,30 +155,50 @@ mod tests {
     use super::super::Grade;
     use super::*;
 
-    #[test]
-    fn versions_are_found_in_what_tools_say() {
-        for (line, expected) in [
-            ("git version 2.39.5", Some((2, 39))),
-            ("git version 2.39.3 (Apple Git-145)", Some((2, 39))),
-            ("gcc (Debian 12.2.0-14+deb12u1) 12.2.0", Some((12, 2))),
-            ("GNU Make 4.3", Some((4, 3))),
-            ("nothing", None),
-        ] {
-            assert_eq!(version(line), expected, "{line}");
-        }
+    fn tool(said: Result<&str, &str>) -> Option<Tool> {
+        Some(Tool { path: "/usr/bin/x".into(), said: said.map(str::to_string).map_err(str::to_string) })
     }
 
     #[test]
-    fn a_tool_is_missing_broken_too_old_or_fine() {
-        let git = |found| judge("git", "git", (2, 32), found);
-        let at = |said: Result<&str, &str>| {
-            Some((PathBuf::from("/usr/bin/git"), said.map(str::to_string).map_err(str::to_string)))
-        };
-        assert_eq!(git(None).remedy, "apt-get install git");
-        assert_eq!(git(at(Err("no such library"))).grade, Grade::Red);
-        let old = git(at(Ok("git version 2.30.2")));
-        assert!(old.grade == Grade::Red && old.remedy.contains("2.32"), "{old}");
-        assert_eq!(git(at(Ok("git version 2.39.5"))).grade, Grade::Green);
-        assert_eq!(git(at(Ok("a git of one's own"))).grade, Grade::Green);
+    fn a_git_that_cannot_be_kept_from_configurations_is_red() {
+        assert_eq!(judge_git(tool(Ok("git version 2.39.5"))).grade, Grade::Green);
+        assert_eq!(judge_git(tool(Ok("git version 2.32.0"))).grade, Grade::Green);
+        let debian_11 = judge_git(tool(Ok("git version 2.30.2")));
+        assert!(debian_11.grade == Grade::Red && debian_11.remedy.contains("backports"), "{debian_11:?}");
+        assert_eq!(judge_git(tool(Ok("something else"))).grade, Grade::Red);
+        assert!(judge_git(None).remedy.contains("apt-get install git"));
+    }
+
+    #[test]
+    fn a_program_that_is_missing_or_broken_is_red() {
+        assert!(judge_tool("gcc", None, "build-essential").remedy.contains("build-essential"));
+        assert_eq!(judge_tool("gcc", tool(Err("it ended with 127")), "build-essential").grade, Grade::Red);
+        let fine = judge_tool("make", tool(Ok("GNU Make 4.3")), "build-essential");
+        assert_eq!(fine.found, "/usr/bin/x (GNU Make 4.3)");
+    }
+
+    #[test]
+    fn an_interpreter_that_cannot_make_environments_is_red() {
+        let python =
+            || Python { program: "/usr/bin/python3.11".into(), prefix: "/usr".into(), version: "3.11.2".into() };
+        assert_eq!(judge_python(Ok(python()), Ok(())).grade, Grade::Green);
+        let debian = judge_python(Ok(python()), Err("ModuleNotFoundError: No module named 'ensurepip'".into()));
+        assert!(debian.grade == Grade::Red && debian.remedy.contains("python3-venv"), "{debian:?}");
+        let old = judge_python(Err(anyhow::anyhow!("python3 is Python 3.8.10; suites need 3.9 or newer")), Ok(()));
+        assert!(old.grade == Grade::Red && old.found.contains("3.9"), "{old:?}");
+    }
+
+    #[test]
+    fn a_toolchain_that_is_not_there_is_red() {
+        let dirs = [PathBuf::from("/opt/gcc-15"), PathBuf::from("opt/x")];
+        assert!(judge_toolchain(&dirs, Some(&dirs[1])).found.starts_with("opt/x"));
+        assert_eq!(judge_toolchain(&dirs[..1], None).found, "/usr and /opt/gcc-15");
+        assert_eq!(judge_toolchain(&[], None).grade, Grade::Green);
+    }
+
+    #[test]
+    fn a_tool_is_found_where_sandboxes_look_for_it() {
+        assert!(find_tool("sh").is_some());
+        assert_eq!(find_tool("no-such-program"), None);
     }
 }

@@ -2,6 +2,7 @@
 
 pub mod check;
 pub mod exec;
+pub mod fitness;
 pub mod grade;
 pub mod log;
 pub mod mock;
@@ -101,31 +102,30 @@ pub fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
         .map_err(|e| anyhow::anyhow!("the runtime cannot be started: {e}"))
 }
 
-/// What a host is opened for.
+/// What a host is opened for, by commands that run one thing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum For {
-    /// The runner: needs an interpreter for suites, and its log goes to standard output.
-    Runner,
     /// One submission: needs an interpreter.
     Grading,
     /// Any command: needs none, which saves the time to ask it.
     Command,
 }
 
-/// Opens the host with a mount namespace of this process's own, so that work trees end with it.
+/// Starts the log, and opens the host for a command that runs one thing.
 pub fn open_host(
     host: &HostArgs,
     log: &LogArgs,
     file: &crate::config::FileOptions,
     purpose: For,
 ) -> anyhow::Result<crate::contain::Host> {
-    log::start(log, file, purpose == For::Runner)?;
-    claim_host(&host.resolve(file), purpose)
+    log::start(log, file, false)?;
+    open(&host.resolve(file), purpose != For::Command)
 }
 
-/// The same where the log has been started.
-pub fn claim_host(options: &crate::config::HostOptions, purpose: For) -> anyhow::Result<crate::contain::Host> {
-    let host = crate::contain::Host::open(options, purpose != For::Command)?;
+/// Opens the host with a mount namespace of this process's own, so that work trees end with it. `python`: whether suites will be
+/// run.
+pub fn open(options: &crate::config::HostOptions, python: bool) -> anyhow::Result<crate::contain::Host> {
+    let host = crate::contain::Host::open(options, python)?;
     sandbox::mounts::private_namespace()?;
     host.claim()?;
     Ok(host)

@@ -1,17 +1,18 @@
 //! The runner, as it is started without a command.
 
 use super::Failure;
+use super::fitness::{Fitness, Open, show};
 use super::options::RunArgs;
+use crate::backend::contract::MemoryUnit;
 use crate::backend::{
     Backend, BackendSettings, Credentials, DEFAULT_GET_API, DEFAULT_LOGIN_API, DEFAULT_POST_API, DEFAULT_REFRESH_API,
 };
-use crate::canary;
-use crate::check::{self, Finding, Grade};
-use crate::config::{FileOptions, Grading, memory_unit};
-use crate::contain::Host;
-use crate::contain::slots::{self, Slot};
+use crate::canary::When;
+use crate::check::Grade;
+use crate::config::{FileOptions, Grading, HostOptions, memory_unit};
 use crate::runner::{Runner, Stop};
 use anyhow::Context;
+use std::io::IsTerminal;
 use std::time::Duration;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
@@ -27,91 +28,99 @@ pub fn main(args: &RunArgs) -> Result<u8, Failure> {
     go(args).map_err(Failure::with(COULD_NOT))
 }
 
-fn go(args: &RunArgs) -> anyhow::Result<u8> {
-    anyhow::ensure!(
-        !args.mock,
-        "--mock would send made-up results to a backend and is refused; to try the runner out use `ostest-sandbox mock-backend`"
-    );
-    let file = args.host.file()?;
-    let concurrent = args.concurrent.or(file.concurrent).unwrap_or(2);
-    anyhow::ensure!((1..=512).contains(&concurrent), "--concurrent must be between 1 and 512, not {concurrent}");
-    let grading = args.grading.resolve(args.limits, &file, concurrent)?;
-    let settings = backend(args, &file)?;
-    let memory_unit = memory_unit(args.memory_unit.as_deref().or(file.memory_unit.as_deref()))?;
-    let pin_cores = args.pin_cores || file.pin_cores.unwrap_or(false);
-    super::log::start(&args.log, &file, true)?;
-    let options = args.host.resolve(&file);
-    go_on_if_fit(&check::look(&check::Wanted {
-        host: &options,
-        slots: concurrent,
-        limits: &grading.limits,
-        pin_cores,
-    }))?;
-    let mut host = super::claim_host(&options, super::For::Runner)?;
-    host.become_runner()?;
-    let mut slots = (0..concurrent).map(Slot::take).collect::<anyhow::Result<Vec<_>>>()?;
-    if pin_cores {
-        let shares = slots::share(&host.cores()?, concurrent)?;
-        slots = slots.into_iter().zip(shares).map(|(slot, cores)| slot.on(cores)).collect();
+/// What was said on the command line, in the environment and in the file, put together.
+pub struct Settings {
+    /// The configuration file's content.
+    pub file: FileOptions,
+    /// Slots.
+    pub concurrent: usize,
+    /// Whether each has cores of its own.
+    pub pin_cores: bool,
+    /// How tasks are graded.
+    pub grading: Grading,
+    /// Where tasks come from.
+    pub backend: BackendSettings,
+    /// Unit of `memoryUsed`.
+    pub memory_unit: MemoryUnit,
+    /// The host.
+    pub host: HostOptions,
+}
+
+impl Settings {
+    /// Puts them together.
+    pub fn resolve(args: &RunArgs) -> anyhow::Result<Settings> {
+        anyhow::ensure!(
+            !args.mock,
+            "--mock would send made-up results to a backend and is refused; to try the runner out use `ostest-sandbox mock-backend`"
+        );
+        let file = args.host.file()?;
+        let concurrent = args.concurrent.or(file.concurrent).unwrap_or(2);
+        anyhow::ensure!((1..=512).contains(&concurrent), "--concurrent must be between 1 and 512, not {concurrent}");
+        Ok(Settings {
+            concurrent,
+            pin_cores: args.pin_cores || file.pin_cores.unwrap_or(false),
+            grading: args.grading.resolve(args.limits, &file, concurrent)?,
+            backend: backend(args, &file)?,
+            memory_unit: memory_unit(args.memory_unit.as_deref().or(file.memory_unit.as_deref()))?,
+            host: args.host.resolve(&file),
+            file,
+        })
     }
-    tracing::info!(
-        backend = %settings.url,
-        concurrent,
-        cgroup = %host.describe_cgroup(),
-        tests = %grading.tests,
-        "started; the fetch and prepare stages use the host's network"
-    );
-    let interval = args.check_interval.or(file.check_interval).map_or(Duration::from_secs(5), |s| s.0);
+}
+
+fn go(args: &RunArgs) -> anyhow::Result<u8> {
+    let settings = Settings::resolve(args)?;
+    super::log::start(&args.log, &settings.file, true)?;
+    let fitness = Fitness::begin(&settings, true)?;
     super::runtime()?.block_on(async {
-        go_on_if_fit(&check::look_at_backend(&settings.url).await)?;
-        sing(&host, &slots[0], &grading, &file).await?;
+        let stop = Stop::default();
+        tokio::spawn(stop_on_signal(Signals::listen()?, stop.clone()));
+        let Some(Open { host, slots }) = fit(fitness, &settings, &stop).await? else { return Ok(()) };
+        tracing::info!(
+            backend = %settings.backend.url,
+            concurrent = settings.concurrent,
+            cgroup = %host.describe_cgroup(),
+            tests = %settings.grading.tests,
+            "started; the fetch and prepare stages use the host's network"
+        );
+        let interval = args.check_interval.or(settings.file.check_interval).map_or(Duration::from_secs(5), |s| s.0);
         let runner = Runner {
-            backend: Backend::new(settings)?,
+            backend: Backend::new(settings.backend)?,
             host,
-            grading,
-            memory_unit,
+            grading: settings.grading,
+            memory_unit: settings.memory_unit,
             check_interval: interval.max(SHORTEST_INTERVAL),
             once: args.once,
         };
-        let stop = Stop::default();
-        tokio::spawn(stop_on_signal(Signals::listen()?, stop.clone()));
         runner.run(slots, stop).await
     })?;
     tracing::info!("ended");
     Ok(0)
 }
 
-/// What `check` would say stands in the way of the runner, too; what it would warn of is in the log.
-fn go_on_if_fit(findings: &[Finding]) -> anyhow::Result<()> {
-    for finding in findings {
-        match finding.grade {
-            Grade::Green => tracing::debug!("{finding}"),
-            Grade::Yellow => tracing::warn!("{finding}"),
-            Grade::Red => tracing::error!("{finding}"),
-        }
+/// The host, if it is fit; `None` where the runner was told to stop before that was known. A host that is unfit takes no task: it
+/// would answer each with an error, and spend the students' attempts.
+async fn fit(mut fitness: Fitness, settings: &Settings, stop: &Stop) -> anyhow::Result<Option<Open>> {
+    fitness.finish(settings, Some(&settings.backend), When::UnlessKnown, &stop.drain).await;
+    if stop.drain.is_cancelled() {
+        fitness.release();
+        return Ok(None);
     }
-    let red: Vec<String> = findings.iter().filter(|f| f.grade == Grade::Red).map(|f| format!("  {f}")).collect();
-    anyhow::ensure!(
-        red.is_empty(),
-        "this host is not fit to grade, and no task was taken (`ostest-sandbox check` says all of it):\n{}",
-        red.join("\n")
-    );
-    Ok(())
-}
-
-/// The canary, unless it sang on this host as it is now.
-async fn sing(host: &Host, slot: &Slot, grading: &Grading, file: &FileOptions) -> anyhow::Result<()> {
-    let memory = canary::Memory::of(host)?;
-    if memory.is_good() {
-        return Ok(());
+    for finding in fitness.findings.of(Grade::Yellow) {
+        tracing::warn!(check = finding.name, "{}; to mend it: {}", finding.found, finding.remedy);
     }
-    let finding = canary::sing(host, slot, Some(grading), file).await;
-    let green = finding.grade == Grade::Green;
-    go_on_if_fit(&[finding])?;
-    if green && let Err(error) = memory.keep() {
-        tracing::warn!("the canary will be run again at the next start, for it cannot be noted that it was: {error}");
+    for finding in fitness.findings.of(Grade::Red) {
+        tracing::error!(check = finding.name, "{}; to mend it: {}", finding.found, finding.remedy);
     }
-    Ok(())
+    let red = fitness.findings.of(Grade::Red).count();
+    if red == 0 && fitness.canary {
+        return Ok(fitness.open);
+    }
+    fitness.release();
+    eprint!("{}", show(fitness.findings.of(Grade::Red), std::io::stderr().is_terminal()));
+    anyhow::bail!(
+        "this host is not fit to grade ({red} red); `ostest-sandbox check` with the same flags shows everything"
+    )
 }
 
 fn backend(args: &RunArgs, file: &FileOptions) -> anyhow::Result<BackendSettings> {

@@ -12,7 +12,7 @@ pub mod work;
 use crate::config::HostOptions;
 use anyhow::Context;
 use frames::{Collected, read_frame, read_log};
-use sandbox::cgroup::Base;
+use sandbox::cgroup::{Base, Offers};
 use sandbox::plan::{CommandLine, Layer, Limits, Network, PLAN_VERSION, Plan, Rlimits, STUDENT_ID, User};
 use sandbox::wire::{Kind, Note};
 pub use stage::{Finished, Stage, Tail};
@@ -34,6 +34,7 @@ pub const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:
 pub struct Host {
     launcher: PathBuf,
     base: Base,
+    origin: String,
     state: state::State,
     alone: bool,
     /// Where the runner keeps everything.
@@ -72,12 +73,12 @@ pub type Sink<'a> = &'a mut (dyn FnMut(Kind, &[u8]) + Send);
 impl Host {
     /// Finds out what this host has. `python`: whether suites will be run, which takes an interpreter.
     pub fn open(options: &HostOptions, python: bool) -> anyhow::Result<Host> {
-        if !nix_is_root() {
+        if !is_root() {
             anyhow::bail!("ostest-sandbox makes namespaces and cgroups and must be started as root: use sudo");
         }
         let (state, alone) = state::State::open(&options.state_dir)?;
         let state_dir = state.dir().to_path_buf();
-        let base = group(&state_dir)?;
+        let (base, origin) = scope::base(&instance(&state_dir))?;
         let python = if python { Some(python::find(options.python.as_deref())?) } else { None };
         let mut toolchain = python.as_ref().map(python::Python::toolchain).unwrap_or_default();
         toolchain.extend(options.toolchain.iter().cloned());
@@ -87,6 +88,7 @@ impl Host {
         Ok(Host {
             launcher: find_launcher()?,
             base,
+            origin,
             state,
             alone,
             state_dir,
@@ -132,18 +134,24 @@ impl Host {
         self.python.as_ref().context("this command was started without an interpreter for suites")
     }
 
-    /// The driver and its directories, for people.
+    /// The driver, its directories and how they were come by, for people.
     pub fn describe_cgroup(&self) -> String {
-        self.base.describe()
+        format!("{}; {}", self.base.describe(), self.origin)
     }
 
-    /// On what terms sandboxes are made here, for comparing: the driver and the layers that were waived.
-    pub fn describe_terms(&self) -> String {
-        let driver = match self.base {
-            Base::Unified { .. } => "unified",
-            Base::Hybrid { .. } => "hybrid",
-        };
-        format!("{driver} {:?}", self.waived)
+    /// The driver's name.
+    pub fn driver(&self) -> &'static str {
+        self.base.driver()
+    }
+
+    /// What the groups of this host can limit and count. Only after [`Host::claim`].
+    pub fn offers(&self) -> anyhow::Result<Offers> {
+        Ok(self.base.offers(&format!("look-{}", std::process::id()))?)
+    }
+
+    /// Layers that the operator waived.
+    pub fn waived(&self) -> &BTreeSet<Layer> {
+        &self.waived
     }
 
     /// The cores that sandboxes may use, where this host can confine them to some.
@@ -283,22 +291,29 @@ impl Host {
     }
 }
 
+/// The groups that a runner of this state directory, which need not exist yet, gets; in one line. On a systemd host this moves the
+/// process into a scope of its own where the runner would be moved, too: whether that works is a part of the question.
+pub fn describe_groups(state_dir: &Path) -> anyhow::Result<String> {
+    let (base, origin) = scope::base(&instance(&real(state_dir)))?;
+    Ok(format!("{}; {origin}", base.describe()))
+}
+
+/// The path that [`Path::canonicalize`] will give when the directory has been made.
+fn real(dir: &Path) -> PathBuf {
+    let whole = std::path::absolute(dir).unwrap_or_else(|_| dir.into());
+    let there =
+        whole.ancestors().find_map(|around| Some((around.canonicalize().ok()?, whole.strip_prefix(around).ok()?)));
+    there.map_or(whole.clone(), |(real, rest)| if rest.as_os_str().is_empty() { real } else { real.join(rest) })
+}
+
 /// Beside the runner's own program, or in the place where packages put helpers.
-fn find_launcher() -> anyhow::Result<PathBuf> {
+pub fn find_launcher() -> anyhow::Result<PathBuf> {
     let own = std::env::current_exe().context("the runner's own program cannot be found")?;
     let dir = own.parent().unwrap_or(Path::new("/"));
     let candidates = [dir.join("ostest-launch"), dir.join("../libexec/ostest-sandbox/ostest-launch")];
     candidates.iter().find(|p| p.is_file()).cloned().with_context(|| {
         format!("the launcher is missing: there is no {}; install both binaries together", candidates[0].display())
     })
-}
-
-/// The group below which the sandboxes of this state directory will be, where this process may have one. Started by hand
-/// where systemd runs the machine, this process is moved into a scope of its own for it.
-pub fn group(state_dir: &Path) -> anyhow::Result<Base> {
-    // As it will be, where it is not there yet.
-    let dir = state_dir.canonicalize().or_else(|_| std::path::absolute(state_dir))?;
-    scope::base(&instance(&dir))
 }
 
 /// A name for this runner's groups, from its state directory: two runners have two.
@@ -316,7 +331,8 @@ fn core_limit() -> u64 {
     if pattern.starts_with('|') { 1 } else { sandbox::confine::rlimits::own_core_limit() }
 }
 
-fn nix_is_root() -> bool {
+/// Whether this process is the host's root, as far as its uid tells.
+pub fn is_root() -> bool {
     use std::os::unix::fs::MetadataExt;
     std::fs::metadata("/proc/self").is_ok_and(|m| m.uid() == 0)
 }

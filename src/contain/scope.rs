@@ -9,7 +9,7 @@
 //! behind, and the mount namespace that is made next is for a process with one thread.
 
 use anyhow::Context;
-use sandbox::cgroup::{Base, CgroupError, scope_name};
+use sandbox::cgroup::{Base, CgroupError, is_scope_of, scope_name};
 use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -17,9 +17,9 @@ use std::time::{Duration, Instant};
 /// How long systemd may take to move us. It does it in milliseconds unless it hangs.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// The base of this runner, in a scope of its own where it was started in a group that is systemd's.
-pub fn base(instance: &str) -> anyhow::Result<Base> {
-    match Base::detect(instance) {
+/// The base of this runner, in a scope of its own where it was started in a group that is systemd's; and how it was come by.
+pub fn base(instance: &str) -> anyhow::Result<(Base, String)> {
+    let found = match Base::detect(instance) {
         Err(CgroupError::NotDelegated { group }) if is_by_hand(&group, std::env::var_os("INVOCATION_ID").is_some()) => {
             enter(instance).with_context(|| {
                 format!(
@@ -28,9 +28,32 @@ pub fn base(instance: &str) -> anyhow::Result<Base> {
                     group.display()
                 )
             })?;
-            Ok(Base::detect(instance)?)
+            Base::detect(instance)?
         }
-        other => Ok(other?),
+        other => other?,
+    };
+    let systemd = Path::new("/run/systemd/system").is_dir();
+    let origin = origin(&found, instance, systemd);
+    Ok((found, origin))
+}
+
+/// How a base was come by, for people.
+fn origin(base: &Base, instance: &str, systemd: bool) -> String {
+    let Base::Unified { dir } = base else {
+        return "v1 controllers beside a v2 tree".into();
+    };
+    let own = dir.parent().unwrap_or(dir);
+    let unit = own.ancestors().find(|around| {
+        let kind = around.extension().and_then(|kind| kind.to_str());
+        matches!(kind, Some("service" | "scope" | "slice"))
+    });
+    match unit.and_then(|unit| unit.file_name()).and_then(|name| name.to_str()) {
+        _ if !systemd => "no systemd, so the tree is ours".into(),
+        Some(_) if unit.is_some_and(|unit| is_scope_of(unit, instance)) => {
+            "started by hand, in a scope that systemd made for it".into()
+        }
+        Some(name) => format!("systemd delegated {name} to it"),
+        None => "systemd delegated the group to it".into(),
     }
 }
 
@@ -123,6 +146,18 @@ mod tests {
         assert!(!at("system.slice/grader.service", true));
         assert!(!at("system.slice/grader.service/wrapper", true));
         assert!(at("", false), "the root itself");
+    }
+
+    #[test]
+    fn it_is_said_how_the_groups_were_come_by() {
+        let said = |dir: &str, systemd| {
+            let dir = Path::new("/sys/fs/cgroup").join(dir).join("ostest-sandbox-0a");
+            origin(&Base::Unified { dir }, "0a", systemd)
+        };
+        assert!(said("system.slice/grader.service", true).contains("grader.service"));
+        assert!(said("system.slice/ostest-sandbox-0a-7.scope", true).contains("by hand"));
+        assert!(said("system.slice/run-u3.scope", true).contains("run-u3.scope"));
+        assert!(said("", false).contains("no systemd"));
     }
 
     #[test]

@@ -69,6 +69,11 @@ impl Slot {
     }
 }
 
+/// The first and the last host id that any slot of any runner may use.
+pub fn ids() -> (u32, u32) {
+    (FIRST_ID, FIRST_ID + (RANGES * IDS - 1))
+}
+
 /// Shares cores out among slots, as many to each, in the order of their numbers: neighbours often share a cache. What
 /// is left over is left to the host.
 pub fn share(cores: &[u32], slots: usize) -> anyhow::Result<Vec<Vec<u32>>> {

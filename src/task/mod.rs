@@ -52,6 +52,38 @@ pub struct Graded {
     pub host_failed: bool,
     /// The test stage's outcome, where it ran.
     pub outcome: Option<sandbox::outcome::Outcome>,
+    /// The step at which it ended: the one that broke, or the last.
+    pub reached: Step,
+}
+
+/// A step of the pipeline.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Step {
+    /// Making the work tree.
+    Tree,
+    /// Bringing the submission.
+    Fetch,
+    /// Bringing the suite.
+    Suite,
+    /// Making or finding the environment.
+    Prepare,
+    /// Building the project.
+    Build,
+    /// Running the suite.
+    Test,
+}
+
+impl std::fmt::Display for Step {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Step::Tree => "work tree",
+            Step::Fetch => "fetch",
+            Step::Suite => "suite",
+            Step::Prepare => "prepare",
+            Step::Build => "build",
+            Step::Test => "test",
+        })
+    }
 }
 
 /// Why a task ended before its tests could be judged.
@@ -115,12 +147,12 @@ pub async fn grade(
     let lab = assignment.labs.iter().max().copied();
     let limits = grading.limits.with(lab_section(&grading.labs, lab));
     let context = Context { host, grading, slot, assignment, limits, cancel };
-    let mut commit = None;
-    match stages(&context, lab, &mut commit, progress).await {
-        Ok((verdict, outcome)) => Graded { verdict, commit, host_failed: false, outcome: Some(outcome) },
+    let (mut commit, mut reached) = (None, Step::Tree);
+    match stages(&context, lab, &mut commit, &mut reached, progress).await {
+        Ok((verdict, outcome)) => Graded { verdict, commit, host_failed: false, outcome: Some(outcome), reached },
         Err(error) => {
             let host_failed = matches!(error, TaskError::Host(_));
-            Graded { verdict: Verdict::broken(error.to_string()), commit, host_failed, outcome: None }
+            Graded { verdict: Verdict::broken(error.to_string()), commit, host_failed, outcome: None, reached }
         }
     }
 }
@@ -129,15 +161,21 @@ async fn stages(
     context: &Context<'_>,
     lab: Option<u32>,
     commit: &mut Option<String>,
+    reached: &mut Step,
     progress: Progress<'_>,
 ) -> Result<(Verdict, sandbox::outcome::Outcome), TaskError> {
     let path = context.host.state_dir.join("work").join(format!("slot{}-{}", context.slot.number, std::process::id()));
     let work = WorkTree::make(path, context.slot.ids, context.limits.disk)?;
+    *reached = Step::Fetch;
     *commit = fetch::submission(context, &work).await?;
+    *reached = Step::Suite;
     let suite = suite::take(context, &work).await?;
     let limits = context.limits.lowered_by(lab_section(&suite.options.lab, lab));
     let context = &Context { limits, ..*context };
+    *reached = Step::Prepare;
     let venv = prepare::environment(context, &suite.requirements).await?;
+    *reached = Step::Build;
     build::project(context, &work, &suite).await?;
+    *reached = Step::Test;
     test::run(context, &work, &suite, &venv, progress).await
 }

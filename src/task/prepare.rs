@@ -2,9 +2,9 @@
 
 use super::fetch::{TOOL_MEMORY, network, network_env};
 use super::{Context, TaskError};
-use crate::contain::Stage;
 use crate::contain::python::Python;
 use crate::contain::tree::{self, inside};
+use crate::contain::{Host, Stage};
 use anyhow::Context as _;
 use sandbox::outcome::Verdict;
 use sandbox::plan::{Network, Policy, STUDENT_ID};
@@ -18,6 +18,9 @@ const DEFAULT_TIME: Duration = Duration::from_secs(600);
 
 /// Changes when environments are built in another way, so that old ones are not used.
 const RECIPE: &str = "2";
+
+/// The file in an environment that says from what it was built.
+const LIST: &str = "ostest-requirements.txt";
 
 /// `$1` is the interpreter. The last line compiles what every run imports into a place that is read-only afterwards: byte code is
 /// never written, or taken from where a student could have put it.
@@ -51,6 +54,30 @@ pub async fn environment(context: &Context<'_>, requirements: &str) -> Result<Pa
     }
     drop(lock);
     Ok(place)
+}
+
+/// The requirements of the environment that was built last, of those in the cache that this host's interpreter can use.
+pub fn cached_requirements(host: &Host) -> anyhow::Result<Option<String>> {
+    newest(&host.state_dir.join("cache"), host.python()?)
+}
+
+fn newest(cache: &Path, python: &Python) -> anyhow::Result<Option<String>> {
+    let entries = match std::fs::read_dir(cache) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(error).with_context(|| format!("{} cannot be read", cache.display())),
+    };
+    let mut found: Vec<_> = entries
+        .flatten()
+        .filter_map(|entry| {
+            let text = std::fs::read_to_string(entry.path().join(LIST)).ok()?;
+            // The key holds the interpreter, too; and what lies under another name is still being built, or was put there.
+            let named = entry.file_name().to_str()? == format!("venv-{}", key(python, &text));
+            Some((entry.metadata().ok()?.modified().ok()?, text)).filter(|_| named)
+        })
+        .collect();
+    found.sort();
+    Ok(found.pop().map(|(_, text)| text))
 }
 
 async fn build(context: &Context<'_>, requirements: &str, cache: &Path, place: &Path) -> Result<(), TaskError> {
@@ -92,6 +119,8 @@ async fn build(context: &Context<'_>, requirements: &str, cache: &Path, place: &
             )));
         }
     }
+    std::fs::write(building.join(LIST), requirements)
+        .context("the environment's list of requirements cannot be written")?;
     // From now on nobody but the host's root may change it, in or out of a sandbox.
     sandbox::copy::chown_tree(&building, 0, 0).context("the environment cannot be given to root")?;
     std::fs::rename(&building, place).context("the environment cannot be put in its place")?;
@@ -116,4 +145,27 @@ fn key(python: &Python, requirements: &str) -> String {
 fn make_dir(path: &Path) -> Result<(), TaskError> {
     std::fs::create_dir_all(path).with_context(|| format!("the directory {} cannot be made", path.display()))?;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_environments_of_this_interpreter_are_known_by_their_requirements() {
+        let cache = tempfile::tempdir().unwrap();
+        let python = |version: &str| Python { program: "/p".into(), prefix: "/usr".into(), version: version.into() };
+        let (ours, theirs) = (python("3.11.2"), python("3.12.0"));
+        assert_eq!(newest(&cache.path().join("none"), &ours).unwrap(), None);
+        let put = |name: String, text: &str| {
+            std::fs::create_dir(cache.path().join(&name)).unwrap();
+            std::fs::write(cache.path().join(name).join(LIST), text).unwrap();
+        };
+        put(format!("venv-{}", key(&theirs, "pytest\n")), "pytest\n");
+        put(format!("venv-{}.building", key(&ours, "pytest\n")), "pytest\n");
+        put("venv-0123".into(), "pytest\n");
+        assert_eq!(newest(cache.path(), &ours).unwrap(), None);
+        put(format!("venv-{}", key(&ours, "pytest==8\n")), "pytest==8\n");
+        assert_eq!(newest(cache.path(), &ours).unwrap().as_deref(), Some("pytest==8\n"));
+    }
 }

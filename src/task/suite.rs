@@ -9,8 +9,11 @@ use std::path::Path;
 /// Largest `ostest.toml` or `requirements.txt` in bytes.
 const MAX_FILE: u64 = 1 << 20;
 
+/// Where a suite states its requirements.
+const REQUIREMENTS: &str = "requirements.txt";
+
 /// Requirements of a suite that states none.
-const DEFAULT_REQUIREMENTS: &str = "pytest\n";
+pub const DEFAULT_REQUIREMENTS: &str = "pytest\n";
 
 /// A suite that is ready in the work tree.
 #[derive(Debug)]
@@ -26,6 +29,11 @@ pub struct Suite {
 /// Whether `tests` names a git repository and not a directory.
 pub fn is_git(tests: &str) -> bool {
     tests.contains("://")
+}
+
+/// The requirements of a suite that is a directory.
+pub fn read_requirements(dir: &Path) -> std::io::Result<String> {
+    Ok(read_small(dir, REQUIREMENTS, MAX_FILE)?.unwrap_or_else(|| DEFAULT_REQUIREMENTS.into()))
 }
 
 /// Brings the suite into the work tree.
@@ -54,7 +62,7 @@ pub async fn take(context: &Context<'_>, work: &WorkTree) -> Result<Suite, TaskE
         Some(text) => SuiteOptions::parse(&text).map_err(TaskError::Host)?,
         None => SuiteOptions::default(),
     };
-    let requirements = read("requirements.txt")?.unwrap_or_else(|| DEFAULT_REQUIREMENTS.into());
+    let requirements = read(REQUIREMENTS)?.unwrap_or_else(|| DEFAULT_REQUIREMENTS.into());
     let has_run_tests = read("run_tests.py")?.is_some();
     Ok(Suite { options, requirements, has_run_tests })
 }

@@ -127,7 +127,8 @@ fn neither(mounts: &[Mount], missing_in_v2: &[&str]) -> CgroupError {
     let nowhere = |name: &&&str| missing_in_v2.contains(*name) && missing_in_v1.contains(*name);
     let lost: Vec<&str> = REQUIRED.iter().filter(nowhere).copied().collect();
     let remedy = if lost.contains(&"memory") {
-        "boot with the kernel parameter cgroup_enable=memory"
+        "boot without the kernel parameter cgroup_disable=memory (a Raspberry Pi: with cgroup_enable=memory), on a kernel \
+         with CONFIG_MEMCG"
     } else if lost.is_empty() {
         "the controllers are divided between v1 and v2: boot with the kernel parameter systemd.unified_cgroup_hierarchy=1"
     } else {

@@ -24,6 +24,7 @@ mod host;
 mod hybrid;
 mod limits;
 mod mountinfo;
+mod offers;
 mod peak;
 mod scope;
 mod stage;
@@ -32,6 +33,7 @@ mod unified;
 mod usage;
 
 pub use error::CgroupError;
+pub use offers::Offers;
 pub use peak::Rise;
 pub use scope::{is_scope_of, scope_name};
 pub use stage::{INIT, PAYLOAD, StageGroup};

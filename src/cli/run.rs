@@ -106,6 +106,9 @@ async fn fit(mut fitness: Fitness, settings: &Settings, stop: &Stop) -> anyhow::
         fitness.release();
         return Ok(None);
     }
+    for finding in fitness.findings.of(Grade::Green) {
+        tracing::debug!(check = finding.name, "{}", finding.found);
+    }
     for finding in fitness.findings.of(Grade::Yellow) {
         tracing::warn!(check = finding.name, "{}; to mend it: {}", finding.found, finding.remedy);
     }

@@ -17,7 +17,7 @@ use std::time::Duration;
 const DEFAULT_TIME: Duration = Duration::from_secs(600);
 
 /// Changes when environments are built in another way, so that old ones are not used.
-const RECIPE: &str = "2";
+const RECIPE: &str = "3";
 
 /// The file in an environment that says from what it was built.
 const LIST: &str = "ostest-requirements.txt";

@@ -4,7 +4,8 @@ import os
 
 import programs
 
-COMPILE_TIMEOUT = 30  # compiling is slow on a busy machine, and no student's fault
+# Compiling is slow on a busy machine, and no student's fault: 30 s where the operator says nothing.
+COMPILE_TIMEOUT = 18 * programs.PATIENCE
 
 
 def lab_number():

@@ -71,10 +71,12 @@ fn memory_is_off(missing: &str, table: &str, cmdline: &str) -> Option<(String, S
             "the kernel has it and did not switch it on".into(),
             format!("{}; Raspberry Pi: into cmdline.txt", boot_with("cgroup_enable=memory")),
         )),
-        // Kernels without v1 controllers leave it out of the table though they have it.
-        (_, None) if !table.is_empty() => Some((
+        // A kernel whose v1 side was left out does not list it either; there a group above may keep it to itself.
+        (_, None) if !table.is_empty() && missing.contains("does not offer") => Some((
             "/proc/cgroups does not know it".into(),
-            "use a kernel with CONFIG_MEMCG (each kernel of Debian and Ubuntu has it)".into(),
+            "use a kernel with CONFIG_MEMCG (each kernel of Debian and Ubuntu has it); in a container, give its group the \
+             memory controller"
+                .into(),
         )),
         _ => None,
     }

@@ -22,14 +22,14 @@ cleanup() {
 }
 trap cleanup EXIT
 
-say "== 3. Is this host fit?"
-"$bin" check --state-dir "$dir/state" || [ $? = 1 ] || die "this host is not fit; see above"
+say "== 3. Is this host fit? (the suite's Python environment is built first)"
+"$bin" check --state-dir "$dir/state" --tests "$top/examples/course" || [ $? = 1 ] || die "this host is not fit; see above"
 
 say "== 4. The example course's submissions, as git repositories"
 "$top/examples/make-submissions.sh" "$dir/submissions" >/dev/null
 ls "$dir/submissions"
 
-say "== 5. Grading all of them (a suite's Python environment is built first)"
+say "== 5. Grading all of them"
 "$bin" mock-backend --listen 127.0.0.1:0 --tasks "$top/examples/tasks.json" --once --json >"$dir/results" 2>&1 &
 backend=$!
 for _ in $(seq 100); do

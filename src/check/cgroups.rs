@@ -80,10 +80,12 @@ fn memory_is_off(missing: &str, table: &str, cmdline: &str) -> Option<(String, S
             "the kernel has it and did not switch it on".into(),
             format!("{}; Raspberry Pi: into cmdline.txt", boot_with("cgroup_enable=memory")),
         )),
-        // Kernels without v1 controllers leave it out of the table though they have it.
-        (_, None) if !table.is_empty() => Some((
+        // A kernel whose v1 side was left out does not list it either; there a group above may keep it to itself.
+        (_, None) if !table.is_empty() && missing.contains("does not offer") => Some((
             "/proc/cgroups does not know it".into(),
-            "use a kernel with CONFIG_MEMCG (each kernel of Debian and Ubuntu has it)".into(),
+            "use a kernel with CONFIG_MEMCG (each kernel of Debian and Ubuntu has it); in a container, give its group the \
+             memory controller"
+                .into(),
         )),
         _ => None,
     }
@@ -150,9 +152,10 @@ fn cpu(offers: &Offers) -> Finding {
 fn peaks(offers: &Offers) -> Finding {
     const NAME: &str = "memory peak";
     if !offers.memory_peak {
-        return Finding::yellow(
+        // A result is to say how much memory was used, and no figure is made up.
+        return Finding::red(
             NAME,
-            "this kernel does not tell it on cgroup v2: memoryUsed of every case will be 0",
+            "this kernel does not tell it on cgroup v2, and no result could say how much memory was used",
             "use Linux 5.19 or newer (Ubuntu 22.04: `apt-get install linux-generic-hwe-22.04`)",
         );
     }
@@ -265,7 +268,7 @@ mod tests {
         use Grade::{Green, Red, Yellow};
         assert_eq!(grades(&ALL), [Green; 4]);
         let ubuntu_22 = Offers { memory_peak: false, peak_reset: false, pids_peak: false, ..ALL };
-        assert_eq!(grades(&ubuntu_22), [Green, Green, Yellow, Green]);
+        assert_eq!(grades(&ubuntu_22), [Green, Green, Red, Green]);
         assert_eq!(grades(&Offers { peak_reset: false, pids_peak: false, ..ALL }), [Green; 4]);
         assert_eq!(grades(&Offers { cpu_limit: false, pressure: false, ..ALL }), [Green, Red, Green, Yellow]);
     }

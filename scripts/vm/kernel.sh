@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Gets Debian's current kernel of a series and makes an initramfs for it; does nothing where both are there.
-# Prints the directory, which holds `vmlinuz` and `initramfs`.
+# Gets Debian's current kernel of a series and makes an initramfs with the modules that its root needs; does nothing where
+# both are there. Prints the directory, which holds `vmlinuz` and `initramfs`. What runs in it comes with each job (run.sh).
 #
 #   scripts/vm/kernel.sh 6.12|6.1
 #
@@ -19,6 +19,8 @@ esac
 meta=linux-image-cloud-amd64
 modules=(virtio_pci virtiofs overlay)
 dir=$cache/$1
+# Checkouts share the kernel, and may differ in this script: one's initramfs is not another's.
+ready=$dir/$(sha256sum <"$0" | cut -c 1-12)
 
 [ "$(uname -m)" = x86_64 ] || die "the test machine is made for x86_64 hosts only"
 install_missing --no-install-recommends busybox-static cpio kmod xz-utils >&2
@@ -52,7 +54,7 @@ get_kernel() {
   rm -rf "$dir/apt" "$dir/$image"_*.deb
 }
 
-# busybox, the modules in loading order, and our init.
+# busybox, and the modules in loading order.
 make_initramfs() {
   local unpacked=$dir/unpacked version tree=$dir/tree image file
   image=$(echo "$unpacked"/boot/vmlinuz-*)
@@ -61,10 +63,8 @@ make_initramfs() {
   [ -e "$unpacked/lib" ] || ln -s usr/lib "$unpacked/lib"
   depmod -b "$unpacked" "$version"
   rm -rf "$tree"
-  mkdir -p "$tree"/{bin,modules,proc,sys,dev,host,upper,new}
+  mkdir -p "$tree"/{bin,modules,proc,sys,dev,host,upper,new} "$ready.part"
   cp "$(command -v busybox)" "$tree/bin/busybox"
-  cp "$(dirname "$0")/init" "$tree/init"
-  chmod 755 "$tree/init"
   # modprobe prints what it would load, in order, each once per module asked for; insmod in the guest then needs neither
   # depmod's files nor xz. What is built in prints no path.
   for module in "${modules[@]}"; do
@@ -76,10 +76,9 @@ make_initramfs() {
         *) cp "$file" "$tree/modules/" && basename "$file" ;;
       esac
     done >"$tree/modules/order"
-  (cd "$tree" && find . | cpio --quiet -o -H newc | gzip -1) >"$dir/initramfs.part"
-  cp "$image" "$dir/vmlinuz"
-  printf '%s\n' "$version" >"$dir/version"
-  mv "$dir/initramfs.part" "$dir/initramfs"
+  (cd "$tree" && find . | cpio --quiet -o -H newc | gzip -1) >"$ready.part/initramfs"
+  ln -f "$image" "$ready.part/vmlinuz"
+  mv "$ready.part" "$ready"
   rm -rf "$tree"
 }
 
@@ -88,7 +87,8 @@ one_at_a_time
 if [ ! -d "$dir/unpacked/boot" ] || [ -d "$dir/apt" ]; then
   get_kernel "$1"
 fi
-if [ ! "$dir/initramfs" -nt "$(dirname "$0")/init" ] || [ ! "$dir/initramfs" -nt "$0" ]; then
+if [ ! -d "$ready" ]; then
+  rm -rf "$ready.part"
   make_initramfs
 fi
-printf '%s\n' "$dir"
+printf '%s\n' "$ready"

@@ -6,7 +6,8 @@
 #   scripts/vm/run.sh [--kernel 6.12|6.1] [--systemd] [--append 'kernel args'] [--memory 4G] [--timeout SECONDS] -- COMMAND...
 #
 # With --systemd it is a Debian of its own that boots (image.sh), with systemd as pid 1; of this host's files it sees the
-# current directory, where it is here and read-only. The command is a unit then, without a delegated control group.
+# current directory, where it is here, and all of them below /host, read-only. The command is a unit then, without a
+# delegated control group.
 #
 # The command runs in the current directory, with HOME and PATH and the variables OSTEST_* of the caller. What it prints,
 # on either stream, comes out as it comes; the exit code is the command's. 124: the time limit (1800 s by default); 125:
@@ -49,7 +50,7 @@ files=$("$(dirname "$0")/kernel.sh" "$kernel" | tail -n 1)
 image=
 if [ -n "$systemd" ]; then
   image=$("$(dirname "$0")/image.sh" | tail -n 1)
-  append="systemd.unit=ostest-vm.target systemd.show_status=0 systemd.firstboot=0 $append"
+  append="systemd.unit=ostest-vm.target systemd.show_status=0 systemd.firstboot=0 systemd.getty_auto=0 $append"
 fi
 
 here=$(cd "$(dirname "$0")" && pwd)
@@ -66,7 +67,8 @@ stop() {
 trap 'stop; rm -rf "$dir"' EXIT
 trap 'exit 130' INT TERM HUP
 
-# The job as files of a second initramfs, which the kernel unpacks over the first: a kernel command line holds no spaces.
+# The job, and the init that starts it, as files of a second initramfs, which the kernel unpacks over the first: a kernel
+# command line holds no spaces.
 token=$(od -An -N16 -tx1 /dev/urandom | tr -d ' \n')
 pack_job() {
   local variable
@@ -80,6 +82,8 @@ pack_job() {
     printf '\n'
   } >"$dir/tree/job/command"
   printf '%s\n' "$token" >"$dir/tree/job/token"
+  cp "$here/init" "$dir/tree/init"
+  chmod 755 "$dir/tree/init"
   cp "$here/guest.sh" "$dir/tree/job/"
   if [ -n "$image" ]; then
     printf '%s\n' "$image" >"$dir/tree/job/image"
@@ -173,7 +177,7 @@ acceleration() {
     accel=tcg
     return
   fi
-  memo=$files/kvm-$(cat /proc/sys/kernel/random/boot_id)
+  memo=$cache/kvm-$kernel-$(cat /proc/sys/kernel/random/boot_id)
   if [ ! -e "$memo" ]; then
     pack_job true
     if boot kvm 20 20 && [ "$code" = 0 ]; then

@@ -8,6 +8,8 @@ set -euo pipefail
 need_root
 find_cargo
 cd "$top"
+# The machine sees the checkout and nothing else at its own place; a program knows where it was built.
+export CARGO_TARGET_DIR=$top/target
 trap give_back EXIT
 cargo clippy --quiet --test systemd -- -D warnings
 program=$(cargo test --no-run --quiet --test systemd --message-format=json |

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Builds the tests of tests/systemd.rs here and runs them in a machine that systemd runs (run.sh --systemd).
+# Builds the tests of tests/systemd/ here and runs them in a machine that systemd runs (run.sh --systemd).
 #
 #   scripts/vm/systemd-tests.sh [FILTER...]
 set -euo pipefail
@@ -19,5 +19,5 @@ for line in sys.stdin:
     message = json.loads(line)
     if message["reason"] == "compiler-artifact" and message["executable"] and message["target"]["name"] == "systemd":
         print(message["executable"])')
-[ -n "$program" ] || die "tests/systemd.rs was not built"
+[ -n "$program" ] || die "tests/systemd/ was not built"
 "$(dirname "$0")/run.sh" --systemd --timeout "${OSTEST_VM_TIMEOUT:-1200}" -- "$program" --test-threads=1 "$@"

@@ -9,7 +9,7 @@
 //! behind, and the mount namespace that is made next is for a process with one thread.
 
 use anyhow::Context;
-use sandbox::cgroup::{Base, CgroupError, is_scope_of, scope_name};
+use sandbox::cgroup::{Base, CgroupError, SCOPE_SLICE, is_scope_of, scope_name};
 use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -118,7 +118,7 @@ fn arguments(name: &str, pid: u32) -> Vec<String> {
     let properties: [&[&str]; 6] = [
         // Not the command line, which may hold a password: descriptions go to the journal.
         &["Description", "s", "ostest-sandbox, started by hand"],
-        &["Slice", "s", "system.slice"],
+        &["Slice", "s", SCOPE_SLICE],
         &["PIDs", "au", "1", &pid],
         &["Delegate", "b", "true"],
         // Each stage has a limit of its own; systemd's default would count all slots together.

@@ -10,12 +10,12 @@ pub(super) fn read(file: &Path) -> Result<String, CgroupError> {
     fs::read_to_string(file).map_err(|source| CgroupError::Read { file: file.into(), source })
 }
 
-/// The text of a file, or `None` where this kernel has no such file. A file that is there but
-/// cannot be read is an error.
+/// The text of a file, or `None` where this kernel has no such file, or its group is gone: ENODEV, where it went
+/// between opening and reading. A file that is there but cannot be read is an error.
 pub(super) fn read_if_present(file: &Path) -> Result<Option<String>, CgroupError> {
     match fs::read_to_string(file) {
         Ok(text) => Ok(Some(text)),
-        Err(source) if source.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(source) if matches!(source.raw_os_error(), Some(libc::ENOENT | libc::ENODEV)) => Ok(None),
         Err(source) => Err(CgroupError::Read { file: file.into(), source }),
     }
 }

@@ -35,7 +35,7 @@ mod usage;
 pub use error::CgroupError;
 pub use offers::Offers;
 pub use peak::Rise;
-pub use scope::{is_scope_of, scope_name};
+pub use scope::{SCOPE_SLICE, is_scope_of, scope_name};
 pub use stage::{INIT, PAYLOAD, StageGroup};
 
 use serde::{Deserialize, Serialize};

@@ -180,7 +180,8 @@ acceleration() {
   memo=$cache/kvm-$kernel-$(cat /proc/sys/kernel/random/boot_id)
   if [ ! -e "$memo" ]; then
     pack_job true
-    if boot kvm 20 20 && [ "$code" = 0 ]; then
+    # Where the try ends in a crash of QEMU, the shell would say so.
+    if boot kvm 20 20 2>/dev/null && [ "$code" = 0 ]; then
       echo kvm >"$memo"
     else
       echo tcg >"$memo"

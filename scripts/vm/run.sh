@@ -51,6 +51,8 @@ image=
 if [ -n "$systemd" ]; then
   image=$("$(dirname "$0")/image.sh" | tail -n 1)
   append="systemd.unit=ostest-vm.target systemd.show_status=0 systemd.firstboot=0 systemd.getty_auto=0 $append"
+  # What goes wrong in it is in its journal, which is gone with it.
+  append="systemd.journald.forward_to_console=1 systemd.journald.max_level_console=warning $append"
 fi
 
 here=$(cd "$(dirname "$0")" && pwd)
@@ -62,6 +64,10 @@ stop() {
     kill -KILL "$pid" 2>/dev/null || true
   done
   wait 2>/dev/null || true
+  # The shell does not wait for what it has disowned.
+  while kill -0 ${qemu_pid:-none} 2>/dev/null; do
+    sleep 0.05
+  done
   qemu_pid='' fs_pid='' cat_pid=''
 }
 trap 'stop; rm -rf "$dir"' EXIT
@@ -142,6 +148,8 @@ boot() {
     -object rng-random,id=rng,filename=/dev/urandom -device virtio-rng-pci,rng=rng \
     </dev/null >"$dir/qemu.log" 2>&1 &
   qemu_pid=$!
+  # Or the shell would say by itself how it ended; whoever calls knows better whether that matters.
+  disown "$qemu_pid"
   deadline=$((SECONDS + $2))
   while kill -0 "$qemu_pid" 2>/dev/null; do
     if [ "$state" = booting ] && grep -q "^$token up" "$dir/console"; then
@@ -180,8 +188,7 @@ acceleration() {
   memo=$cache/kvm-$kernel-$(cat /proc/sys/kernel/random/boot_id)
   if [ ! -e "$memo" ]; then
     pack_job true
-    # Where the try ends in a crash of QEMU, the shell would say so.
-    if boot kvm 20 20 2>/dev/null && [ "$code" = 0 ]; then
+    if boot kvm 20 20 && [ "$code" = 0 ]; then
       echo kvm >"$memo"
     else
       echo tcg >"$memo"

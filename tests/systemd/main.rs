@@ -233,6 +233,22 @@ fn a_delegated_scope_that_somebody_asked_for_is_used_as_it_is() {
 }
 
 #[test]
+fn where_systemd_cannot_be_asked_it_says_so_and_writes_nothing() {
+    let _alone = alone();
+    let place = Place::new();
+    let report = place.path().join("report.json");
+    let mut command = vec!["env".to_string(), "PATH=/nowhere".into()];
+    command.extend(words(&place, &report, &[], "true"));
+    let writers = Writers::watch();
+    let refused = By::Hand.command(&command).output().expect("su starts");
+    let text = String::from_utf8_lossy(&refused.stderr);
+    assert_eq!(refused.status.code(), Some(125), "{text}");
+    assert!(text.contains("busctl") && text.contains("systemd-run --scope -p Delegate=yes"), "{text}");
+    only_systemd_wrote_outside("(nowhere)", &writers.end());
+    assert!(!report.exists() && ours().is_empty());
+}
+
+#[test]
 fn check_says_where_the_groups_are_or_what_is_missing() {
     let _alone = alone();
     let place = Place::new();
@@ -250,6 +266,7 @@ fn check_says_where_the_groups_are_or_what_is_missing() {
     let plain = finding(By::Unit("plain", &[]));
     assert!(plain.contains("Delegate=yes") && plain.contains("systemctl edit plain.service"), "{plain}");
     let by_hand = finding(By::Hand);
-    assert!(by_hand.contains(".scope"), "{by_hand}");
+    let scope = format!("unified: cgroup v2 at {TREE}/system.slice/ostest-sandbox-");
+    assert!(by_hand.contains(&scope) && by_hand.contains(".scope/"), "{by_hand}");
     nothing_is_left();
 }

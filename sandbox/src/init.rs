@@ -41,22 +41,22 @@ fn failed<E: std::fmt::Display>(what: &str) -> impl FnOnce(E) -> InitError {
 }
 
 /// The whole life of pid 1. `order_fd` is the number of the descriptor with the order.
-pub fn main(order_fd: RawFd) -> std::process::ExitCode {
+pub fn main(order_fd: RawFd) -> i32 {
     // Not dumpable: /proc/1/* belongs to the host's root and nobody inside can trace this process.
     // (exec has just reset it.) If it fails there is nobody to tell yet; the uid protects as well.
     let _ = prctl::set_dumpable(false);
     let Ok(order) = read_order(order_fd) else {
         eprintln!("ostest-init: the order on descriptor {order_fd} cannot be read; only ostest-launch starts this");
-        return std::process::ExitCode::from(2);
+        return 2;
     };
     let Ok(control) = sys::own_inherited(order.fds.control) else {
-        return std::process::ExitCode::from(2);
+        return 2;
     };
     match live(&order, &control) {
-        Ok(()) => std::process::ExitCode::SUCCESS,
+        Ok(()) => 0,
         Err(error) => {
             answer(&control, &Answer::Failed { message: error.message, host: error.host });
-            std::process::ExitCode::from(1)
+            1
         }
     }
 }
@@ -113,7 +113,7 @@ fn confine_init(order: &Order) -> Result<(), InitError> {
     for fd in order.fds.output {
         drop(sys::own_inherited(fd)?);
     }
-    for (fd, _) in [order.fds.events, order.fds.report].into_iter().flatten() {
+    for (fd, _) in order.fds.channels() {
         drop(sys::own_inherited(fd)?);
     }
     caps::drop_bounding()?;
@@ -238,7 +238,7 @@ fn arrange_fds(order: &Order) -> Result<(), InitError> {
     for (target, fd) in (1..).zip(order.fds.output) {
         places.push((lift(fd)?, target));
     }
-    for (fd, target) in [order.fds.events, order.fds.report].into_iter().flatten() {
+    for (fd, target) in order.fds.channels() {
         places.push((lift(fd)?, target));
     }
     sys::close_on_exec_from(3).map_err(failed("closing inherited descriptors"))?;

@@ -8,10 +8,12 @@ use crate::cgroup::{PAYLOAD, StageGroup};
 use crate::confine::seccomp::{self, Programs};
 use crate::confine::{ConfineError, landlock};
 use crate::ending::{self, Facts};
+use crate::gate::GATE_NAME;
+use crate::leaves::Leaves;
 use crate::mounts;
 use crate::order::{Answer, Fds, INIT_NAME, Order};
 use crate::outcome::{Ended, Outcome};
-use crate::plan::{Channel, Layer, Network, Plan};
+use crate::plan::{Channel, Layer, LeafChannels, Network, Plan};
 use crate::sys::{self, Cloned};
 use crate::watch::{Watch, Watched};
 use crate::wire::{self, Kind, Note};
@@ -24,7 +26,6 @@ use std::ffi::CString;
 use std::io::{IsTerminal, Read, Seek, Write};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::path::Path;
-use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 /// Why a sandbox could not be made or broke.
@@ -46,29 +47,39 @@ fn failed<E: std::fmt::Display>(what: &str) -> impl FnOnce(E) -> LaunchError {
     move |error| LaunchError { message: format!("{what}: {error}"), host: true }
 }
 
-/// The launcher's whole life. Exit code 0: an outcome was given; 1: a sentence says why not; 2: it was started wrongly.
-pub fn main() -> ExitCode {
-    let mut arguments = std::env::args();
-    if arguments.next().as_deref() == Some(INIT_NAME) {
-        let number = arguments.next().and_then(|n| n.parse().ok());
-        return number.map_or(ExitCode::from(2), crate::init::main);
+/// The whole life of the launcher, or of what it is under other names: init and the gate. 0: an outcome was given; 1: a
+/// sentence says why not; 2: it was started wrongly.
+pub fn main() -> i32 {
+    let mut arguments = std::env::args_os();
+    let name = arguments.next().unwrap_or_default();
+    if Path::new(&name).file_name().is_some_and(|name| name == GATE_NAME) {
+        return crate::gate::main(arguments);
     }
-    if std::env::args().len() > 1 || std::io::stdin().is_terminal() {
+    // What Rust's own start would have done, which the gate must not: whoever does not read any more is an error, not a death.
+    if let Err(error) = sys::ignore_sigpipe() {
+        eprintln!("ostest-launch: SIGPIPE cannot be ignored: {error}");
+        return 1;
+    }
+    if name == INIT_NAME {
+        let number = arguments.next().and_then(|n| n.to_str().and_then(|n| n.parse().ok()));
+        return number.map_or(2, crate::init::main);
+    }
+    if arguments.next().is_some() || std::io::stdin().is_terminal() {
         eprintln!(
             "ostest-launch is started by ostest-sandbox, which sends it a plan; see `ostest-sandbox exec --help`"
         );
-        return ExitCode::from(2);
+        return 2;
     }
     let mut out = std::io::stdout().lock();
     let (note, code) = match launch(&mut out) {
-        Ok(outcome) => (Note::Ended(Box::new(outcome)), ExitCode::SUCCESS),
-        Err(error) => (Note::Failed { message: error.message, host: error.host }, ExitCode::from(1)),
+        Ok(outcome) => (Note::Ended(Box::new(outcome)), 0),
+        Err(error) => (Note::Failed { message: error.message, host: error.host }, 1),
     };
     let body = serde_json::to_vec(&note).unwrap_or_default();
     match wire::write_frame(&mut out, Kind::Note, &body) {
         Ok(()) => code,
         // The runner is gone; the sandbox is gone too by now.
-        Err(_) => ExitCode::from(1),
+        Err(_) => 1,
     }
 }
 
@@ -86,7 +97,7 @@ fn launch(out: &mut impl Write) -> Result<Outcome, LaunchError> {
     let sources = mounts::open_sources(&plan)?;
     let program = sealed_self()?;
 
-    let (group, mut limits, waived) = StageGroup::create(&plan.cgroup, &plan.name, &plan.limits, &plan.waived)?;
+    let (mut group, mut limits, waived) = StageGroup::create(&plan.cgroup, &plan.name, &plan.limits, &plan.waived)?;
     degraded.extend(waived);
     if !plan.cores.is_empty() {
         limits.push(group.pin(&plan.cores)?);
@@ -97,7 +108,7 @@ fn launch(out: &mut impl Write) -> Result<Outcome, LaunchError> {
     let plan = &order.plan;
     let (control, watched_ends) = channels.keep();
 
-    let mut watch = Watch::new(plan, &group, init, control, watched_ends, out)?;
+    let mut watch = Watch::new(plan, &mut group, init, control, watched_ends, out)?;
     watch.started_limits(&limits);
     let watched = watch.run();
     // Whatever happened: nothing of the sandbox is left when the launcher speaks of it.
@@ -109,7 +120,7 @@ fn launch(out: &mut impl Write) -> Result<Outcome, LaunchError> {
 /// The outcome, from what was watched and what the kernel counted.
 fn finish(
     plan: &Plan,
-    group: StageGroup,
+    mut group: StageGroup,
     limits: Vec<crate::outcome::Setting>,
     degraded: Vec<Layer>,
     watched: Watched,
@@ -119,6 +130,12 @@ fn finish(
     let patience = Instant::now() + Duration::from_secs(10);
     while group.is_populated()? && Instant::now() < patience {
         std::thread::sleep(Duration::from_millis(1));
+    }
+    if let Some(leaves) = watched.leaves {
+        for leaf in leaves.finish(&mut group)? {
+            let body = serde_json::to_vec(&Note::Leaf(Box::new(leaf)))?;
+            wire::write_frame(out, Kind::Note, &body)?;
+        }
     }
     let mut usage = group.usage()?;
     usage.command_memory_peak = group.leaf_usage(PAYLOAD)?.memory_peak;
@@ -198,7 +215,11 @@ struct Channels {
     stderr: (OwnedFd, OwnedFd),
     events: Option<(OwnedFd, OwnedFd, RawFd)>,
     report: Option<(std::fs::File, RawFd)>,
+    leaves: Option<LeafSockets>,
 }
+
+/// The sockets for leaves: for asking, and for gates; ours, theirs, and the numbers inside.
+type LeafSockets = [(OwnedFd, OwnedFd, RawFd); 2];
 
 /// The launcher's ends.
 pub struct Ends {
@@ -210,6 +231,8 @@ pub struct Ends {
     pub events: Option<OwnedFd>,
     /// The report.
     pub report: Option<std::fs::File>,
+    /// Leaves that the command asks for.
+    pub leaves: Option<Leaves>,
 }
 
 impl Channels {
@@ -245,7 +268,8 @@ impl Channels {
                 Some((memory.into(), channel.fd))
             }
         };
-        Ok(Channels { control, stdout: pipe()?, stderr: pipe()?, events, report })
+        let leaves = plan.channels.leaves.map(|numbers| leaf_sockets(numbers, pair)).transpose()?;
+        Ok(Channels { control, stdout: pipe()?, stderr: pipe()?, events, report, leaves })
     }
 
     fn fds(&self, sources: &mounts::Sources) -> Fds {
@@ -256,6 +280,7 @@ impl Channels {
             devices: sources.devices.iter().map(AsRawFd::as_raw_fd).collect(),
             events: self.events.as_ref().map(|(_, theirs, number)| (theirs.as_raw_fd(), *number)),
             report: self.report.as_ref().map(|(file, number)| (file.as_raw_fd(), *number)),
+            leaves: self.leaves.as_ref().map(|both| both.each_ref().map(|(_, theirs, n)| (theirs.as_raw_fd(), *n))),
         }
     }
 
@@ -266,9 +291,23 @@ impl Channels {
             stderr: self.stderr.0,
             events: self.events.map(|(ours, _, _)| ours),
             report: self.report.map(|(file, _)| file),
+            leaves: self.leaves.map(|[(control, ..), (gate, ..)]| Leaves::new(control, gate)),
         };
         (self.control.0, ends)
     }
+}
+
+/// The sockets for leaves. Many processes speak on the second, one message each: datagrams, of which the kernel names the
+/// sender.
+fn leaf_sockets(
+    numbers: LeafChannels,
+    pair: impl Fn() -> Result<(OwnedFd, OwnedFd), LaunchError>,
+) -> Result<LeafSockets, LaunchError> {
+    let (control, theirs) = pair()?;
+    let (gate, gates) = socketpair(AddressFamily::Unix, SockType::Datagram, None, SockFlag::SOCK_CLOEXEC)
+        .map_err(failed("making a socket pair for gates"))?;
+    setsockopt(&gate, sockopt::PassCred, &true).map_err(failed("asking for gates' pids"))?;
+    Ok([(control, theirs, numbers.control), (gate, gates, numbers.gate)])
 }
 
 /// Clones init into its namespaces and its cgroup, gives it its ids, and lets it go.
@@ -334,7 +373,7 @@ fn become_init(order: &Order, program: &OwnedFd, paper: BorrowedFd<'_>, control:
         sys::place_fd(null.as_fd(), 0).map_err(failed("closing standard input"))?;
         sys::place_fd(null.as_fd(), 1).map_err(failed("closing standard output"))?;
         let fds = &order.fds;
-        let channels = [fds.events, fds.report].into_iter().flatten().map(|(fd, _)| fd);
+        let channels = fds.channels().map(|(fd, _)| fd);
         let kept = [fds.control, paper.as_raw_fd()]
             .into_iter()
             .chain(fds.output)

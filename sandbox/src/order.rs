@@ -46,6 +46,15 @@ pub struct Fds {
     pub events: Option<(RawFd, RawFd)>,
     /// The report and the number the payload sees it under.
     pub report: Option<(RawFd, RawFd)>,
+    /// The sockets for leaves, for asking and for gates, and the numbers the payload sees them under.
+    pub leaves: Option<[(RawFd, RawFd); 2]>,
+}
+
+impl Fds {
+    /// All channels: each descriptor, and the number the payload sees it under.
+    pub fn channels(&self) -> impl Iterator<Item = (RawFd, RawFd)> {
+        [self.events, self.report].into_iter().flatten().chain(self.leaves.into_iter().flatten())
+    }
 }
 
 /// What init or the payload says.

@@ -87,6 +87,22 @@ pub struct Usage {
     pub pids_denied: Option<Figure>,
 }
 
+/// What was used in one leaf, and while it was current.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LeafUsage {
+    /// The leaf's name.
+    pub leaf: String,
+    /// Processes that came into it through the gate; what they started themselves is not among them.
+    pub entered: u64,
+    /// Wall clock in milliseconds for which it was current.
+    pub wall_ms: u64,
+    /// Bytes by which the command's own leaf rose above its level at the start, where the kernel can tell.
+    pub harness_rise: Option<Figure>,
+    /// The leaf's figures.
+    pub usage: Usage,
+}
+
 /// A measured number and the kernel file that it was read from.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

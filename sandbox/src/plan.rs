@@ -223,6 +223,27 @@ pub struct Channels {
     /// A memory file into which the suite writes its report.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub report: Option<Channel>,
+    /// Leaves that the command asks for while it runs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub leaves: Option<LeafChannels>,
+}
+
+impl Channels {
+    /// The numbers inside of all that are there.
+    pub fn numbers(&self) -> Vec<i32> {
+        let leaves = self.leaves.iter().flat_map(|leaves| [leaves.control, leaves.gate]);
+        [self.events, self.report].into_iter().flatten().map(|channel| channel.fd).chain(leaves).collect()
+    }
+}
+
+/// The two descriptors for leaves ([`crate::leaves`], [`crate::gate`]).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LeafChannels {
+    /// Number inside of the socket on which leaves are asked for.
+    pub control: i32,
+    /// Number inside of the socket that gates use.
+    pub gate: i32,
 }
 
 /// One extra file descriptor.
@@ -330,8 +351,8 @@ impl Plan {
         if dev.is_none() || proc.is_none() || dev > proc {
             return bad("it needs a /dev and, after it, a /proc".into());
         }
-        let fds: Vec<i32> = [self.channels.events, self.channels.report].into_iter().flatten().map(|c| c.fd).collect();
-        if fds.iter().any(|fd| !(3..64).contains(fd)) || (fds.len() == 2 && fds[0] == fds[1]) {
+        let fds = self.channels.numbers();
+        if fds.iter().any(|fd| !(3..64).contains(fd)) || BTreeSet::from_iter(&fds).len() < fds.len() {
             return bad("the channels' descriptors must differ and lie between 3 and 63".into());
         }
         Ok(())

@@ -182,6 +182,15 @@ pub fn loopback_up() -> io::Result<()> {
     }
 }
 
+/// Writing to a pipe that nobody reads becomes an error instead of a death.
+pub fn ignore_sigpipe() -> io::Result<()> {
+    // SAFETY: SIG_IGN is a valid disposition, and no handler is installed.
+    match unsafe { libc::signal(libc::SIGPIPE, libc::SIG_IGN) } {
+        libc::SIG_ERR => Err(io::Error::last_os_error()),
+        _ => Ok(()),
+    }
+}
+
 /// Gives every signal its default action and unblocks all. Ignored signals survive exec: Rust
 /// ignores SIGPIPE and nohup ignores SIGHUP, which an honest program would notice.
 pub fn reset_signals() -> io::Result<()> {

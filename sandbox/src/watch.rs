@@ -6,6 +6,7 @@
 use crate::cgroup::{CgroupError, StageGroup};
 use crate::ending::Stop;
 use crate::launcher::Ends;
+use crate::leaves::Leaves;
 use crate::order::{Answer, MAX_ANSWER};
 use crate::outcome::{Ended, Figure, OutputCount, Setting};
 use crate::plan::{Beyond, Plan};
@@ -28,7 +29,7 @@ const LAST_WORDS: Duration = Duration::from_secs(5);
 const SAMPLE: Duration = Duration::from_millis(50);
 
 /// What the loop saw.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub struct Watched {
     /// Why the launcher killed the sandbox, if it did.
     pub stop: Option<Stop>,
@@ -44,12 +45,14 @@ pub struct Watched {
     pub pids_sampled: Option<Figure>,
     /// The report, as it stands at the end.
     pub report: Option<std::fs::File>,
+    /// Leaves, with what is still to be said of them.
+    pub leaves: Option<Leaves>,
 }
 
 /// Everything the loop holds.
 pub struct Watch<'a, W: Write> {
     plan: &'a Plan,
-    group: &'a StageGroup,
+    group: &'a mut StageGroup,
     pidfd: OwnedFd,
     control: OwnedFd,
     streams: [Stream; 3],
@@ -84,13 +87,15 @@ struct Ready {
     init_dead: bool,
     answer: bool,
     streams: [bool; 3],
+    /// A request of the harness, and of a gate.
+    leaves: [bool; 2],
 }
 
 impl<'a, W: Write> Watch<'a, W> {
     /// Takes over the launcher's ends of all channels.
     pub fn new(
         plan: &'a Plan,
-        group: &'a StageGroup,
+        group: &'a mut StageGroup,
         pidfd: OwnedFd,
         control: OwnedFd,
         ends: Ends,
@@ -119,7 +124,7 @@ impl<'a, W: Write> Watch<'a, W> {
             limits: Vec::new(),
             started: None,
             killed: false,
-            seen: Watched { report: ends.report, ..Watched::default() },
+            seen: Watched { report: ends.report, leaves: ends.leaves, ..Watched::default() },
         })
     }
 
@@ -145,6 +150,7 @@ impl<'a, W: Write> Watch<'a, W> {
             if ready.answer {
                 self.hear()?;
             }
+            self.see_to_leaves(ready.leaves)?;
             for (index, ready) in ready.streams.into_iter().enumerate() {
                 if ready {
                     self.pass_on(index)?;
@@ -221,6 +227,15 @@ impl<'a, W: Write> Watch<'a, W> {
                 fds.push(PollFd::new(fd.as_fd(), PollFlags::POLLIN));
             }
         }
+        let mut leaves = [None; 2];
+        if let Some((control, gate)) = self.seen.leaves.as_ref().map(Leaves::fds) {
+            for (place, fd) in leaves.iter_mut().zip([control, Some(gate)]) {
+                if let Some(fd) = fd {
+                    *place = Some(fds.len());
+                    fds.push(PollFd::new(fd, PollFlags::POLLIN));
+                }
+            }
+        }
         match poll(&mut fds, PollTimeout::from(millis)) {
             Ok(_) | Err(nix::errno::Errno::EINTR) => {}
             Err(error) => return Err(WatchError::Kernel { what: "polling", error: error.into() }),
@@ -233,7 +248,23 @@ impl<'a, W: Write> Watch<'a, W> {
             init_dead: hit(2),
             answer: hit(3),
             streams: places.map(|place| place.is_some_and(hit)),
+            leaves: leaves.map(|place| place.is_some_and(hit)),
         })
+    }
+
+    /// What the harness asks for, and who comes through the gate. Gates first: who came before a leaf's end belongs to it.
+    fn see_to_leaves(&mut self, ready: [bool; 2]) -> Result<(), WatchError> {
+        let Some(leaves) = &mut self.seen.leaves else { return Ok(()) };
+        if ready[1] {
+            leaves.admit(self.group).map_err(|error| WatchError::Kernel { what: "listening to gates", error })?;
+        }
+        if ready[0]
+            && let Some(usage) = leaves.hear(self.group)?
+        {
+            let body = serde_json::to_vec(&Note::Leaf(Box::new(usage))).unwrap_or_default();
+            self.tell(Kind::Note, &body)?;
+        }
+        Ok(())
     }
 
     /// One answer of init or the payload, if there is one.

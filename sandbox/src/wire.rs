@@ -4,7 +4,7 @@
 //! the pipe open: its end is the order to stop, whether the runner gave it or died. The launcher
 //! sends frames: one byte kind, u32 length, body.
 
-use crate::outcome::{Outcome, Setting};
+use crate::outcome::{LeafUsage, Outcome, Setting};
 use serde::{Deserialize, Serialize};
 use std::io::{self, Read, Write};
 
@@ -62,6 +62,8 @@ pub enum Note {
         /// Whether this is the host's fault (and not the plan's or the command's).
         host: bool,
     },
+    /// A leaf has ended; a later note of the same leaf is the final word, where processes outlived it.
+    Leaf(Box<LeafUsage>),
     /// The end; nothing follows.
     Ended(Box<Outcome>),
 }

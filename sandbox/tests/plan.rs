@@ -4,8 +4,8 @@ use proptest::prelude::*;
 use sandbox::cgroup::Base;
 use sandbox::confine::landlock;
 use sandbox::plan::{
-    Beyond, Channel, Channels, CommandLine, IdRange, Layer, Limits, Mount, Network, OutputPolicy, PLAN_VERSION, Plan,
-    Policy, Rlimits, User,
+    Beyond, Channel, Channels, CommandLine, IdRange, Layer, LeafChannels, Limits, Mount, Network, OutputPolicy,
+    PLAN_VERSION, Plan, Policy, Rlimits, User,
 };
 
 /// A small plan that uses everything.
@@ -41,6 +41,7 @@ fn plan() -> Plan {
         channels: Channels {
             events: Some(Channel { fd: 3, limit: 1 << 20 }),
             report: Some(Channel { fd: 4, limit: 1 << 20 }),
+            leaves: Some(LeafChannels { control: 5, gate: 6 }),
         },
         cgroup: Base::Unified { dir: "/sys/fs/cgroup/ostest-sandbox/0123456789ab".into() },
         waived: [Layer::SwapLimit].into(),
@@ -109,6 +110,7 @@ fn every_refusal_has_its_reason() {
         ("descriptors must differ", |p| p.channels.report = Some(Channel { fd: 64, limit: 1 })),
         ("descriptors must differ", |p| p.channels.report = Some(Channel { fd: -1, limit: 1 })),
         ("descriptors must differ", |p| p.channels.report = p.channels.events),
+        ("descriptors must differ", |p| p.channels.leaves = Some(LeafChannels { control: 5, gate: 5 })),
     ];
     for (reason, change) in cases {
         let mut changed = plan();
@@ -164,7 +166,7 @@ fn any_plan() -> impl Strategy<Value = Plan> {
             command: CommandLine { argv, env, cwd: "/".into() },
             mounts,
             limits: Limits { memory, wall_ms, ..plan().limits },
-            channels: Channels { events: channel.map(|(fd, limit)| Channel { fd, limit }), report: None },
+            channels: Channels { events: channel.map(|(fd, limit)| Channel { fd, limit }), report: None, leaves: None },
             waived,
             ..plan()
         },

@@ -1,8 +1,9 @@
 //! What a launcher sends while a stage runs: frames, sorted as they come.
 
 use super::{Sink, Tail};
-use sandbox::outcome::Setting;
+use sandbox::outcome::{LeafUsage, Setting};
 use sandbox::wire::{Kind, MAX_FRAME, Note};
+use std::collections::BTreeMap;
 use tokio::io::AsyncReadExt;
 
 /// Frames of one stage, sorted.
@@ -16,6 +17,8 @@ pub struct Collected {
     pub stderr: Tail,
     /// The report.
     pub report: Vec<u8>,
+    /// What was used in each leaf, by its name.
+    pub leaves: BTreeMap<String, LeafUsage>,
 }
 
 impl Collected {
@@ -24,6 +27,10 @@ impl Collected {
         match kind {
             Kind::Note => match serde_json::from_slice(&body) {
                 Ok(Note::Started { limits }) => log_limits(&limits),
+                // The last word about a leaf is the final one.
+                Ok(Note::Leaf(leaf)) => {
+                    self.leaves.insert(leaf.leaf.clone(), *leaf);
+                }
                 Ok(note) => self.end = Some(note),
                 Err(error) => tracing::error!("a note of the launcher cannot be read: {error}"),
             },

@@ -282,6 +282,7 @@ impl Host {
                     stdout: collected.stdout,
                     stderr: collected.stderr,
                     report: collected.report,
+                    leaves: collected.leaves,
                 })
             }
             Some(Note::Failed { message, host: true }) => Err(ContainError::Host { stage, message }),

@@ -1,6 +1,6 @@
 //! A stage to be run, and what it gives back: data.
 
-use sandbox::outcome::Outcome;
+use sandbox::outcome::{LeafUsage, Outcome};
 use sandbox::plan::{Beyond, Channels, Mount, Network, OutputPolicy, Policy};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -72,6 +72,8 @@ pub struct Finished {
     pub stderr: Tail,
     /// The report, one byte longer than its limit at the most.
     pub report: Vec<u8>,
+    /// What was used in each leaf that was asked for, by its name.
+    pub leaves: BTreeMap<String, LeafUsage>,
 }
 
 /// The last bytes of a stream.

@@ -122,6 +122,7 @@ fn stage(context: &Context<'_>, work: &WorkTree, suite: &Suite, venv: &Path) -> 
     stage.channels = Channels {
         events: Some(Channel { fd: EVENTS_FD, limit: EVENTS_LIMIT }),
         report: Some(Channel { fd: REPORT_FD, limit: REPORT_LIMIT }),
+        leaves: None,
     };
     stage.mounts.extend([
         tree::bind(work.project(), inside::PROJECT, true),

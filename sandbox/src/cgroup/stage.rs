@@ -188,6 +188,18 @@ impl StageGroup {
         Ok(())
     }
 
+    /// Removes a leaf in which there is no process, keeping its figures in those of the stage; `false` where there is one.
+    ///
+    /// # Errors
+    /// As [`StageGroup::remove_leaf`].
+    pub fn remove_leaf_if_empty(&mut self, leaf: &str) -> Result<bool, CgroupError> {
+        if tree::is_populated(self.leaf(leaf)?)? {
+            return Ok(false);
+        }
+        self.remove_leaf(leaf)?;
+        Ok(true)
+    }
+
     /// Kills every process of the stage; does not wait for them to be gone.
     ///
     /// # Errors

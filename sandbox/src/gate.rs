@@ -1,0 +1,101 @@
+//! The gate: what every process that the harness starts passes through on its way to becoming student code.
+//!
+//! It is already the student. It asks the launcher to be put into the leaf that is current, waits until it is, closes the
+//! socket for it, and executes the program, so that not a page of the program is charged anywhere else. To whoever
+//! started the process nothing may differ: a failed exec is reported as CPython's child reports it.
+
+use nix::sys::socket::{ControlMessage, MsgFlags, sendmsg};
+use std::ffi::{CString, OsString};
+use std::io::IoSlice;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
+use std::os::unix::ffi::OsStringExt;
+
+/// The name under which the launcher's binary is the gate.
+pub const GATE_NAME: &str = "ostest-gate";
+
+/// What a shell's child exits with where there is nobody to tell.
+const NOT_FOUND: i32 = 127;
+
+/// What CPython's child exits with after it has told.
+const TOLD: i32 = 255;
+
+/// `ostest-gate ERRFD SOCKET COUNT EXE… ARG…`: executes the first EXE of COUNT that can be, with ARG… from `argv[0]` on and
+/// the environment as it is. Where none can be, the error goes to the pipe ERRFD, or with -1 nowhere. The number is the exit
+/// code of a gate that failed.
+pub fn main(words: impl Iterator<Item = OsString>) -> i32 {
+    let mut words = words;
+    let mut number = || words.next().and_then(|word| word.to_str().and_then(|text| text.parse::<i32>().ok()));
+    let (Some(errors), Some(socket), Some(count)) = (number(), number(), number()) else {
+        eprintln!("ostest-gate is started by the harness of a suite, inside a sandbox");
+        return 2;
+    };
+    let errors = if errors < 0 { None } else { Some(errors) };
+    let tell = |what: &str| match errors {
+        None => NOT_FOUND,
+        Some(fd) => {
+            // Borrowed by its number for this one write; whoever waits at the other end sees what came of it.
+            if let Ok(pipe) = crate::sys::own_inherited(fd) {
+                let _ = rustix::io::write(&pipe, what.as_bytes());
+            }
+            TOLD
+        }
+    };
+    if let Some(fd) = errors
+        && close_on_exec(fd).is_err()
+    {
+        return NOT_FOUND;
+    }
+    if let Err(error) = enter(socket) {
+        return tell(&format!("SubprocessError:0:the process could not be counted, and was not started: {error}"));
+    }
+    let texts: Vec<CString> = words.filter_map(|word| CString::new(word.into_vec()).ok()).collect();
+    let count = usize::try_from(count).unwrap_or(0);
+    if count == 0 || texts.len() < count {
+        return tell("SubprocessError:0:the gate was started with too few words");
+    }
+    let (programs, arguments) = texts.split_at(count);
+    let environment: Vec<CString> = std::env::vars_os()
+        .filter_map(|(name, value)| {
+            let mut pair = name.into_vec();
+            pair.push(b'=');
+            pair.extend(value.into_vec());
+            CString::new(pair).ok()
+        })
+        .collect();
+    let (mut first, mut last) = (None, nix::errno::Errno::ENOENT);
+    for program in programs {
+        let Err(error) = nix::unistd::execve(program, arguments, &environment);
+        last = error;
+        // As CPython's child: what is there and cannot be executed is more telling than what is not there.
+        if !matches!(error, nix::errno::Errno::ENOENT | nix::errno::Errno::ENOTDIR) && first.is_none() {
+            first = Some(error);
+        }
+    }
+    tell(&format!("OSError:{:x}:", first.unwrap_or(last) as i32))
+}
+
+/// Asks to be put into the current leaf, and waits until that is so.
+fn enter(socket: RawFd) -> std::io::Result<()> {
+    let socket = crate::sys::own_inherited(socket)?;
+    let (answer, reply): (OwnedFd, OwnedFd) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)?;
+    let fds = [reply.as_raw_fd()];
+    let rights = [ControlMessage::ScmRights(&fds)];
+    sendmsg::<()>(socket.as_raw_fd(), &[IoSlice::new(b"g")], &rights, MsgFlags::MSG_NOSIGNAL, None)?;
+    drop((socket, reply));
+    let mut byte = [0u8; 1];
+    loop {
+        match rustix::io::read(answer.as_fd(), &mut byte) {
+            Ok(1) if byte[0] == crate::leaves::PLACED => return Ok(()),
+            Err(rustix::io::Errno::INTR) => {}
+            Ok(_) => return Err(std::io::Error::other("the launcher did not let it in")),
+            Err(error) => return Err(error.into()),
+        }
+    }
+}
+
+fn close_on_exec(fd: RawFd) -> std::io::Result<()> {
+    let pipe = crate::sys::own_inherited(fd)?;
+    rustix::io::fcntl_setfd(&pipe, rustix::io::FdFlags::CLOEXEC)?;
+    std::mem::forget(pipe);
+    Ok(())
+}

@@ -1,0 +1,222 @@
+//! Leaves while the command runs: the launcher's side of two sockets.
+//!
+//! On one, the harness's alone, it asks for a leaf and for its end; on the other the gates ask to be put into the leaf
+//! that is current ([`crate::gate`]). Who asks there is known from the kernel, not from what is said. The launcher
+//! knows leaves by name and nothing of what they are for.
+
+use crate::cgroup::{CgroupError, PAYLOAD, Rise, StageGroup};
+use crate::outcome::{Figure, LeafUsage};
+use nix::sys::socket::{ControlMessageOwned, MsgFlags, UnixCredentials, recvmsg, send};
+use nix::unistd::Pid;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::io::{self, IoSliceMut};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::time::Instant;
+
+/// Longest request in bytes.
+const MAX_REQUEST: usize = 512;
+
+/// Most leaves in a stage, one after the other: more would be a defect, and each costs the kernel something.
+const MAX_LEAVES: usize = 200_000;
+
+/// What a gate is answered.
+pub const PLACED: u8 = b'k';
+
+/// What the harness asks for.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(tag = "ask", rename_all = "kebab-case", deny_unknown_fields)]
+enum Request {
+    /// Make this leaf, and put whoever comes through the gate into it.
+    Open {
+        /// Its name.
+        leaf: String,
+    },
+    /// The current leaf is no longer current.
+    Close,
+}
+
+/// What it is answered.
+#[derive(Debug, Serialize)]
+struct Reply {
+    ok: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<String>,
+}
+
+/// The leaf that is current.
+struct Current {
+    name: String,
+    since: Instant,
+    /// Processes that came through the gate.
+    entered: u64,
+    /// Of the harness's own leaf, where the kernel can tell.
+    rise: Option<Rise>,
+}
+
+/// What is known of a leaf beside its figures.
+#[derive(Debug, Clone)]
+struct Closed {
+    entered: u64,
+    wall_ms: u64,
+    harness_rise: Option<Figure>,
+}
+
+/// The launcher's ends, and what it knows of leaves.
+pub struct Leaves {
+    control: Option<OwnedFd>,
+    gate: OwnedFd,
+    current: Option<Current>,
+    /// Leaves whose processes outlived them.
+    lingering: BTreeMap<String, Closed>,
+    count: usize,
+}
+
+impl Leaves {
+    /// With the launcher's ends of the two sockets; on the second the kernel is to name senders.
+    pub fn new(control: OwnedFd, gate: OwnedFd) -> Leaves {
+        Leaves { control: Some(control), gate, current: None, lingering: BTreeMap::new(), count: 0 }
+    }
+
+    /// The descriptors to be polled: requests of the harness, while it lives, and gates.
+    pub fn fds(&self) -> (Option<BorrowedFd<'_>>, BorrowedFd<'_>) {
+        (self.control.as_ref().map(|fd| fd.as_fd()), self.gate.as_fd())
+    }
+
+    /// Answers one request of the harness. Gives the figures of a leaf that it ended.
+    ///
+    /// # Errors
+    /// When the kernel refuses what it cannot refuse on a sane host.
+    pub fn hear(&mut self, group: &mut StageGroup) -> Result<Option<LeafUsage>, CgroupError> {
+        let Some(control) = &self.control else { return Ok(None) };
+        let mut text = [0u8; MAX_REQUEST];
+        let length = match nix::sys::socket::recv(control.as_raw_fd(), &mut text, MsgFlags::MSG_DONTWAIT) {
+            Ok(length @ 1..) => length,
+            Err(nix::errno::Errno::EAGAIN | nix::errno::Errno::EINTR) => return Ok(None),
+            // The harness has ended, or closed its end.
+            Ok(0) | Err(_) => {
+                self.control = None;
+                return Ok(None);
+            }
+        };
+        let (done, usage) = match serde_json::from_slice(&text[..length]) {
+            Ok(Request::Open { leaf }) => (self.open(group, leaf), None),
+            Ok(Request::Close) => match self.close(group) {
+                Ok(usage) => (Ok(()), usage),
+                Err(error) => (Err(error.to_string()), None),
+            },
+            Err(error) => (Err(format!("the request cannot be read: {error}")), None),
+        };
+        let reply = Reply { ok: done.is_ok(), error: done.err() };
+        let body = serde_json::to_vec(&reply).unwrap_or_default();
+        if let Some(control) = &self.control {
+            // Who does not listen any more has ended, and is seen to at the next look.
+            let _ = send(control.as_raw_fd(), &body, MsgFlags::MSG_NOSIGNAL | MsgFlags::MSG_DONTWAIT);
+        }
+        Ok(usage)
+    }
+
+    fn open(&mut self, group: &mut StageGroup, name: String) -> Result<(), String> {
+        if let Some(current) = &self.current {
+            return Err(format!("the leaf {} has not been ended", current.name));
+        }
+        if self.count >= MAX_LEAVES {
+            return Err(format!("there have been {MAX_LEAVES} leaves already"));
+        }
+        // The two that every stage has are not the harness's to use.
+        if !name.starts_with('t') {
+            return Err(format!("{name:?} is no name for a leaf"));
+        }
+        group.make_leaf(&name).map_err(|error| error.to_string())?;
+        self.count += 1;
+        // Where the kernel cannot tell there is no figure.
+        let rise = group.watch_rise(PAYLOAD).map_err(|error| error.to_string())?;
+        self.current = Some(Current { name, since: Instant::now(), entered: 0, rise });
+        Ok(())
+    }
+
+    fn close(&mut self, group: &mut StageGroup) -> Result<Option<LeafUsage>, CgroupError> {
+        let Some(mut current) = self.current.take() else { return Ok(None) };
+        let harness_rise = match &mut current.rise {
+            None => None,
+            Some(rise) => Some(Figure { value: rise.bytes()?, source: rise.source().into() }),
+        };
+        let wall_ms = current.since.elapsed().as_millis().try_into().unwrap_or(u64::MAX);
+        let closed = Closed { entered: current.entered, wall_ms, harness_rise };
+        let usage = describe(group, &current.name, &closed)?;
+        if !group.remove_leaf_if_empty(&current.name)? {
+            self.lingering.insert(current.name, closed);
+        }
+        Ok(Some(usage))
+    }
+
+    /// Places one process that came to the gate and lets it go.
+    ///
+    /// # Errors
+    /// When the descriptor is broken. A process that cannot be placed is told, by the end of its pipe.
+    pub fn admit(&mut self, group: &StageGroup) -> io::Result<()> {
+        let mut byte = [0u8; 1];
+        let mut space = nix::cmsg_space!(UnixCredentials, [RawFd; 4]);
+        let mut parts = [IoSliceMut::new(&mut byte)];
+        let flags = MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_CMSG_CLOEXEC;
+        let message = match recvmsg::<()>(self.gate.as_raw_fd(), &mut parts, Some(&mut space), flags) {
+            Ok(message) => message,
+            Err(nix::errno::Errno::EAGAIN | nix::errno::Errno::EINTR) => return Ok(()),
+            Err(error) => return Err(error.into()),
+        };
+        let (mut sender, mut replies) = (None, Vec::new());
+        for part in message.cmsgs()? {
+            match part {
+                ControlMessageOwned::ScmCredentials(who) => sender = Some(who.pid()),
+                ControlMessageOwned::ScmRights(fds) => {
+                    // Each was made for this process by the kernel, and nobody else owns it.
+                    replies.extend(fds.into_iter().map(own));
+                }
+                _ => {}
+            }
+        }
+        let (Some(pid), Some(Ok(reply))) = (sender.filter(|pid| *pid > 0), replies.into_iter().next()) else {
+            return Ok(());
+        };
+        let leaf = self.current.as_ref().map_or(PAYLOAD, |current| &current.name);
+        // One that is dead by now, or that the kernel refuses to move, is not let go.
+        if group.place(leaf, Pid::from_raw(pid)).is_ok() {
+            if let Some(current) = &mut self.current {
+                current.entered += 1;
+            }
+            // A pipe that nobody reads is one whose reader died.
+            let _ = rustix::io::write(&reply, &[PLACED]);
+        }
+        Ok(())
+    }
+
+    /// The figures of every leaf that is still there, when all is over: of those whose processes outlived them the final
+    /// ones, and of the one that was current.
+    ///
+    /// # Errors
+    /// When a figure cannot be read.
+    pub fn finish(mut self, group: &mut StageGroup) -> Result<Vec<LeafUsage>, CgroupError> {
+        let mut all = Vec::new();
+        all.extend(self.close(group)?);
+        for (name, closed) in &self.lingering {
+            if all.iter().all(|usage: &LeafUsage| usage.leaf != *name) {
+                all.push(describe(group, name, closed)?);
+            }
+        }
+        Ok(all)
+    }
+}
+
+fn describe(group: &StageGroup, name: &str, closed: &Closed) -> Result<LeafUsage, CgroupError> {
+    Ok(LeafUsage {
+        leaf: name.into(),
+        entered: closed.entered,
+        wall_ms: closed.wall_ms,
+        harness_rise: closed.harness_rise.clone(),
+        usage: group.leaf_usage(name)?,
+    })
+}
+
+fn own(fd: RawFd) -> io::Result<OwnedFd> {
+    crate::sys::own_inherited(fd)
+}

@@ -5,6 +5,8 @@ these settings in the environment, all of which are gone again before a student'
 
 OSTEST_EVENTS_FD              a socket (one JSON object per message, each ending with a newline); without it nothing is done
 OSTEST_REPORT_FD              the memory file that takes the JUnit report; only made close-on-exec here
+OSTEST_GATE, OSTEST_GATE_FD, OSTEST_LEAVES_FD
+                              how memory is counted for each test (ostest_gate.py); absent: it is not
 OSTEST_SELECT                 path of a JSON file with a list of names of tests; absent or an empty list: all tests
 OSTEST_ORIG_PYTHONPATH        what PYTHONPATH was before the runner changed it; absent: it was not set
 OSTEST_ORIG_PYTEST_ADDOPTS    the same for PYTEST_ADDOPTS
@@ -140,6 +142,20 @@ def take_selection():
     return list(dict.fromkeys(names)) or None, None
 
 
+def take_leaves():
+    """Puts the gate in place if the environment has one. Gives the leaves, and what is wrong, to be raised later."""
+    program, gate, leaves = os.environ.pop("OSTEST_GATE", ""), take_fd("OSTEST_GATE_FD"), take_fd("OSTEST_LEAVES_FD")
+    if not program:
+        return None, None
+    # Not needed, and not there, where nothing is counted.
+    import ostest_gate
+
+    try:
+        return ostest_gate.install(program, gate, leaves), None
+    except ostest_gate.Unfit as error:
+        return None, str(error)
+
+
 def restore(name):
     """Gives a variable that the runner changed its old value again, for the programs that are started from here."""
     value = os.environ.pop("OSTEST_ORIG_" + name, None)
@@ -240,19 +256,21 @@ def describe(report):
 class Harness:
     """The hooks. One instance lives in the process that loaded the plugin, for the first session in it."""
 
-    def __init__(self, channel, selection, broken_selection):
+    def __init__(self, channel, leaves, selection, broken):
         self.channel = channel
+        self.leaves = leaves
         self.selection = selection
-        self.broken_selection = broken_selection
+        self.broken = broken
         self.indices = {}
+        self.uncounted = None
         self.current = None
         self.collect_errors = 0
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_configure(self, config):
-        # Running all tests instead of the named ones would be a wrong verdict that looks right.
-        if self.broken_selection:
-            raise pytest.UsageError(self.broken_selection)
+        # Running all tests instead of the named ones, or uncounted ones, would be a wrong verdict that looks right.
+        if self.broken:
+            raise pytest.UsageError(self.broken)
         # Tests that run in other processes, beside each other, have no order, and no memory of their own to measure.
         if getattr(config.option, "numprocesses", None) or getattr(config.option, "tx", None):
             raise pytest.UsageError("tests have to run one after the other here: take pytest-xdist's -n out of the options")
@@ -307,9 +325,12 @@ class Harness:
             yield
             return
         self.current = Running(index)
+        self.uncounted = self.leaves and self.leaves.open("t%d" % index)
         self.channel.send("start", index=index)
         outcome = yield
-        running, self.current = self.current, None
+        if self.leaves and not self.uncounted:
+            self.leaves.close()
+        running, self.current, self.uncounted = self.current, None, None
         # An exception here is pytest.exit() or an interrupt: the test has no end, and must not be given one.
         if outcome.excinfo is None:
             self.channel.send(
@@ -319,6 +340,13 @@ class Harness:
                 duration=round(running.duration, 6),
                 text="\n\n".join(running.texts),
             )
+
+    # Before fixtures are set up: without a leaf none of them runs, and nothing of the test. No wrapper, because pytest's own
+    # wrappers need to have been there when the test is taken down.
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtest_setup(self):
+        if self.uncounted:
+            pytest.fail(self.uncounted, pytrace=False)
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_logreport(self, report):
@@ -339,7 +367,8 @@ def load():
     if events is None:
         return None
     report = take_fd("OSTEST_REPORT_FD")
-    selection, broken_selection = take_selection()
+    selection, broken = take_selection()
+    leaves, unfit = take_leaves()
     restore("PYTHONPATH")
     restore("PYTEST_ADDOPTS")
     if report is not None:
@@ -358,7 +387,7 @@ def load():
     channel.send(
         "hello", version=VERSION, pid=os.getpid(), python=platform.python_version(), pytest=clean(pytest.__version__)
     )
-    return Harness(channel, selection, broken_selection)
+    return Harness(channel, leaves, selection, broken or unfit)
 
 
 _harness = load()

@@ -7,9 +7,9 @@ use crate::events::Log;
 use crate::junit::{About, JunitError, Outcome as TestOutcome, Report, ReportCase};
 use crate::text::{cut_middle, last_lines, some_of};
 use crate::units::show_bytes;
-use crate::verdict::{Case, Status, Verdict};
-use sandbox::outcome::{Ended, Outcome, Verdict as Word};
-use std::collections::{HashMap, HashSet};
+use crate::verdict::{Case, Status, Verdict, memory_of};
+use sandbox::outcome::{Ended, LeafUsage, Outcome, Verdict as Word};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::time::Duration;
 use words::{exit_status, show_seconds, show_signal};
 
@@ -32,14 +32,19 @@ pub struct Run<'a> {
     pub report: Option<Result<Report, JunitError>>,
     /// How the sandbox ended.
     pub outcome: &'a Outcome,
-    /// Peak memory of the stage in bytes.
-    pub memory: u64,
+    /// What was measured of each test, by [`leaf_name`].
+    pub leaves: &'a BTreeMap<String, LeafUsage>,
     /// The end of what the suite wrote to its standard error (or output).
     pub suite_stderr_tail: &'a str,
     /// The memory limit that was in force, in bytes.
     pub mem_limit: u64,
     /// The wall clock that the stage was given.
     pub time_limit: Duration,
+}
+
+/// The leaf of the test at this place in the list, as the harness names it.
+pub fn leaf_name(index: usize) -> String {
+    format!("t{index}")
 }
 
 /// Says what the backend is told about a run.
@@ -56,8 +61,10 @@ pub fn judge(input: &Run<'_>) -> Verdict {
             status: Status::NotRun,
             description: String::new(),
             duration: found.map(|(_, c)| c.time).unwrap_or_default(),
-            memory: input.memory,
+            memory: 0,
+            measured: input.leaves.get(&leaf_name(index)).cloned(),
         };
+        case.memory = case.measured.as_ref().map_or(0, |leaf| memory_of(leaf).0);
         match &test.end {
             Some(end) => {
                 case.status = status(end.status);
@@ -76,7 +83,7 @@ pub fn judge(input: &Run<'_>) -> Verdict {
             }
             None => {
                 case.description = format!("not run: the run ended before this test began: {cause}");
-                (case.memory, case.duration) = (0, Duration::ZERO);
+                case.duration = Duration::ZERO;
             }
         }
         cases.push(case);
@@ -106,7 +113,11 @@ impl Run<'_> {
                 format!("time limit of {} reached", show_seconds(self.time_limit))
             }
             Word::MemoryLimit => {
-                format!("memory limit of {} reached, peak {}", show_bytes(self.mem_limit), show_bytes(self.memory))
+                format!(
+                    "memory limit of {} reached, peak {}",
+                    show_bytes(self.mem_limit),
+                    show_bytes(self.outcome.memory_peak().unwrap_or(0))
+                )
             }
             Word::OutputLimit => format!(
                 "output limit reached, {} written",
@@ -339,6 +350,7 @@ fn missing_names(input: &Run<'_>) -> impl Iterator<Item = Case> {
             description: format!("the suite has no test of this name: {}{why}", unknown.test),
             duration: Duration::ZERO,
             memory: 0,
+            measured: None,
         }
     })
 }

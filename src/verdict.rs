@@ -1,5 +1,6 @@
 //! The verdict: what the backend is told about a task, before it is put into a dialect.
 
+use sandbox::outcome::LeafUsage;
 use std::time::Duration;
 
 /// What is said about one task.
@@ -26,6 +27,35 @@ pub struct Case {
     pub duration: Duration,
     /// Peak memory in bytes as the kernel measured it; 0 for a test that never ran.
     pub memory: u64,
+    /// What was measured of it, all together; none for a test that never ran.
+    pub measured: Option<LeafUsage>,
+}
+
+/// Where a test's figure of memory comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum MemorySource {
+    /// The peak of the programs that it started.
+    Programs,
+    /// It started none: how far the harness's own memory rose above its level at the test's start.
+    HarnessRise,
+    /// It started none, and this kernel cannot tell what the harness took; the figure is 0.
+    NotKnown,
+}
+
+/// The figure for a test's memory in bytes, and where it comes from.
+pub fn memory_of(leaf: &LeafUsage) -> (u64, MemorySource) {
+    let value = |figure: &Option<sandbox::outcome::Figure>| figure.as_ref().map(|f| f.value);
+    if leaf.entered > 0 {
+        return match value(&leaf.usage.memory_peak) {
+            Some(peak) => (peak, MemorySource::Programs),
+            None => (0, MemorySource::NotKnown),
+        };
+    }
+    match value(&leaf.harness_rise) {
+        Some(rise) => (rise, MemorySource::HarnessRise),
+        None => (0, MemorySource::NotKnown),
+    }
 }
 
 /// How a test ended.

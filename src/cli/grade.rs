@@ -96,7 +96,7 @@ fn write_files(args: &GradeArgs, graded: &Graded, title: &str) -> anyhow::Result
             extra.insert("outcome".into(), serde_json::to_value(outcome)?);
             let source = outcome.usage.memory_peak.as_ref().map(|f| f.source.as_str());
             extra.insert("memorySource".into(), source.into());
-            extra.insert("memoryScope".into(), "test stage".into());
+            extra.insert("memoryScope".into(), "test".into());
         }
         let text = serde_json::to_string_pretty(&render_local(&graded.verdict, MemoryUnit::KiB, extra))?;
         std::fs::write(path, text + "\n")

@@ -10,7 +10,10 @@ fn outcome(verdict: Word, ended: Ended) -> Outcome {
         verdict,
         message: String::new(),
         wall_ms: 1234,
-        usage: Usage::default(),
+        usage: Usage {
+            memory_peak: Some(sandbox::outcome::Figure { value: 512 << 20, source: "memory.peak".into() }),
+            ..Usage::default()
+        },
         limits: Vec::new(),
         output: OutputCount::default(),
         degraded: Vec::new(),
@@ -62,12 +65,25 @@ fn xml(inside: &str) -> Option<Result<Report, JunitError>> {
     Some(parse(text.as_bytes(), &Caps::default()))
 }
 
+/// Of the first two tests: 40 MiB and 1 KiB of their programs.
+fn leaves() -> &'static BTreeMap<String, LeafUsage> {
+    static LEAVES: std::sync::OnceLock<BTreeMap<String, LeafUsage>> = std::sync::OnceLock::new();
+    LEAVES.get_or_init(|| [leaf("t0", 1, Some(40 << 20), None), leaf("t1", 2, Some(1024), None)].into())
+}
+
+fn leaf(name: &str, entered: u64, peak: Option<u64>, rise: Option<u64>) -> (String, LeafUsage) {
+    let figure =
+        |value: Option<u64>| value.map(|value| sandbox::outcome::Figure { value, source: "memory.peak".into() });
+    let usage = sandbox::outcome::Usage { memory_peak: figure(peak), ..Default::default() };
+    (name.into(), LeafUsage { leaf: name.into(), entered, wall_ms: 1, harness_rise: figure(rise), usage })
+}
+
 fn run<'a>(log: &'a Log, report: Option<Result<Report, JunitError>>, outcome: &'a Outcome) -> Run<'a> {
     Run {
         log,
         report,
         outcome,
-        memory: 512 << 20,
+        leaves: leaves(),
         suite_stderr_tail: "first\nERROR: no such option\n",
         mem_limit: 512 << 20,
         time_limit: Duration::from_secs(600),
@@ -89,7 +105,7 @@ fn a_good_run_passes() {
     assert!(verdict.is_passed());
     assert_eq!(verdict.duration, Duration::from_millis(1234));
     assert_eq!(verdict.cases[0].duration, Duration::from_millis(500));
-    assert_eq!((verdict.cases[0].memory, &*verdict.cases[0].description), (512 << 20, ""));
+    assert_eq!((verdict.cases[0].memory, &*verdict.cases[0].description), (40 << 20, ""));
 }
 
 #[test]
@@ -120,7 +136,7 @@ fn a_run_that_is_killed_half_way_keeps_what_is_known() {
         assert_eq!(statuses(&verdict), [("a::t", Status::Passed), ("a::u", Status::Stopped), ("a::v", Status::NotRun)]);
         assert_eq!(verdict.cases[1].description, format!("stopped: {says}"));
         assert_eq!(verdict.cases[2].description, format!("not run: the run ended before this test began: {says}"));
-        assert_eq!((verdict.cases[1].memory, verdict.cases[2].memory), (512 << 20, 0));
+        assert_eq!((verdict.cases[1].memory, verdict.cases[2].memory), (1024, 0));
         let error = verdict.error.unwrap();
         assert!(error.contains(says) && error.contains("1 of 3"), "{error}");
     }
@@ -273,5 +289,18 @@ proptest! {
             prop_assert!(log.problems().is_empty());
             prop_assert!(matches!(word, Word::Ok | Word::Failed | Word::Signaled));
         }
+    }
+}
+
+#[test]
+fn a_test_that_starts_nothing_is_told_by_the_harness_or_not_at_all() {
+    use crate::verdict::MemorySource::{HarnessRise, NotKnown, Programs};
+    for (entered, peak, rise, expected) in [
+        (1, Some(7), Some(9), (7, Programs)),
+        (0, Some(7), Some(9), (9, HarnessRise)),
+        (0, Some(7), None, (0, NotKnown)),
+        (1, None, Some(9), (0, NotKnown)),
+    ] {
+        assert_eq!(memory_of(&leaf("t0", entered, peak, rise).1), expected);
     }
 }

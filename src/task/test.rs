@@ -10,18 +10,30 @@ use crate::template::{self, Values};
 use crate::verdict::Verdict;
 use crate::{events, junit};
 use sandbox::outcome::Outcome;
-use sandbox::plan::{Channel, Channels, Policy};
+use sandbox::plan::{Channel, Channels, LeafChannels, Policy};
 use sandbox::wire::Kind;
 use std::path::Path;
 
 /// The plugin that reports from inside pytest.
 const HARNESS: &str = include_str!("../../harness/ostest_harness.py");
 
+/// What the plugin starts programs through.
+const GATE_HOOKS: &str = include_str!("../../harness/ostest_gate.py");
+
 /// Descriptor of the events socket inside.
 const EVENTS_FD: i32 = 3;
 
 /// Descriptor of the report inside.
 const REPORT_FD: i32 = 4;
+
+/// Descriptor of the socket for leaves inside, the harness's alone.
+const LEAVES_FD: i32 = 5;
+
+/// Descriptor of the gates' socket inside.
+const GATE_FD: i32 = 6;
+
+/// Where the gate is inside. It is the launcher's program under another name.
+const GATE: &str = "/run/ostest/ostest-gate";
 
 /// Most bytes of events.
 const EVENTS_LIMIT: u64 = 256 << 20;
@@ -77,7 +89,7 @@ pub async fn run(
         log: &log,
         report: report(&finished),
         outcome,
-        memory: outcome.memory_peak().unwrap_or(0),
+        leaves: &finished.leaves,
         suite_stderr_tail: &tail(&finished),
         mem_limit: context.limits.memory,
         time_limit: stage.wall,
@@ -122,13 +134,15 @@ fn stage(context: &Context<'_>, work: &WorkTree, suite: &Suite, venv: &Path) -> 
     stage.channels = Channels {
         events: Some(Channel { fd: EVENTS_FD, limit: EVENTS_LIMIT }),
         report: Some(Channel { fd: REPORT_FD, limit: REPORT_LIMIT }),
-        leaves: None,
+        leaves: Some(LeafChannels { control: LEAVES_FD, gate: GATE_FD }),
     };
     stage.mounts.extend([
         tree::bind(work.project(), inside::PROJECT, true),
         tree::bind(work.suite(), inside::SUITE, true),
         tree::bind(venv, inside::VENV, false),
         tree::file(format!("{}/ostest_harness.py", inside::HARNESS), HARNESS),
+        tree::bind(context.host.launcher(), GATE, false),
+        tree::file(format!("{}/ostest_gate.py", inside::HARNESS), GATE_HOOKS),
     ]);
     let mut set = |name: &str, value: String| stage.env.insert(name.to_string(), value);
     set("PATH", format!("{}/bin:{PATH}", inside::VENV));
@@ -144,6 +158,9 @@ fn stage(context: &Context<'_>, work: &WorkTree, suite: &Suite, venv: &Path) -> 
     set("PYTEST_ADDOPTS", "-p ostest_harness -p no:cacheprovider".into());
     set("OSTEST_EVENTS_FD", EVENTS_FD.to_string());
     set("OSTEST_REPORT_FD", REPORT_FD.to_string());
+    set("OSTEST_LEAVES_FD", LEAVES_FD.to_string());
+    set("OSTEST_GATE_FD", GATE_FD.to_string());
+    set("OSTEST_GATE", GATE.into());
     // Byte code is read from where prepare put it and written nowhere: what lies beside a source could be a student's.
     set("PYTHONPYCACHEPREFIX", format!("{}/pycache", inside::VENV));
     set("PYTHONDONTWRITEBYTECODE", "1".into());

@@ -1,7 +1,8 @@
 """Plays the launcher for tests/harness.rs: starts a command with the harness's descriptors and writes down what came.
 
 Usage: driver.py OUT HARNESS MODE COMMAND...; MODE is `socket`, `pipe`, `hangup` (nobody listens) or `absent` (no channel).
-`{report}` in the command becomes the path of the report's memory file.
+`{report}` in the command becomes the path of the report's memory file. With OSTEST_GATE in the environment leaves and
+gates are served too (leaves.py).
 """
 
 import json
@@ -10,6 +11,8 @@ import socket
 import subprocess
 import sys
 import threading
+
+import leaves
 
 
 def main():
@@ -30,6 +33,10 @@ def main():
     if mode != "absent":
         env["OSTEST_EVENTS_FD"] = str(theirs)
     env["OSTEST_REPORT_FD"] = str(report)
+    served, passed = None, (theirs, report)
+    if "OSTEST_GATE" in env:
+        served = leaves.Served(env.pop("OSTEST_TEST_REFUSE", ""))
+        passed += served.passed(env)
     command = [word.replace("{report}", "/proc/self/fd/%d" % report) for word in command]
 
     def listen():
@@ -41,9 +48,11 @@ def main():
 
     with open(os.path.join(out, "output"), "wb") as output:
         child = subprocess.Popen(
-            command, env=env, pass_fds=(theirs, report), stdout=output, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL
+            command, env=env, pass_fds=passed, stdout=output, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL
         )
     os.close(theirs)
+    if served:
+        served.start()
     if mode == "hangup":
         os.close(ours)
     else:
@@ -55,6 +64,8 @@ def main():
         listener.join(20)
         if listener.is_alive():
             sys.exit("something kept the channel open after pytest's end")
+    with open(os.path.join(out, "leaves"), "w") as file:
+        json.dump(served.seen if served else None, file)
     if mode == "pipe":
         messages = b"".join(messages).splitlines(True)
     with open(os.path.join(out, "sizes"), "w") as file:

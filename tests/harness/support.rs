@@ -5,6 +5,7 @@ use ostest_sandbox::judge::{Run, judge};
 use ostest_sandbox::junit::{self, Caps, JunitError, Report};
 use ostest_sandbox::verdict::Verdict;
 use sandbox::outcome::{Ended, Outcome, OutputCount, Usage, Verdict as Word};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
@@ -33,13 +34,25 @@ fn python() -> &'static Path {
     })
 }
 
+/// The gate: the one in `OSTEST_TEST_GATE`, or a stand-in that is compiled into this folder.
+fn gate(dir: &Path) -> PathBuf {
+    if let Some(given) = std::env::var_os("OSTEST_TEST_GATE") {
+        return given.into();
+    }
+    // Programs are started as other users too, and these have to reach it.
+    std::fs::set_permissions(dir, std::fs::Permissions::from_mode(0o755)).expect("the folder is ours");
+    let (source, gate) = (format!("{}/tests/harness/gate.c", env!("CARGO_MANIFEST_DIR")), dir.join("ostest-gate"));
+    run(Command::new("gcc").args(["-Wall", "-Wextra", "-Werror", "-O1", "-static", "-o"]).arg(&gate).arg(source));
+    gate
+}
+
 fn run(command: &mut Command) {
     let output = command.output().unwrap_or_else(|e| {
-        panic!("{command:?} cannot be started ({e}): set OSTEST_TEST_PYTHON to a Python with pytest")
+        panic!("{command:?} cannot be started ({e}): OSTEST_TEST_PYTHON can name a Python with pytest")
     });
     assert!(
         output.status.success(),
-        "{command:?} failed, set OSTEST_TEST_PYTHON to a Python with pytest:\n{}{}",
+        "{command:?} failed; OSTEST_TEST_PYTHON can name a Python with pytest:\n{}{}",
         String::from_utf8_lossy(&output.stdout),
         String::from_utf8_lossy(&output.stderr)
     );
@@ -52,6 +65,7 @@ pub struct Suite {
     select: Option<String>,
     env: Vec<(&'static str, &'static str)>,
     command: Vec<String>,
+    gate: Option<PathBuf>,
 }
 
 /// What a run of a suite gave.
@@ -62,6 +76,20 @@ pub struct Ran {
     pub code: i32,
     pub output: String,
     pub sizes: Vec<usize>,
+    /// What the launcher saw of leaves and gates, in order; empty without a gate.
+    pub leaves: Vec<Seen>,
+    /// What the suite wrote into `seen.json`.
+    pub seen: serde_json::Value,
+}
+
+/// One thing that the launcher saw.
+#[derive(Debug, Clone, PartialEq, serde::Deserialize)]
+#[serde(untagged)]
+pub enum Seen {
+    /// `open` or `close`, and the leaf.
+    Leaf(String, String),
+    /// `enter`, the leaf that was current, and who came.
+    Entry(String, Option<String>, i64),
 }
 
 impl Suite {
@@ -74,7 +102,14 @@ impl Suite {
             std::fs::write(path, text).expect("a file of the suite");
         }
         let command = ["-m", "pytest", "-p", "no:cacheprovider", "--junit-xml={report}"];
-        Suite { dir, mode: "socket", select: None, env: Vec::new(), command: command.map(str::to_owned).to_vec() }
+        Suite {
+            dir,
+            mode: "socket",
+            select: None,
+            env: Vec::new(),
+            command: command.map(str::to_owned).to_vec(),
+            gate: None,
+        }
     }
 
     pub fn mode(mut self, mode: &'static str) -> Self {
@@ -95,6 +130,13 @@ impl Suite {
     pub fn command(mut self, command: &[&str]) -> Self {
         self.command = command.iter().map(|s| s.to_string()).collect();
         self
+    }
+
+    /// With the gate and a leaf for each test. The launcher refuses the leaf of this name, or with `entry` everybody who comes
+    /// to the gate, or with `close` to end a leaf.
+    pub fn gate(mut self, refused: &'static str) -> Self {
+        self.gate = Some(gate(self.dir.path()));
+        self.env("OSTEST_TEST_REFUSE", refused)
     }
 
     /// Only these tests, by a list in JSON.
@@ -127,6 +169,9 @@ impl Suite {
             std::fs::write(out.join("select.json"), json).expect("the selection");
             command.env("OSTEST_SELECT", out.join("select.json"));
         }
+        if let Some(gate) = &self.gate {
+            command.env("OSTEST_GATE", gate);
+        }
         run(&mut command);
         let read = |name: &str| std::fs::read(out.join(name)).expect("the driver wrote it");
         let mut log = Log::new();
@@ -141,6 +186,9 @@ impl Suite {
             code: String::from_utf8_lossy(&read("code")).parse().expect("a number"),
             output: String::from_utf8_lossy(&read("output")).into_owned(),
             sizes: serde_json::from_slice(&read("sizes")).expect("a list of numbers"),
+            leaves: serde_json::from_slice::<Option<_>>(&read("leaves")).expect("a list").unwrap_or_default(),
+            seen: std::fs::read(out.join("suite/seen.json"))
+                .map_or(serde_json::Value::Null, |text| serde_json::from_slice(&text).expect("JSON of the suite")),
         }
     }
 }
@@ -167,7 +215,7 @@ impl Ran {
             log: &self.log,
             report: self.report.clone(),
             outcome: &outcome,
-            memory: 1 << 20,
+            leaves: &std::collections::BTreeMap::new(),
             suite_stderr_tail: &self.output,
             mem_limit: 1 << 30,
             time_limit: Duration::from_secs(600),

@@ -2,7 +2,7 @@
 
 use super::{Key, Value};
 use crate::backend::text::{shorten, visible};
-use crate::verdict::{Case, Verdict};
+use crate::verdict::{Case, Verdict, memory_of};
 use serde_json::{Map, json};
 use std::fmt;
 use std::str::FromStr;
@@ -85,7 +85,8 @@ pub fn render(key: &Key, verdict: &Verdict, unit: MemoryUnit) -> Value {
 /// The result of a submission that no backend asked for: the first dialect without `attempt`.
 ///
 /// Each case also has `status` (one of `passed`, `failed`, `error`, `skipped`, `stopped`, `not-run`) and `memoryBytes`,
-/// the exact figure behind `memoryUsed`. `extras` are put beside `testResults`, which they cannot replace.
+/// the exact figure behind `memoryUsed`; and of a test that ran `memorySource` ([`crate::verdict::MemorySource`]), `programs`
+/// (that it started), `wallSeconds`, and `cpuSeconds`, `peakPids`, `oomKills` of those programs. `extras` are put beside `testResults`, which they cannot replace.
 pub fn render_local(verdict: &Verdict, unit: MemoryUnit, extras: Map<String, Value>) -> Value {
     let cap = text_cap(verdict);
     let cases = verdict
@@ -95,6 +96,15 @@ pub fn render_local(verdict: &Verdict, unit: MemoryUnit, extras: Map<String, Val
             let mut told = first_case(case, unit, cap);
             told["status"] = json!(case.status);
             told["memoryBytes"] = json!(case.memory);
+            if let Some(leaf) = &case.measured {
+                let value = |figure: &Option<sandbox::outcome::Figure>| figure.as_ref().map(|f| f.value);
+                told["memorySource"] = json!(memory_of(leaf).1);
+                told["programs"] = json!(leaf.entered);
+                told["wallSeconds"] = json!(leaf.wall_ms as f64 / 1000.0);
+                told["cpuSeconds"] = json!(value(&leaf.usage.cpu_us).map(|us| us as f64 / 1e6));
+                told["peakPids"] = json!(value(&leaf.usage.pids_peak));
+                told["oomKills"] = json!(value(&leaf.usage.oom_kills));
+            }
             told
         })
         .collect();
@@ -177,6 +187,7 @@ mod tests {
                     description: String::new(),
                     duration: Duration::from_millis(487),
                     memory: 1772 * 1024 - 1,
+                    measured: None,
                 },
                 Case {
                     name: "test_start::test_port[80-\"x\"]".into(),
@@ -184,6 +195,7 @@ mod tests {
                     description: "assert 1 == 2\n\u{1b}[31mfoo\0 – ой".into(),
                     duration: Duration::from_micros(15_379_500),
                     memory: 0,
+                    measured: None,
                 },
             ],
             error: None,

@@ -7,8 +7,8 @@ use sandbox::outcome::{Ended, Figure, Outcome, OutputCount, Usage};
 use std::time::Duration;
 
 fn case(name: &str, status: Status) -> Case {
-    let memory = LIMIT;
-    Case { name: name.into(), status, description: String::new(), duration: Duration::ZERO, memory }
+    let memory = USED;
+    Case { name: name.into(), status, description: String::new(), duration: Duration::ZERO, memory, measured: None }
 }
 
 fn good() -> Graded {
@@ -25,7 +25,10 @@ fn good() -> Graded {
             verdict: sandbox::outcome::Verdict::Failed,
             message: String::new(),
             wall_ms: 1,
-            usage: Usage { memory_peak: Some(Figure { value: 1, source: "memory.peak".into() }), ..Usage::default() },
+            usage: Usage {
+                memory_peak: Some(Figure { value: LIMIT, source: "memory.peak".into() }),
+                ..Usage::default()
+            },
             limits: Vec::new(),
             output: OutputCount::default(),
             degraded: Vec::new(),
@@ -66,16 +69,20 @@ fn a_verdict_that_is_wrong_either_way_is_red() {
 
 #[test]
 fn a_figure_outside_the_margin_is_red_and_none_is_yellow() {
-    for (told, grade) in [
-        (0, Grade::Red),
-        (LIMIT - SLACK - 1, Grade::Red),
-        (LIMIT - SLACK, Grade::Green),
-        (LIMIT + SLACK, Grade::Green),
-        (LIMIT + SLACK + 1, Grade::Red),
+    for (told, peak, grade) in [
+        (0, LIMIT, Grade::Red),
+        (USED - 1, LIMIT, Grade::Red),
+        (USED, LIMIT, Grade::Green),
+        (USED + SLACK, LIMIT, Grade::Green),
+        (USED + 2 * SLACK, LIMIT, Grade::Red),
+        (USED, LIMIT - SLACK - 1, Grade::Red),
+        (USED, LIMIT + SLACK + 1, Grade::Red),
     ] {
         let mut graded = good();
         graded.verdict.cases[2].memory = told;
-        assert_eq!(figures(&graded, &graded.verdict.cases).grade, grade, "{told}");
+        graded.outcome.as_mut().expect("an outcome").usage.memory_peak =
+            Some(Figure { value: peak, source: "memory.peak".into() });
+        assert_eq!(figures(&graded, &graded.verdict.cases).grade, grade, "{told} {peak}");
     }
     let mut graded = good();
     graded.outcome.as_mut().expect("an outcome").usage.memory_peak = None;

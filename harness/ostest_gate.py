@@ -8,7 +8,7 @@ OSTEST_LEAVES_FD    a SOCK_SEQPACKET socket, the harness's alone, on which it sa
 
 A program is started as it always was, by the same C function and with the same arguments, only that the C function is
 told to execute `gate ERRFD SOCKET N EXE1 … EXEN ARG0 ARG1 …`. The gate is placed, closes the socket and executes the
-first EXE that can be. What the C function refuses it still refuses itself. The path that it is given is the gate's in
+first EXE that can be, with the environment as it is, and names that begin with OSTEST_GATE: without that. What the C function refuses it still refuses itself. The path that it is given is the gate's in
 every case, so that even a call that is not understood here cannot start anything else.
 
 What no hook in Python sees: programs that a C extension or ctypes starts. They stay in pytest's own leaf. So does a
@@ -42,6 +42,10 @@ STREAMS = FIRST[FIRST.index("p2cread") :]
 # Our descriptors in a child are out of the way of the low numbers that a suite's code closes, overwrites or counts, and
 # below 64, where the kernel has to make a larger table for a process.
 HIGH = 50
+# What the dynamic linker takes out of the environment. It is meant for the program, and the gate is a program, too: it goes
+# by another name until the gate executes the program.
+LINKERS = (b"LD_", b"GLIBC_TUNABLES")
+HIDDEN = b"OSTEST_GATE:"
 # How many there are where the function does not say their names.
 COUNTS = {(3, 9): 21, (3, 10): 21, (3, 11): 23}
 
@@ -156,6 +160,7 @@ class Gate:
                 errors = duplicate(given[self.at["errpipe_write"]], numbers.union(keep))
                 call[self.at["pass_fds"]] = tuple(sorted({*keep, self.fd} | ({errors} - {-1})))
                 call[self.at["args"]] = self.words(errors, self.fd, as_programs(programs), as_arguments(arguments))
+                call[self.at["env"]] = hide_list(given[self.at["env"]])
             return self.real["fork_exec"](*call)
         finally:
             close(errors)
@@ -201,7 +206,7 @@ class Gate:
                 # A descriptor that is duplicated onto itself loses close-on-exec, in the child alone.
                 onto = [(os.POSIX_SPAWN_DUP2, fd, fd) for fd in (errors, sock)]
                 named = dict(named, file_actions=sparing(actions, errors, sock) + onto)
-            pid = real(self.program, self.words(errors, sock, programs, argv), env, **named)
+            pid = real(self.program, self.words(errors, sock, programs, argv), hide_mapping(env), **named)
             # The end that is read comes when the gate has executed the program, or has ended.
             close(ours.pop(1), ours.pop(2))
             told = b"".join(iter(lambda: os.read(reader, 4096), b""))
@@ -386,6 +391,29 @@ def wait_out(pid, late):
             return -1
         except BaseException as error:
             late.append(error)
+
+
+def hide_list(env):
+    """fork_exec's environment with what is the linker's under another name. None is this process's own."""
+    if env is None:
+        if not any(name.startswith(LINKERS) for name in os.environb):
+            return None
+        env = [name + b"=" + value for name, value in os.environb.items()]
+    if not isinstance(env, (list, tuple)) or not all(isinstance(entry, bytes) for entry in env):
+        return env
+    return [HIDDEN + entry if entry.startswith(LINKERS) else entry for entry in env]
+
+
+def hide_mapping(env):
+    """The same for posix_spawn. What is no mapping is C's to refuse."""
+    try:
+        pairs = list(env.items())
+        names = [os.fsencode(name) for name, _ in pairs]
+    except (AttributeError, TypeError, ValueError):
+        return env
+    if not any(name.startswith(LINKERS) for name in names):
+        return env
+    return {HIDDEN + name if name.startswith(LINKERS) else name: value for name, (_, value) in zip(names, pairs)}
 
 
 def as_path(name, path):

@@ -9,8 +9,8 @@ use support::{Place, need_root};
 
 const MIB: u64 = 1 << 20;
 
-/// A program that touches as many MiB as its first argument says, in as many processes as its second one says, and holds
-/// them for as many tenths of a second as its third one says.
+/// A program that touches as many MiB as its first argument says, in as many processes as its second one says; with a third
+/// one it says so and holds them for that many tenths of a second.
 const PROJECT: &[(&str, &str)] = &[
     ("Makefile", "touch: touch.c\n\tcc -O1 -static -o touch touch.c\n"),
     (
@@ -21,15 +21,28 @@ const PROJECT: &[(&str, &str)] = &[
 #include <unistd.h>
 int main(int argc, char **argv) {
     size_t size = strtoul(argv[1], 0, 10) << 20;
-    int more = argc > 2 ? atoi(argv[2]) - 1 : 0, hold = argc > 3 ? atoi(argv[3]) : more ? 10 : 0, parent = 1;
+    int more = argc > 2 ? atoi(argv[2]) - 1 : 0, parent = 1, ready[2], go[2];
+    char c = 0;
+    if (pipe(ready) || pipe(go)) return 4;
     for (int i = 0; i < more && parent; i++) parent = fork() != 0;
     if (size) {
         volatile char *m = mmap(0, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
         if (m == MAP_FAILED) return 3;
         for (size_t i = 0; i < size; i += 4096) m[i] = 1;
     }
-    if (hold) usleep(hold * 100000);
-    if (parent) while (wait(0) > 0) { }
+    if (argc > 3) {
+        if (write(1, "up\n", 3) != 3) return 5;
+        usleep(atoi(argv[3]) * 100000);
+    }
+    // All of them have theirs before the first lets go.
+    if (!parent) {
+        close(go[1]);
+        if (write(ready[1], &c, 1) != 1) return 5;
+        return read(go[0], &c, 1) != 0;
+    }
+    for (int i = 0; i < more; i++) if (read(ready[0], &c, 1) != 1) return 5;
+    close(go[1]);
+    while (wait(0) > 0) { }
     return 0;
 }
 "#,
@@ -62,9 +75,17 @@ def test_nothing():
 def test_pytest_itself():
     assert len(bytearray(40 << 20))
 
+def up(*args, **how):
+    process = subprocess.Popen([TOUCH, *map(str, args)], stdout=subprocess.PIPE, **how)
+    assert process.stdout.readline() == b"up\n"
+    return process
+
 def test_subprocesses_side_by_side():
-    threads = [threading.Thread(target=touch, args=(16, 1, 10)) for _ in range(4)]
+    all = []
+    threads = [threading.Thread(target=lambda: all.append(up(16, 1, 6000))) for _ in range(4)]
     [t.start() for t in threads]; [t.join() for t in threads]
+    for process in all:
+        process.kill(); process.wait()
 
 def test_shell_and_system():
     assert subprocess.run("%s 24; exit 5" % TOUCH, shell=True).returncode == 5
@@ -81,7 +102,7 @@ def test_fork_of_pytest():
 
 @pytest.fixture(scope="session")
 def server():
-    process = subprocess.Popen([TOUCH, "80", "1", "6000"])
+    process = up(80, 1, 6000)
     yield process
     process.kill()
     process.wait()
@@ -93,7 +114,7 @@ def test_second_to_ask_for_the_server(server):
     touch(2)
 
 def test_daemon():
-    subprocess.run("setsid %s 96 1 6000 >/dev/null 2>&1 & sleep 1" % TOUCH, shell=True)
+    up(96, 1, 6000, start_new_session=True)
 
 def test_after_the_daemon():
     touch(4)

@@ -55,15 +55,22 @@ const TOUCH: &str = r#"#include <stdlib.h>
 #include <unistd.h>
 int main(int argc, char **argv) {
     size_t size = strtoul(argv[1], 0, 10) << 20;
-    int more = argc > 2 ? atoi(argv[2]) - 1 : 0, go[2];
-    if (pipe(go)) return 4;
-    for (int i = 0; i < more; i++) if (fork() == 0) { more = 0; close(go[1]); break; }
+    int more = argc > 2 ? atoi(argv[2]) - 1 : 0, parent = 1, ready[2], go[2];
+    char c = 0;
+    if (pipe(ready) || pipe(go)) return 4;
+    for (int i = 0; i < more && parent; i++) parent = fork() != 0;
     volatile char *m = size ? mmap(0, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0) : 0;
     if (m == MAP_FAILED) return 3;
     for (size_t i = 0; i < size; i += 4096) m[i] = 1;
-    char c;
-    if (more) { for (usleep(100000); more; more--) { } close(go[1]); while (wait(0) > 0) { } }
-    else if (argc > 2 && atoi(argv[2]) > 1) (void)!read(go[0], &c, 1);
+    // All of them have theirs before the first lets go.
+    if (!parent) {
+        close(go[1]);
+        if (write(ready[1], &c, 1) != 1) return 5;
+        return read(go[0], &c, 1) != 0;
+    }
+    for (int i = 0; i < more; i++) if (read(ready[0], &c, 1) != 1) return 5;
+    close(go[1]);
+    while (wait(0) > 0) { }
     return 0;
 }"#;
 

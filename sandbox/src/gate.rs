@@ -13,6 +13,9 @@ use std::os::unix::ffi::OsStringExt;
 /// The name under which the launcher's binary is the gate.
 pub const GATE_NAME: &str = "ostest-gate";
 
+/// What is the dynamic linker's, and so not for the gate itself, has this in front of its name.
+const HIDDEN: &[u8] = b"OSTEST_GATE:";
+
 /// What a shell's child exits with where there is nobody to tell.
 const NOT_FOUND: i32 = 127;
 
@@ -40,10 +43,9 @@ pub fn main(words: impl Iterator<Item = OsString>) -> i32 {
             TOLD
         }
     };
-    if let Some(fd) = errors
-        && close_on_exec(fd).is_err()
-    {
-        return NOT_FOUND;
+    if let Some(fd) = errors {
+        // One that whoever started us has closed cannot be told anything; the program starts all the same.
+        let _ = close_on_exec(fd);
     }
     if let Err(error) = enter(socket) {
         return tell(&format!("SubprocessError:0:the process could not be counted, and was not started: {error}"));
@@ -54,14 +56,7 @@ pub fn main(words: impl Iterator<Item = OsString>) -> i32 {
         return tell("SubprocessError:0:the gate was started with too few words");
     }
     let (programs, arguments) = texts.split_at(count);
-    let environment: Vec<CString> = std::env::vars_os()
-        .filter_map(|(name, value)| {
-            let mut pair = name.into_vec();
-            pair.push(b'=');
-            pair.extend(value.into_vec());
-            CString::new(pair).ok()
-        })
-        .collect();
+    let environment = environment();
     let (mut first, mut last) = (None, nix::errno::Errno::ENOENT);
     for program in programs {
         let Err(error) = nix::unistd::execve(program, arguments, &environment);
@@ -72,6 +67,13 @@ pub fn main(words: impl Iterator<Item = OsString>) -> i32 {
         }
     }
     tell(&format!("OSError:{:x}:", first.unwrap_or(last) as i32))
+}
+
+/// The environment to the byte, as the kernel has it of this process's start: an entry need not have a `=`.
+fn environment() -> Vec<CString> {
+    let block = std::fs::read("/proc/self/environ").unwrap_or_default();
+    let entries = block.split(|byte| *byte == 0).filter(|entry| !entry.is_empty());
+    entries.filter_map(|entry| CString::new(entry.strip_prefix(HIDDEN).unwrap_or(entry)).ok()).collect()
 }
 
 /// Asks to be put into the current leaf, and waits until that is so.

@@ -48,32 +48,6 @@ def told(arguments, programs=None):
     return text, end(pid)
 "#;
 
-/// Touches as many MiB as its first argument says, in as many processes as its second one.
-const TOUCH: &str = r#"#include <stdlib.h>
-#include <sys/mman.h>
-#include <sys/wait.h>
-#include <unistd.h>
-int main(int argc, char **argv) {
-    size_t size = strtoul(argv[1], 0, 10) << 20;
-    int more = argc > 2 ? atoi(argv[2]) - 1 : 0, parent = 1, ready[2], go[2];
-    char c = 0;
-    if (pipe(ready) || pipe(go)) return 4;
-    for (int i = 0; i < more && parent; i++) parent = fork() != 0;
-    volatile char *m = size ? mmap(0, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0) : 0;
-    if (m == MAP_FAILED) return 3;
-    for (size_t i = 0; i < size; i += 4096) m[i] = 1;
-    // All of them have theirs before the first lets go.
-    if (!parent) {
-        close(go[1]);
-        if (write(ready[1], &c, 1) != 1) return 5;
-        return read(go[0], &c, 1) != 0;
-    }
-    for (int i = 0; i < more; i++) if (read(ready[0], &c, 1) != 1) return 5;
-    close(go[1]);
-    while (wait(0) > 0) { }
-    return 0;
-}"#;
-
 /// What a run gave.
 struct Ran {
     outcome: Outcome,
@@ -147,7 +121,7 @@ fn a_leaf_holds_what_came_through_the_gate_and_nothing_else() {
         return;
     }
     let place = Place::new();
-    let touch = place.compile_with(&["-static"], "touch", TOUCH);
+    let touch = place.compile_with(&["-static"], "touch", common::TOUCH);
     let script = format!(
         "touch = {touch:?}
 keep = bytearray(50 << 20)  # the harness's own

@@ -56,7 +56,14 @@ pub fn main(words: impl Iterator<Item = OsString>) -> i32 {
         return tell("SubprocessError:0:the gate was started with too few words");
     }
     let (programs, arguments) = texts.split_at(count);
-    let environment = environment();
+    let environment = match environment() {
+        Ok(all) => all,
+        Err(error) => {
+            return tell(&format!(
+                "SubprocessError:0:the program was not started, its environment cannot be read: {error}"
+            ));
+        }
+    };
     let (mut first, mut last) = (None, nix::errno::Errno::ENOENT);
     for program in programs {
         let Err(error) = nix::unistd::execve(program, arguments, &environment);
@@ -70,10 +77,10 @@ pub fn main(words: impl Iterator<Item = OsString>) -> i32 {
 }
 
 /// The environment to the byte, as the kernel has it of this process's start: an entry need not have a `=`.
-fn environment() -> Vec<CString> {
-    let block = std::fs::read("/proc/self/environ").unwrap_or_default();
+fn environment() -> std::io::Result<Vec<CString>> {
+    let block = std::fs::read("/proc/self/environ")?;
     let entries = block.split(|byte| *byte == 0).filter(|entry| !entry.is_empty());
-    entries.filter_map(|entry| CString::new(entry.strip_prefix(HIDDEN).unwrap_or(entry)).ok()).collect()
+    Ok(entries.filter_map(|entry| CString::new(entry.strip_prefix(HIDDEN).unwrap_or(entry)).ok()).collect())
 }
 
 /// Asks to be put into the current leaf, and waits until that is so.

@@ -25,6 +25,40 @@ pub const FIRST_ID: u32 = 0x7000_0000;
 /// How long anything may take before the test gives up; on an emulated processor one sandbox takes 5 to 15 s.
 pub const PATIENCE: Duration = Duration::from_secs(180);
 
+/// A C program that touches as many MiB as its first argument says, in as many processes as its second one says, all at the
+/// same time; with a third one it says `up` when they have it, and holds them for that many tenths of a second.
+pub const TOUCH: &str = r#"#include <stdlib.h>
+#include <sys/mman.h>
+#include <sys/wait.h>
+#include <unistd.h>
+int main(int argc, char **argv) {
+    size_t size = strtoul(argv[1], 0, 10) << 20;
+    int more = argc > 2 ? atoi(argv[2]) - 1 : 0, parent = 1, ready[2], go[2];
+    char c = 0;
+    if (pipe(ready) || pipe(go)) return 4;
+    for (int i = 0; i < more && parent; i++) parent = fork() != 0;
+    if (size) {
+        volatile char *m = mmap(0, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+        if (m == MAP_FAILED) return 3;
+        for (size_t i = 0; i < size; i += 4096) m[i] = 1;
+    }
+    if (argc > 3) {
+        if (write(1, "up\n", 3) != 3) return 5;
+        usleep(atoi(argv[3]) * 100000);
+    }
+    // All of them have theirs before the first lets go.
+    if (!parent) {
+        close(go[1]);
+        if (write(ready[1], &c, 1) != 1) return 5;
+        return read(go[0], &c, 1) != 0;
+    }
+    for (int i = 0; i < more; i++) if (read(ready[0], &c, 1) != 1) return 5;
+    close(go[1]);
+    while (wait(0) > 0) { }
+    return 0;
+}
+"#;
+
 /// Whether the test can run. Where it cannot it says so aloud; with OSTEST_REQUIRE_ROOT=1, with which nothing may be
 /// skipped, it fails.
 pub fn need_root(test: &str) -> bool {

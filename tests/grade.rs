@@ -62,19 +62,25 @@ fn a_time_limit_leaves_finished_running_and_unstarted_tests_apart() {
     if !need_root("a_time_limit_leaves_finished_running_and_unstarted_tests_apart") {
         return;
     }
-    let graded = grade_tests(
-        "import time\ndef test_a(): pass\ndef test_b(): time.sleep(60)\ndef test_c(): pass\n",
-        &["--timeout", "4"],
-    );
+    // How long pytest takes to reach its second test is the machine's business: seconds where it is emulated. What is
+    // tested is how the limit divides the tests once it falls into the second.
+    let (limit, graded) = ["4", "16", "64"]
+        .into_iter()
+        .map(|limit| {
+            let tests = "import time\ndef test_a(): pass\ndef test_b(): time.sleep(600)\ndef test_c(): pass\n";
+            (limit, grade_tests(tests, &["--timeout", limit]))
+        })
+        .find(|(_, graded)| graded.cases().first().is_some_and(|(_, status, _)| status == "passed"))
+        .expect("a minute is enough for a test that does nothing");
+    let said = format!("time limit of {limit} s");
     assert_eq!(graded.code(), 2);
-    assert_eq!(status(&graded, "test_it::test_a"), "passed");
     let (status_b, text) = graded.case("test_it::test_b");
     assert_eq!(status_b, "stopped");
-    assert!(text.contains("time limit of 4 s"), "{text}");
+    assert!(text.contains(&said), "{text}");
     let (status_c, text) = graded.case("test_it::test_c");
     assert_eq!(status_c, "not-run");
     assert!(text.starts_with("not run"), "{text}");
-    assert!(graded.error().contains("time limit of 4 s"), "{}", graded.error());
+    assert!(graded.error().contains(&said), "{}", graded.error());
 }
 
 #[test]

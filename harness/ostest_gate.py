@@ -14,22 +14,28 @@ every case, so that even a call that is not understood here cannot start anythin
 What no hook in Python sees: programs that a C extension or ctypes starts. They stay in pytest's own leaf. So does a
 process that forks and executes nothing, because its pages are pytest's.
 
-One file, standard library only, Python 3.9 and later.
+Standard library only, Python 3.9 and later.
 """
 
 import array
 import errno
 import fcntl
+import functools
 import json
 import os
 import posix
+import resource
 import signal
 import socket
 import subprocess
 import sys
 import threading
+import warnings
 
 import _posixsubprocess
+import ostest_apart
+import ostest_stand
+from ostest_stand import Stand
 
 # What a launcher's answer to a gate begins with when the gate was placed.
 PLACED = b"k"
@@ -39,6 +45,12 @@ FIRST = (
     "args executable_list close_fds pass_fds cwd env p2cread p2cwrite c2pread c2pwrite errread errwrite errpipe_read errpipe_write"
 ).split()
 STREAMS = FIRST[FIRST.index("p2cread") :]
+# What follows them, where the function says no names; of what it says only some are needed.
+LAST = {
+    21: "restore_signals call_setsid gid extra_groups uid child_umask preexec_fn".split(),
+    23: "restore_signals call_setsid pgid_to_set gid extra_groups uid child_umask preexec_fn allow_vfork".split(),
+}
+NEEDED = ("gid", "extra_groups", "uid", "preexec_fn")
 # Our descriptors in a child are out of the way of the low numbers that a suite's code closes, overwrites or counts, and
 # below 64, where the kernel has to make a larger table for a process.
 HIGH = 50
@@ -46,6 +58,8 @@ HIGH = 50
 # by another name until the gate executes the program.
 LINKERS = (b"LD_", b"GLIBC_TUNABLES")
 HIDDEN = b"OSTEST_GATE:"
+# What a file action opens that is not to succeed.
+NO_FILE = "/proc/self/there-is-no-such-file"
 # How many there are where the function does not say their names.
 COUNTS = {(3, 9): 21, (3, 10): 21, (3, 11): 23}
 
@@ -65,16 +79,17 @@ def layout():
         words = [word.strip() for word in signature.strip("()").split(",")]
         names = [word for word in words if word != "/" and not word.startswith("$")]
         known = names[: len(FIRST)] == FIRST and not any("=" in word or "*" in word for word in names)
-        count = len(names)
     else:
         count = COUNTS.get(sys.version_info[:2], 0)
+        names = FIRST + LAST.get(count, [])
         known = "exactly %d arguments" % count in refusal(function)
+    known = known and set(NEEDED).issubset(names)
     if not known:
         raise Unfit(
             "Python %s starts programs in a way that the harness does not know, so their memory could not be counted: "
             "use Python 3.9 to 3.14" % sys.version.split()[0]
         )
-    return {name: position for position, name in enumerate(FIRST)}, count
+    return {name: position for position, name in enumerate(names)}, len(names)
 
 
 def refusal(function):
@@ -154,6 +169,7 @@ class Gate:
         numbers = {given[self.at[name]] for name in STREAMS if isinstance(given[self.at[name]], int)}
         errors = -1
         try:
+            self.as_student(call)
             # Wrong ones are C's to refuse, and it looks at them before it looks at programs and arguments.
             if ascending(keep):
                 # The pipe for a failed exec is close-on-exec, and has to outlive the gate's: a second one does.
@@ -164,6 +180,24 @@ class Gate:
             return self.real["fork_exec"](*call)
         finally:
             close(errors)
+
+    def as_student(self, call):
+        """Has C make the child the student before it executes the gate, where the harness is set apart from students.
+
+        Whom a suite names itself is refused as the kernel refuses it to a student, who may name nobody but himself.
+        """
+        if ostest_apart.student is None:
+            return
+        user, group = ostest_apart.student
+        at_user, at_group, at_groups = (self.at[name] for name in ("uid", "gid", "extra_groups"))
+        given = (call[at_user], call[at_group], call[at_groups])
+        # Wrong types are C's to refuse.
+        if not all(number is None or isinstance(number, int) for number in given[:2]):
+            return
+        if given[2] is not None and not isinstance(given[2], list):
+            return
+        allowed = given[0] in (None, -1, user) and given[1] in (None, -1, group) and given[2] is None
+        call[at_user], call[at_group], call[at_groups] = user if allowed else 0, group, []
 
     def posix_spawn(self, *given, **named):
         """`os.posix_spawn`."""
@@ -190,11 +224,12 @@ class Gate:
             raise
 
     def spawn_at(self, real, programs, argv, env, named):
+        """What posix_spawn does, by fork_exec: posix_spawn itself cannot make the child another user."""
         actions = named.get("file_actions")
-        # What is no sequence, or no action, is C's to refuse.
         known = actions is None or hasattr(actions, "__iter__")
-        actions = list(actions or ()) if known else []
-        numbers = {word for action in actions if isinstance(action, tuple) for word in action if isinstance(word, int)}
+        actions = list(actions or ()) if known else actions
+        self.refuse(real, argv, env, actions, named)
+        numbers = {word for action in actions for word in action if isinstance(word, int)}
         ours = []
         try:
             ours += os.pipe()
@@ -202,11 +237,31 @@ class Gate:
             for fd in (*ours, self.fd):
                 ours.append(duplicate(fd, numbers))
             reader, errors, sock = ours[2:]
-            if known:
-                # A descriptor that is duplicated onto itself loses close-on-exec, in the child alone.
-                onto = [(os.POSIX_SPAWN_DUP2, fd, fd) for fd in (errors, sock)]
-                named = dict(named, file_actions=sparing(actions, errors, sock) + onto)
-            pid = real(self.program, self.words(errors, sock, programs, argv), hide_mapping(env), **named)
+            call = [-1] * self.count
+            for name, value in {
+                "args": self.words(errors, sock, programs, argv),
+                "executable_list": (self.program,),
+                "close_fds": False,
+                "pass_fds": (),
+                "cwd": None,
+                "env": hide_list(as_entries(env)),
+                "errpipe_read": reader,
+                "errpipe_write": errors,
+                "restore_signals": False,
+                "call_setsid": False,
+                "gid": None,
+                "extra_groups": None,
+                "uid": None,
+                "preexec_fn": functools.partial(act, actions, named, errors, sock),
+                "allow_vfork": False,
+            }.items():
+                if name in self.at:
+                    call[self.at[name]] = value
+            self.as_student(call)
+            # Of threads that are forked with the rest Python warns, and posix_spawn does not.
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", DeprecationWarning)
+                pid = self.real["fork_exec"](*call)
             # The end that is read comes when the gate has executed the program, or has ended.
             close(ours.pop(1), ours.pop(2))
             told = b"".join(iter(lambda: os.read(reader, 4096), b""))
@@ -219,6 +274,21 @@ class Gate:
                 pass
             raise as_error(told, self.program)
         return pid
+
+    def refuse(self, real, argv, env, actions, named):
+        """Has C look at everything, and the kernel at all but the caller's actions, which must be done once and not twice.
+
+        The first of the actions cannot be done, so that nothing is executed and no other action done.
+        """
+        if isinstance(actions, list):
+            named = dict(named, file_actions=[(os.POSIX_SPAWN_OPEN, 0, NO_FILE, os.O_RDONLY, 0), *actions])
+        try:
+            pid = real(self.program, argv, env, **named)
+        except FileNotFoundError:
+            return
+        os.kill(pid, signal.SIGKILL)
+        os.waitpid(pid, 0)
+        raise Uncounted(errno.EPERM, UNCOUNTED + "%s exists" % NO_FILE)
 
     def execv(self, *given, **named):
         """`os.execv`, and through it os.execl, os.execlp, os.execvp, os.spawn* and pty.spawn."""
@@ -254,6 +324,8 @@ class Gate:
             raise Uncounted(errno.EPERM, UNCOUNTED + str(error)) from None
         if answer != PLACED:
             raise Uncounted(errno.EPERM, UNCOUNTED + "the launcher did not let it in")
+        # Before it counts as placed: one that could not become the student is not to try again and be let through.
+        ostest_apart.become_student()
         self.placed = pid
 
     def system(self, command):
@@ -298,7 +370,7 @@ class Gate:
 
     def stand_in(self):
         """Puts the hooks where the functions are, in every module that has been loaded."""
-        hooks = {}
+        functions = []
         for module, name in [
             (_posixsubprocess, "fork_exec"),
             (posix, "posix_spawn"),
@@ -307,23 +379,16 @@ class Gate:
             (posix, "execve"),
             (posix, "system"),
         ]:
-            original = getattr(module, name)
-            self.real[name] = original
-            hooks[id(original)] = Hook(original, getattr(self, name))
-        for module in list(sys.modules.values()):
-            names = getattr(module, "__dict__", None) or {}
-            for name, value in list(names.items()):
-                if id(value) in hooks:
-                    setattr(module, name, hooks[id(value)])
-        for group in (os.supports_fd, os.supports_dir_fd, os.supports_follow_symlinks, os.supports_effective_ids):
-            group |= {hooks[id(function)] for function in list(group) if id(function) in hooks}
+            self.real[name] = getattr(module, name)
+            functions.append((self.real[name], getattr(self, name)))
+        ostest_stand.stand_in(functions)
 
     def guard_in_child(self):
         """In a forked child the socket is not there, as far as Python code can tell, until a program is executed.
 
         Honest code closes everything it does not know before an exec (pexpect does), and would then be refused.
         """
-        if isinstance(os.close, Hook):
+        if isinstance(os.close, Stand):
             return
         real_close, real_range, fd = os.close, os.closerange, self.fd
 
@@ -339,30 +404,7 @@ class Gate:
             real_range(fd + 1, given[1])
 
         for module in (os, posix):
-            module.close, module.closerange = Hook(real_close, close_other), Hook(real_range, close_others)
-
-
-class Hook:
-    """Looks like the built-in function for which it stands in.
-
-    No function of Python's own: those become methods where a class holds them, and built-in functions do not.
-    """
-
-    def __init__(self, original, function):
-        self.__wrapped__ = original
-        self._function = function
-        for name in ("__name__", "__qualname__", "__module__", "__doc__", "__text_signature__"):
-            setattr(self, name, getattr(original, name, None))
-
-    def __call__(self, *given, **named):
-        return self._function(*given, **named)
-
-    def __repr__(self):
-        return repr(self.__wrapped__)
-
-    def __reduce__(self):
-        # Found by its name: in a process of its own this is the built-in function.
-        return self.__qualname__
+            module.close, module.closerange = Stand(real_close, close_other), Stand(real_range, close_others)
 
 
 class Uncounted(OSError):
@@ -404,16 +446,64 @@ def hide_list(env):
     return [HIDDEN + entry if entry.startswith(LINKERS) else entry for entry in env]
 
 
-def hide_mapping(env):
-    """The same for posix_spawn. What is no mapping is C's to refuse."""
+def as_entries(env):
+    """posix_spawn's environment, which C has found to be one, as fork_exec's. None is this process's own in both."""
+    return None if env is None else [os.fsencode(name) + b"=" + os.fsencode(value) for name, value in env.items()]
+
+
+def act(actions, named, errors, sock):
+    """In the child: what posix_spawn does there before it executes the program, in the order of the C library."""
     try:
-        pairs = list(env.items())
-        names = [os.fsencode(name) for name, _ in pairs]
-    except (AttributeError, TypeError, ValueError):
-        return env
-    if not any(name.startswith(LINKERS) for name in names):
-        return env
-    return {HIDDEN + name if name.startswith(LINKERS) else name: value for name, (_, value) in zip(names, pairs)}
+        for number in named.get("setsigdef") or ():
+            if number not in (signal.SIGKILL, signal.SIGSTOP):
+                signal.signal(number, signal.SIG_DFL)
+        if named.get("scheduler") is not None:
+            policy, parameter = named["scheduler"]
+            if policy is None:
+                os.sched_setparam(0, parameter)
+            else:
+                os.sched_setscheduler(0, policy, parameter)
+        if named.get("setsid"):
+            os.setsid()
+        if named.get("setpgroup") is not None:
+            os.setpgid(0, named["setpgroup"])
+        for action in actions:
+            act_on_file(action, (errors, sock))
+        if named.get("setsigmask") is not None:
+            signal.pthread_sigmask(signal.SIG_SETMASK, named["setsigmask"])
+        # Last, because it is the gate that has to have them.
+        os.set_inheritable(errors, True)
+        os.set_inheritable(sock, True)
+    except OSError as error:
+        os.write(errors, b"OSError:%x:" % (error.errno or errno.EIO))
+        os._exit(127)
+
+
+def act_on_file(action, spared):
+    kind, fd, *more = action
+    if kind == os.POSIX_SPAWN_OPEN:
+        path, flags, mode = more
+        close(fd)
+        opened = os.open(path, flags, mode)
+        if opened != fd:
+            os.dup2(opened, fd)
+            os.close(opened)
+        elif not flags & os.O_CLOEXEC:
+            os.set_inheritable(fd, True)
+    elif kind == os.POSIX_SPAWN_DUP2:
+        # One that is duplicated onto itself loses close-on-exec.
+        if more[0] == fd:
+            os.set_inheritable(fd, True)
+        else:
+            os.dup2(fd, more[0])
+    elif kind == os.POSIX_SPAWN_CLOSE:
+        if fd >= resource.getrlimit(resource.RLIMIT_NOFILE)[0]:
+            raise OSError(errno.EBADF, os.strerror(errno.EBADF))
+        close(fd)
+    else:
+        # POSIX_SPAWN_CLOSEFROM, of Python 3.13.
+        for low, high in zip((-1, *sorted(spared)), (*sorted(spared), resource.getrlimit(resource.RLIMIT_NOFILE)[0])):
+            os.closerange(max(low + 1, fd), high)
 
 
 def as_path(name, path):
@@ -463,21 +553,6 @@ def ascending(numbers):
     if not isinstance(numbers, tuple) or not all(isinstance(number, int) for number in numbers):
         return False
     return all(low < high for low, high in zip((-1, *numbers), numbers))
-
-
-def sparing(actions, *spared):
-    """posix_spawn's actions, none of which closes one of the spared descriptors."""
-    close_from = getattr(os, "POSIX_SPAWN_CLOSEFROM", None)
-    end = max(spared) + 1
-    done = []
-    for action in actions:
-        lowest = action[1] if isinstance(action, tuple) and len(action) == 2 and action[0] == close_from else None
-        if not isinstance(lowest, int) or not 0 <= lowest < end:
-            done.append(action)
-            continue
-        done += [(os.POSIX_SPAWN_CLOSE, fd) for fd in range(lowest, end) if fd not in spared]
-        done.append((close_from, end))
-    return done
 
 
 def duplicate(fd, taken):

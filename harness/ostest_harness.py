@@ -1,18 +1,15 @@
 """The harness's pytest plugin: tells the runner what pytest does, and selects the tests that a task names.
 
-The runner loads it with ``-p ostest_harness`` in PYTEST_ADDOPTS and hands it two inherited file descriptors. From
-these settings in the environment, all of which are gone again before a student's program can see them:
+The runner loads it with ``-p ostest_harness`` in PYTEST_ADDOPTS. What was handed in ostest_start.py has taken over; without
+a channel for events (one JSON object per message, each ending with a newline) nothing is done. Beside it there are these
+settings in the environment, all of which are gone again before a test runs:
 
-OSTEST_EVENTS_FD              a socket (one JSON object per message, each ending with a newline); without it nothing is done
-OSTEST_REPORT_FD              the memory file that takes the JUnit report; only made close-on-exec here
-OSTEST_GATE, OSTEST_GATE_FD, OSTEST_LEAVES_FD
-                              how memory is counted for each test (ostest_gate.py); absent: it is not
 OSTEST_SELECT                 path of a JSON file with a list of names of tests; absent or an empty list: all tests
 OSTEST_ORIG_PYTHONPATH        what PYTHONPATH was before the runner changed it; absent: it was not set
 OSTEST_ORIG_PYTEST_ADDOPTS    the same for PYTEST_ADDOPTS
 
 What is said about a test has to be what pytest's own JUnit report says about it, word for word, because the runner
-compares the two. One file, standard library only, Python 3.9 and later, pytest 7 and later.
+compares the two. Standard library only, Python 3.9 and later, pytest 7 and later.
 """
 
 import json
@@ -23,6 +20,7 @@ import re
 import socket
 import stat
 
+import ostest_start
 import pytest
 
 VERSION = 1
@@ -120,12 +118,6 @@ def close(fd):
         pass
 
 
-def take_fd(name):
-    """Takes a descriptor's number out of the environment."""
-    value = os.environ.pop(name, "")
-    return int(value) if value.isdigit() else None
-
-
 def take_selection():
     """Takes the list of names out of the environment; None means all tests. What is wrong with it is raised later."""
     path = os.environ.pop("OSTEST_SELECT", "")
@@ -140,20 +132,6 @@ def take_selection():
         return None, "the list of selected tests in %s has to be a JSON list of strings" % path
     # The same name twice is one wish.
     return list(dict.fromkeys(names)) or None, None
-
-
-def take_leaves():
-    """Puts the gate in place if the environment has one. Gives the leaves, and what is wrong, to be raised later."""
-    program, gate, leaves = os.environ.pop("OSTEST_GATE", ""), take_fd("OSTEST_GATE_FD"), take_fd("OSTEST_LEAVES_FD")
-    if not program:
-        return None, None
-    # Not needed, and not there, where nothing is counted.
-    import ostest_gate
-
-    try:
-        return ostest_gate.install(program, gate, leaves), None
-    except ostest_gate.Unfit as error:
-        return None, str(error)
 
 
 def restore(name):
@@ -363,31 +341,35 @@ class Harness:
 
 
 def load():
-    events = take_fd("OSTEST_EVENTS_FD")
-    if events is None:
+    taken, elsewhere = ostest_start.finish()
+    if elsewhere:
+        raise pytest.UsageError(
+            "pytest has to run in the process that the suite's command starts: take `python -m pytest` as the command, or let "
+            "its script call pytest.main() instead of starting pytest as a program"
+        )
+    if taken is None or taken.events is None:
         return None
-    report = take_fd("OSTEST_REPORT_FD")
     selection, broken = take_selection()
-    leaves, unfit = take_leaves()
     restore("PYTHONPATH")
     restore("PYTEST_ADDOPTS")
-    if report is not None:
-        try:
-            os.set_inheritable(report, False)
-        except OSError:
-            # pytest itself will say that it cannot write its report there.
-            report = None
-    channel = Channel(events)
+    channel = Channel(taken.events)
 
     def after_fork():
         channel.close_in_child()
-        close(report)
+        close(taken.report)
 
     os.register_at_fork(after_in_child=after_fork)
     channel.send(
-        "hello", version=VERSION, pid=os.getpid(), python=platform.python_version(), pytest=clean(pytest.__version__)
+        "hello",
+        version=VERSION,
+        pid=os.getpid(),
+        python=platform.python_version(),
+        pytest=clean(pytest.__version__),
+        apart=taken.apart,
     )
-    return Harness(channel, leaves, selection, broken or unfit)
+    if taken.guard:
+        taken.guard.report_to(lambda text: channel.send("tampering", text=clean(text)))
+    return Harness(channel, taken.leaves, selection, broken or taken.unfit)
 
 
 _harness = load()

@@ -302,9 +302,71 @@ pub struct SuiteOptions {
     /// How the student's project is built before the suite runs.
     pub build: StageOptions,
     /// How the suite is started.
-    pub test: StageOptions,
+    pub test: SuiteTestOptions,
     /// Limits by laboratory.
     pub lab: Labs,
+}
+
+/// How a suite wants to be run, by its own `ostest.toml`.
+#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
+pub struct SuiteTestOptions {
+    /// What starts it.
+    pub command: Option<Vec<String>>,
+    /// Wall clock of the whole suite.
+    pub timeout: Option<Span>,
+    /// Files that a student's program must not read: patterns for a name, or with a slash for a path below the suite's
+    /// top. None: [`HIDDEN`].
+    pub hidden: Option<Vec<Hidden>>,
+    /// What may be loaded into pytest.
+    pub imports: Imports,
+}
+
+/// What may be loaded into pytest.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Imports {
+    /// What the suite has shipped, its environment and Python have.
+    #[default]
+    Suite,
+    /// Also what was made while it ran, by itself or by the submission.
+    Anything,
+}
+
+/// What pytest collects, and so holds the answers: hidden from students' programs where a suite says nothing else.
+pub const HIDDEN: [&str; 3] = ["test_*.py", "*_test.py", "conftest.py"];
+
+/// A pattern of hidden files, as a shell's: `*` and `?` match no slash, `**` matches folders.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(try_from = "String")]
+pub struct Hidden(glob::Pattern);
+
+impl TryFrom<String> for Hidden {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Hidden, String> {
+        glob::Pattern::new(&text).map(Hidden).map_err(|e| format!("{text:?} is no pattern of file names: {e}"))
+    }
+}
+
+impl Hidden {
+    /// Whether the file at this path below the suite's top is one of them.
+    pub fn matches(&self, path: &str) -> bool {
+        let options = glob::MatchOptions { require_literal_separator: true, ..glob::MatchOptions::new() };
+        let whole = self.0.as_str().contains('/');
+        let shown = if whole { path } else { path.rsplit('/').next().unwrap_or(path) };
+        self.0.matches_with(shown, options)
+    }
+}
+
+impl SuiteTestOptions {
+    /// Whether the file at this path below the suite's top is hidden from students' programs.
+    pub fn hides(&self, path: &str) -> bool {
+        match &self.hidden {
+            Some(patterns) => patterns.iter().any(|pattern| pattern.matches(path)),
+            None => HIDDEN.iter().any(|text| Hidden::try_from(text.to_string()).is_ok_and(|p| p.matches(path))),
+        }
+    }
 }
 
 impl SuiteOptions {
@@ -385,6 +447,24 @@ mod tests {
             assert!(SuiteOptions::parse(text).is_err(), "{text}");
         }
         assert!(SuiteOptions::parse("[lab.one]\ntimeout = 3").is_err_and(|e| e.contains("lab.one")));
+    }
+
+    #[test]
+    fn what_pytest_collects_is_hidden_and_a_suite_may_say_otherwise() {
+        let hidden = |toml: &str, path: &str| SuiteOptions::parse(toml).unwrap().test.hides(path);
+        for (path, is) in
+            [("test_a.py", true), ("lab1/deep/conftest.py", true), ("a_test.py", true), ("lab1/help.py", false)]
+        {
+            assert_eq!(hidden("", path), is, "{path}");
+        }
+        let own = "[test]\nhidden = ['answers/**/*.json', '*.key']";
+        for (path, is) in
+            [("test_a.py", false), ("answers/1/a.json", true), ("b/answers/1/a.json", false), ("x/y.key", true)]
+        {
+            assert_eq!(hidden(own, path), is, "{path}");
+        }
+        assert!(!hidden("[test]\nhidden = []", "test_a.py"));
+        assert!(SuiteOptions::parse("[test]\nhidden = ['a[']").is_err_and(|e| e.contains("no pattern")));
     }
 
     #[test]

@@ -65,6 +65,11 @@ pub enum Event {
         #[serde(default)]
         text: String,
     },
+    /// The harness refused something that only the submission could have wanted.
+    Tampering {
+        /// A sentence.
+        text: String,
+    },
     /// pytest is through.
     Finish {
         /// Its own exit status; the suite's command may exit with another.
@@ -83,6 +88,9 @@ pub struct Hello {
     pub python: String,
     /// Version of pytest.
     pub pytest: String,
+    /// Whether the harness is another user than what it starts.
+    #[serde(default)]
+    pub apart: bool,
 }
 
 /// A named test that is not in this run.
@@ -157,6 +165,7 @@ pub struct Log {
     unknown: Vec<Unknown>,
     collect_errors: Vec<CollectError>,
     finish: Option<i64>,
+    tampering: Vec<String>,
     problems: Vec<String>,
 }
 
@@ -182,7 +191,8 @@ impl Log {
     }
 
     fn fold(&mut self, event: Event) -> Result<(), String> {
-        if self.finish.is_some() {
+        // On its way out Python still runs code.
+        if self.finish.is_some() && !matches!(event, Event::Tampering { .. }) {
             return Err("the harness went on talking after pytest's end".into());
         }
         match (&event, &self.hello) {
@@ -217,6 +227,11 @@ impl Log {
             }
             Event::Start { index } => return self.start(index),
             Event::End { index, status, duration, text } => return self.end(index, status, duration, &text),
+            Event::Tampering { text } => {
+                if self.tampering.len() < MAX_PROBLEMS && !self.tampering.contains(&text) {
+                    self.tampering.push(cut_middle(&text, MAX_TEXT));
+                }
+            }
             Event::Finish { exitstatus } => self.finish = Some(exitstatus),
         }
         Ok(())
@@ -317,6 +332,11 @@ impl Log {
     /// pytest's own exit status, once it is through.
     pub fn exit_status(&self) -> Option<i64> {
         self.finish
+    }
+
+    /// What the harness refused that only the submission could have wanted, the first first.
+    pub fn tampering(&self) -> &[String] {
+        &self.tampering
     }
 
     /// Messages that could not be understood or contradict others, the first first.

@@ -34,6 +34,8 @@ pub struct Run<'a> {
     pub outcome: &'a Outcome,
     /// What was measured of each test, by [`leaf_name`].
     pub leaves: &'a BTreeMap<String, LeafUsage>,
+    /// Whether the harness was to set itself apart from what it starts.
+    pub apart: bool,
     /// The end of what the suite wrote to its standard error (or output).
     pub suite_stderr_tail: &'a str,
     /// The memory limit that was in force, in bytes.
@@ -49,6 +51,19 @@ pub fn leaf_name(index: usize) -> String {
 
 /// Says what the backend is told about a run.
 pub fn judge(input: &Run<'_>) -> Verdict {
+    // Whoever could reach the harness could have said all the rest.
+    if input.apart && input.log.greeting().is_some_and(|hello| !hello.apart) {
+        return Verdict {
+            cases: Vec::new(),
+            error: Some(
+                "the harness was not out of the submission's reach, so nothing that the tests said counts: the suite has to \
+                 be started by the Python of its environment, which reads PYTHONPATH"
+                    .into(),
+            ),
+            tampering: Vec::new(),
+            duration: Duration::from_millis(input.outcome.wall_ms),
+        };
+    }
     let reported = Reported::new(input);
     let mut errors = run_errors(input);
     let cause = cause(input);
@@ -101,6 +116,7 @@ pub fn judge(input: &Run<'_>) -> Verdict {
     Verdict {
         cases,
         error: (!errors.is_empty()).then(|| errors.join("\n")),
+        tampering: input.log.tampering().iter().map(|text| cut_middle(text, QUOTE)).collect(),
         duration: Duration::from_millis(input.outcome.wall_ms),
     }
 }

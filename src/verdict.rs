@@ -10,6 +10,8 @@ pub struct Verdict {
     pub cases: Vec<Case>,
     /// Set when the run itself broke: a text on which a student or a teacher can act.
     pub error: Option<String>,
+    /// What was seen of attempts to change the result: sentences. They change nothing else.
+    pub tampering: Vec<String>,
     /// Wall clock of the suite's run.
     pub duration: Duration,
 }
@@ -79,7 +81,17 @@ pub enum Status {
 impl Verdict {
     /// A verdict for a run that broke before any test was known.
     pub fn broken(error: impl Into<String>) -> Self {
-        Verdict { cases: Vec::new(), error: Some(error.into()), duration: Duration::ZERO }
+        Verdict { cases: Vec::new(), error: Some(error.into()), tampering: Vec::new(), duration: Duration::ZERO }
+    }
+
+    /// What is said beside the cases: what broke the run, and what was seen of tampering; empty for most.
+    pub fn details(&self) -> String {
+        let tampering = match &self.tampering[..] {
+            [] => String::new(),
+            all => format!("tampering was seen, and changed nothing: {}", all.join("; ")),
+        };
+        let parts = [self.error.clone().unwrap_or_default(), tampering];
+        parts.into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join("\n")
     }
 
     /// At least one case, all passed, and the run itself did not break.

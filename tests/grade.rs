@@ -148,19 +148,25 @@ fn a_report_that_is_missing_broken_or_disagrees_is_an_error_and_passes_nothing()
     }
     let place = Place::new();
     let project = place.tree("project", NOTHING);
-    let command = |shell: &str| format!("[test]\ncommand = ['sh', '-c', '''{shell}''', 'sh', '{{report}}']\n");
     let cases = [
-        ("missing", "python -m pytest"),
-        ("broken", "python -m pytest --junit-xml=\"$1\"; printf \"<testsuites><testsuite>\" > \"$1\""),
-        ("garbage", "python -m pytest --junit-xml=\"$1\"; head -c 3000 /dev/urandom > \"$1\""),
-        ("oversized", "python -m pytest --junit-xml=\"$1\"; head -c 70000000 /dev/zero > \"$1\""),
-        ("lying", "python -m pytest --junit-xml=/tmp/r.xml; python lie.py \"$1\""),
+        ("missing", "pytest.main([])"),
+        ("broken", "run(report); write(b'<testsuites><testsuite>')"),
+        ("garbage", "run(report); write(os.urandom(3000))"),
+        ("oversized", "run(report); write(bytes(70_000_000))"),
+        (
+            "lying",
+            "run('/tmp/r.xml'); write(re.sub('(?s)<failure.*?</failure>', '', open('/tmp/r.xml').read()).encode())",
+        ),
     ];
-    for (name, shell) in cases {
+    for (name, code) in cases {
         let tests = "def test_a(): pass\ndef test_b(): assert False\n";
-        let lie = "import re, sys\ntext = re.sub('(?s)<failure.*?</failure>', '', open('/tmp/r.xml').read())\n\
-                   open(sys.argv[1], 'w').write(text)\n";
-        let suite = place.tree(name, &[("ostest.toml", &command(shell)), ("test_it.py", tests), ("lie.py", lie)]);
+        let starter = format!(
+            "import os, re, sys\nimport pytest\nreport = sys.argv[1]\n\
+             def run(path): pytest.main(['--junit-xml=' + path])\n\
+             def write(data): open(report, 'wb').write(data)\n{code}\n"
+        );
+        let command = "[test]\ncommand = ['python', 'starter.py', '{report}']\n";
+        let suite = place.tree(name, &[("ostest.toml", command), ("test_it.py", tests), ("starter.py", &starter)]);
         let graded = place.grade(&project, &suite, &[]);
         assert_eq!(graded.body()["isError"], true, "{name}: {:#}", graded.result);
         assert_eq!(graded.body()["isPassed"], false, "{name}");

@@ -12,7 +12,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
 /// Deepest directory below the top. Path names end at 4096 bytes anyway.
-const MAX_DEPTH: u32 = 200;
+pub(crate) const MAX_DEPTH: u32 = 200;
 
 /// Whose the copy is and what may be done with it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -115,6 +115,38 @@ pub fn read_small(dir: &Path, name: &str, max: u64) -> io::Result<Option<String>
     Ok(Some(text))
 }
 
+/// Lets only the group `gid` (beside the owner) read the regular files of a tree whose path below `top` is `hidden`; what
+/// could be executed can be executed by it. Follows no link. Gives their number.
+///
+/// # Errors
+/// When a part of the tree cannot be read, or changed.
+pub fn hide(top: &Path, gid: u32, hidden: &dyn Fn(&str) -> bool) -> Result<u64, CopyError> {
+    let fail = |error: rustix::io::Errno| CopyError::Io { path: top.display().to_string(), error: error.into() };
+    let open = OFlags::DIRECTORY | OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW;
+    let dir = fs::openat(CWD, top, open, Mode::empty()).map_err(fail)?;
+    hide_below(dir.as_fd(), "", gid, hidden).map_err(fail)
+}
+
+fn hide_below(dir: BorrowedFd<'_>, above: &str, gid: u32, hidden: &dyn Fn(&str) -> bool) -> rustix::io::Result<u64> {
+    let mut count = 0;
+    for (name, kind) in list(dir)? {
+        let path = format!("{above}{}", name.to_string_lossy());
+        let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW | OFlags::NONBLOCK;
+        if kind == FileType::Directory {
+            let below = fs::openat(dir, &name, flags | OFlags::DIRECTORY, Mode::empty())?;
+            count += hide_below(below.as_fd(), &format!("{path}/"), gid, hidden)?;
+        } else if kind == FileType::RegularFile && hidden(&path) {
+            let file = fs::openat(dir, &name, flags, Mode::empty())?;
+            let mode = fs::fstat(&file)?.st_mode;
+            // First the group: a moment in which everybody's read bit is gone and the group is not there harms nobody.
+            fs::fchown(&file, None, Some(Gid::from_raw(gid)))?;
+            fs::fchmod(&file, Mode::from_raw_mode(mode & 0o550))?;
+            count += 1;
+        }
+    }
+    Ok(count)
+}
+
 /// Gives a whole tree to one owner, without following a link.
 pub fn chown_tree(top: &Path, uid: u32, gid: u32) -> Result<(), CopyError> {
     let fail = |error: rustix::io::Errno| CopyError::Io { path: top.display().to_string(), error: error.into() };
@@ -137,7 +169,7 @@ fn chown_below(dir: BorrowedFd<'_>, uid: u32, gid: u32) -> rustix::io::Result<()
 }
 
 /// Names and kinds in a directory, without `.` and `..`.
-fn list(dir: BorrowedFd<'_>) -> rustix::io::Result<Vec<(std::ffi::CString, FileType)>> {
+pub(crate) fn list(dir: BorrowedFd<'_>) -> rustix::io::Result<Vec<(std::ffi::CString, FileType)>> {
     let mut entries = Vec::new();
     for entry in Dir::read_from(dir)? {
         let entry = entry?;
@@ -273,6 +305,21 @@ mod tests {
         copy_tree(from.path(), to.path(), me(true), CAP, &[]).unwrap();
         let mode = |p: &str| std::fs::metadata(to.path().join(p)).unwrap().mode() & 0o7777;
         assert_eq!((mode("tests"), mode("tests/run.sh"), mode("")), (0o1777, 0o555, 0o1777));
+    }
+
+    #[test]
+    fn what_is_hidden_is_for_a_group_alone() {
+        let top = tempfile::tempdir().unwrap();
+        std::fs::create_dir(top.path().join("lab1")).unwrap();
+        for name in ["lab1/test_a.py", "lab1/help.py", "run.sh"] {
+            std::fs::write(top.path().join(name), "x").unwrap();
+            std::fs::set_permissions(top.path().join(name), PermissionsExt::from_mode(0o555)).unwrap();
+        }
+        symlink("run.sh", top.path().join("test_link.py")).unwrap();
+        let group = rustix::process::getgid().as_raw();
+        assert_eq!(hide(top.path(), group, &|path| path.contains("test_")).unwrap(), 1);
+        let mode = |p: &str| std::fs::metadata(top.path().join(p)).unwrap().mode() & 0o7777;
+        assert_eq!((mode("lab1/test_a.py"), mode("lab1/help.py"), mode("run.sh")), (0o550, 0o555, 0o555));
     }
 
     #[test]

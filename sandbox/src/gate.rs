@@ -3,6 +3,10 @@
 //! It is already the student. It asks the launcher to be put into the leaf that is current, waits until it is, closes the
 //! socket for it, and executes the program, so that not a page of the program is charged anywhere else. To whoever
 //! started the process nothing may differ: a failed exec is reported as CPython's child reports it.
+//!
+//! Nobody inside can read its file, so that the kernel makes it not dumpable from its first instruction on: what an earlier
+//! test's program has left behind is of the same user, and could otherwise answer in the launcher's place, through
+//! /proc/PID/fd or as a debugger.
 
 use nix::sys::socket::{ControlMessage, MsgFlags, sendmsg};
 use std::ffi::{CString, OsString};
@@ -56,14 +60,7 @@ pub fn main(words: impl Iterator<Item = OsString>) -> i32 {
         return tell("SubprocessError:0:the gate was started with too few words");
     }
     let (programs, arguments) = texts.split_at(count);
-    let environment = match environment() {
-        Ok(all) => all,
-        Err(error) => {
-            return tell(&format!(
-                "SubprocessError:0:the program was not started, its environment cannot be read: {error}"
-            ));
-        }
-    };
+    let environment = environment();
     let (mut first, mut last) = (None, nix::errno::Errno::ENOENT);
     for program in programs {
         let Err(error) = nix::unistd::execve(program, arguments, &environment);
@@ -76,11 +73,14 @@ pub fn main(words: impl Iterator<Item = OsString>) -> i32 {
     tell(&format!("OSError:{:x}:", first.unwrap_or(last) as i32))
 }
 
-/// The environment to the byte, as the kernel has it of this process's start: an entry need not have a `=`.
-fn environment() -> std::io::Result<Vec<CString>> {
-    let block = std::fs::read("/proc/self/environ")?;
-    let entries = block.split(|byte| *byte == 0).filter(|entry| !entry.is_empty());
-    Ok(entries.filter_map(|entry| CString::new(entry.strip_prefix(HIDDEN).unwrap_or(entry)).ok()).collect())
+/// The environment with the names that were hidden from the linker.
+fn environment() -> Vec<CString> {
+    let entries = crate::sys::environment();
+    let shown = entries.iter().map(|entry| {
+        let bytes = entry.as_bytes();
+        CString::new(bytes.strip_prefix(HIDDEN).unwrap_or(bytes)).unwrap_or_else(|_| entry.clone())
+    });
+    shown.collect()
 }
 
 /// Asks to be put into the current leaf, and waits until that is so.

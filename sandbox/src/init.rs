@@ -23,6 +23,9 @@ use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
 /// Descriptors below this number may become the payload's; init's own are moved above it.
 const OWN_FDS: RawFd = 64;
 
+/// How much more readily than others the kernel kills what runs inside, in thousandths of the memory that there is.
+pub const OOM_SCORE: &str = "300";
+
 /// Why init gave up, and whether the host is at fault.
 #[derive(Debug)]
 struct InitError {
@@ -192,16 +195,23 @@ fn try_become_payload(order: &Order, control: &OwnedFd) -> Result<std::convert::
     // A namespace of its own whose root is the leaf it has just come to: /proc/self/cgroup shows "/".
     nix::sched::unshare(nix::sched::CloneFlags::CLONE_NEWCGROUP).map_err(failed("unsharing the cgroup namespace"))?;
     // If the host itself runs out of memory, the kernel shall choose a payload first. A wish, not a limit.
-    let _ = std::fs::write("/proc/self/oom_score_adj", "300");
+    let _ = std::fs::write("/proc/self/oom_score_adj", OOM_SCORE);
     arrange_fds(order)?;
     rlimits::apply(&plan.rlimits)?;
 
-    caps::drop_bounding()?;
-    nix::unistd::setgroups(&[]).map_err(failed("dropping supplementary groups"))?;
+    match plan.apart {
+        None => caps::drop_bounding()?,
+        Some(_) => caps::drop_bounding_before_apart()?,
+    }
+    let groups: Vec<Gid> = plan.apart.iter().map(|apart| Gid::from_raw(apart.gid)).collect();
+    nix::unistd::setgroups(&groups).map_err(failed("setting supplementary groups"))?;
     let (uid, gid) = (Uid::from_raw(plan.user.uid), Gid::from_raw(plan.user.gid));
     nix::unistd::setresgid(gid, gid, gid).map_err(failed("changing the group"))?;
     nix::unistd::setresuid(uid, uid, uid).map_err(failed("changing the user"))?;
-    caps::drop_all()?;
+    match plan.apart {
+        None => caps::drop_all()?,
+        Some(_) => caps::keep_for_apart()?,
+    }
     prctl::set_no_new_privs().map_err(failed("setting no_new_privs"))?;
 
     let cwd = &plan.command.cwd;

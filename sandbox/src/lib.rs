@@ -11,6 +11,7 @@ pub mod ending;
 pub mod gate;
 pub mod host;
 pub mod init;
+pub mod inventory;
 pub mod launcher;
 pub mod leaves;
 pub mod mounts;

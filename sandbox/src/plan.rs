@@ -14,6 +14,9 @@ pub const PLAN_VERSION: u32 = 1;
 /// Inside uid and gid of whatever comes from the submission, and of the tools of a stage.
 pub const STUDENT_ID: u32 = 1000;
 
+/// Inside ids of a harness that sets itself apart from what it starts.
+pub const APART: Apart = Apart { uid: 1001, gid: 1002 };
+
 /// One sandbox, completely.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -26,6 +29,9 @@ pub struct Plan {
     pub ids: IdRange,
     /// Who the command runs as, inside ids.
     pub user: User,
+    /// Ids by which the command can set itself apart from what it starts; none: it cannot.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub apart: Option<Apart>,
     /// What is run.
     pub command: CommandLine,
     /// Everything that is visible inside, in the order in which it is mounted.
@@ -71,6 +77,24 @@ pub struct User {
     /// Inside uid.
     pub uid: u32,
     /// Inside gid.
+    pub gid: u32,
+}
+
+/// Ids that the command has, or may take, beside its own, so that what it starts, under the plan's [`User`], can neither
+/// signal it, nor trace it, nor look into it, nor change its limits, nor read its files.
+///
+/// The command starts as the plan's user, with `gid` as its one supplementary group and with CAP_SETUID and CAP_SETGID as
+/// ambient capabilities over the sandbox's own ids. It is trusted to make `uid` its real and saved user before it starts
+/// anything, and to give CAP_SETUID up. Whatever it starts must lose the group, for which it keeps CAP_SETGID.
+///
+/// Not started with a real user other than the effective one: the kernel takes that for a set-uid program, for which ld.so
+/// drops a part of the environment, and before 6.16 or so resets the effective user, under no_new_privs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Apart {
+    /// Inside uid, to become the command's real and saved one.
+    pub uid: u32,
+    /// Inside gid, of files that the command can read and what it starts cannot.
     pub gid: u32,
 }
 
@@ -315,6 +339,19 @@ impl Plan {
         }
         if self.user.uid >= self.ids.count || self.user.gid >= self.ids.count {
             return bad("the user is outside the id range".into());
+        }
+        if let Some(Apart { uid, gid }) = self.apart
+            && (uid == 0
+                || gid == 0
+                || uid >= self.ids.count
+                || gid >= self.ids.count
+                || uid == self.user.uid
+                || gid == self.user.gid)
+        {
+            return bad(
+                "the ids that set the command apart must be others than its own and the root's, and lie in the range"
+                    .into(),
+            );
         }
         if self.command.argv.is_empty() {
             return bad("there is no command".into());

@@ -83,6 +83,23 @@ pub fn fork_single() -> io::Result<Option<i32>> {
     }
 }
 
+/// This process's environment to the byte, as it was started with it: an entry need not have a `=`, which Rust leaves out.
+///
+/// For a program with one thread that changes nothing of it.
+pub fn environment() -> Vec<std::ffi::CString> {
+    let mut entries = Vec::new();
+    // SAFETY: environ is null or points to an array of pointers to strings, ended by a null. Nothing of it changes meanwhile,
+    // because this program has one thread and calls neither setenv nor putenv.
+    unsafe {
+        let mut entry: *const *mut libc::c_char = libc::environ;
+        while !entry.is_null() && !(*entry).is_null() {
+            entries.push(std::ffi::CStr::from_ptr(*entry).to_owned());
+            entry = entry.add(1);
+        }
+    }
+    entries
+}
+
 /// Takes ownership of a descriptor that an exec handed to this process.
 ///
 /// # Errors

@@ -4,8 +4,8 @@ use proptest::prelude::*;
 use sandbox::cgroup::Base;
 use sandbox::confine::landlock;
 use sandbox::plan::{
-    Beyond, Channel, Channels, CommandLine, IdRange, Layer, LeafChannels, Limits, Mount, Network, OutputPolicy,
-    PLAN_VERSION, Plan, Policy, Rlimits, User,
+    APART, Apart, Beyond, Channel, Channels, CommandLine, IdRange, Layer, LeafChannels, Limits, Mount, Network,
+    OutputPolicy, PLAN_VERSION, Plan, Policy, Rlimits, User,
 };
 
 /// A small plan that uses everything.
@@ -16,6 +16,7 @@ fn plan() -> Plan {
         name: text("slot0-test-1"),
         ids: IdRange { base: 0x7000_0000, count: 65_536 },
         user: User { uid: 1000, gid: 1000 },
+        apart: Some(APART),
         command: CommandLine {
             argv: vec![text("python3"), text("-c"), text("print(1)")],
             env: [(text("PATH"), text("/usr/bin")), (text("HOME"), text("/tmp"))].into(),
@@ -163,6 +164,7 @@ fn any_plan() -> impl Strategy<Value = Plan> {
             name,
             ids: IdRange { base, count },
             user: User { uid, gid: uid },
+            apart: (uid % 2 == 1).then_some(Apart { uid: base, gid: count }),
             command: CommandLine { argv, env, cwd: "/".into() },
             mounts,
             limits: Limits { memory, wall_ms, ..plan().limits },

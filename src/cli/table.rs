@@ -53,8 +53,8 @@ pub fn show(graded: &Graded, coloured: bool) -> String {
     for case in verdict.cases.iter().filter(|c| !c.description.is_empty() && c.status != Status::Passed) {
         let _ = writeln!(text, "\n--- {} ({})\n{}", case.name, word(case.status), case.description.trim_end());
     }
-    if let Some(error) = &verdict.error {
-        let _ = writeln!(text, "\n{error}");
+    if !verdict.details().is_empty() {
+        let _ = writeln!(text, "\n{}", verdict.details());
     }
     let _ = writeln!(text, "\n{}", sum(verdict));
     text
@@ -98,7 +98,10 @@ pub fn html(graded: &Graded, title: &str) -> String {
             escape(&case.description),
         );
     }
-    let error = verdict.error.as_ref().map_or(String::new(), |e| format!("<pre class=\"failed\">{}</pre>", escape(e)));
+    let error = match &*verdict.details() {
+        "" => String::new(),
+        details => format!("<pre class=\"failed\">{}</pre>", escape(details)),
+    };
     format!(
         "<!doctype html>\n<html lang=\"en\"><meta charset=\"utf-8\"><title>{title}</title>\n<style>\
          body{{font:15px sans-serif;margin:2em}}table{{border-collapse:collapse}}td,th{{border:1px solid #bbb;\

@@ -1,6 +1,7 @@
 //! The one place that makes plans out of stages and runs the launcher.
 
 mod frames;
+mod gate;
 pub mod python;
 mod scope;
 pub mod slots;
@@ -13,7 +14,7 @@ use crate::config::HostOptions;
 use anyhow::Context;
 use frames::{Collected, read_frame, read_log};
 use sandbox::cgroup::{Base, Offers};
-use sandbox::plan::{CommandLine, Layer, Limits, Network, PLAN_VERSION, Plan, Rlimits, STUDENT_ID, User};
+use sandbox::plan::{APART, CommandLine, Layer, Limits, Network, PLAN_VERSION, Plan, Rlimits, STUDENT_ID, User};
 use sandbox::wire::{Kind, Note};
 pub use stage::{Finished, Stage, Tail};
 use std::collections::{BTreeMap, BTreeSet};
@@ -33,6 +34,8 @@ pub const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:
 #[derive(Debug)]
 pub struct Host {
     launcher: PathBuf,
+    /// Where suites can be run.
+    gate: Option<PathBuf>,
     base: Base,
     origin: String,
     state: state::State,
@@ -85,8 +88,11 @@ impl Host {
         if let Some(wrong) = toolchain.iter().find(|p| !tree::is_plain(p) || !p.exists()) {
             anyhow::bail!("the toolchain path {} does not exist or is not absolute", wrong.display());
         }
+        let launcher = find_launcher()?;
+        let gate = python.is_some().then(|| gate::install(&launcher, &state_dir)).transpose()?;
         Ok(Host {
-            launcher: find_launcher()?,
+            launcher,
+            gate,
             base,
             origin,
             state,
@@ -159,6 +165,11 @@ impl Host {
         Ok(self.base.cores()?)
     }
 
+    /// The gate's program.
+    pub fn gate(&self) -> anyhow::Result<&Path> {
+        self.gate.as_deref().context("this command was started without an interpreter for suites")
+    }
+
     /// The launcher's program.
     pub fn launcher(&self) -> &Path {
         &self.launcher
@@ -183,6 +194,7 @@ impl Host {
             name: format!("slot{}-{}-{}-{serial}", slot.range(), stage.name, std::process::id()),
             ids: slot.ids,
             user: User { uid: STUDENT_ID, gid: STUDENT_ID },
+            apart: stage.apart.then_some(APART),
             command: CommandLine { argv: stage.argv.clone(), env, cwd: stage.cwd.clone() },
             mounts,
             hostname: HOSTNAME.into(),

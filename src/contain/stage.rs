@@ -37,6 +37,8 @@ pub struct Stage {
     pub output: OutputPolicy,
     /// Events and report.
     pub channels: Channels,
+    /// Whether the command is a harness that sets itself apart from what it starts.
+    pub apart: bool,
 }
 
 impl Stage {
@@ -57,6 +59,7 @@ impl Stage {
             disk: limits.disk,
             output: OutputPolicy { limit: limits.output, beyond: Beyond::Discard },
             channels: Channels::default(),
+            apart: false,
         }
     }
 }

@@ -3,7 +3,7 @@
 use super::tree::inodes_for;
 use anyhow::Context;
 use sandbox::copy::{Cap, Copied, Ownership, copy_tree};
-use sandbox::plan::{IdRange, STUDENT_ID};
+use sandbox::plan::{APART, IdRange, STUDENT_ID};
 use std::path::{Path, PathBuf};
 
 /// Most files in a project or a suite.
@@ -63,6 +63,11 @@ impl WorkTree {
         let done = copy_tree(from, &self.suite(), owner, self.cap(), &[".git"])
             .with_context(|| format!("the suite {} cannot be taken", from.display()))?;
         Ok(done)
+    }
+
+    /// Lets only the harness read those files of the suite whose path below its top is `hidden`. Gives their number.
+    pub fn hide_from_students(&self, hidden: &dyn Fn(&str) -> bool) -> anyhow::Result<u64> {
+        Ok(sandbox::copy::hide(&self.suite(), self.ids.base + APART.gid, hidden)?)
     }
 
     fn cap(&self) -> Cap {

@@ -97,7 +97,7 @@ fn any_event() -> impl Strategy<Value = Event> {
     let index = 0usize..4;
     let status = prop::sample::select(vec![Outcome::Passed, Outcome::Failed, Outcome::Skipped, Outcome::Error]);
     prop_oneof![
-        1 => (0u32..3).prop_map(|version| Event::Hello(Hello { version, pid: 1, python: "3".into(), pytest: "8".into() })),
+        1 => (0u32..3).prop_map(|version| Event::Hello(Hello { version, pid: 1, python: "3".into(), pytest: "8".into(), apart: version == 1 })),
         3 => index.clone().prop_map(|index| Event::Test { index, nodeid: "n".into(), name: "n".into() }),
         2 => index.clone().prop_map(|count| Event::Collected { count }),
         1 => any::<String>().prop_map(|test| Event::Unknown(Unknown { test, text: String::new() })),

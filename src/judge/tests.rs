@@ -29,7 +29,7 @@ fn failed(code: i32) -> Outcome {
 }
 
 fn hello() -> Event {
-    Event::Hello(Hello { version: 1, pid: 1, python: "3.11".into(), pytest: "8.3".into() })
+    Event::Hello(Hello { version: 1, pid: 1, python: "3.11".into(), pytest: "8.3".into(), apart: true })
 }
 
 fn end(index: usize, status: TestOutcome, text: &str) -> Event {
@@ -84,6 +84,7 @@ fn run<'a>(log: &'a Log, report: Option<Result<Report, JunitError>>, outcome: &'
         report,
         outcome,
         leaves: leaves(),
+        apart: true,
         suite_stderr_tail: "first\nERROR: no such option\n",
         mem_limit: 512 << 20,
         time_limit: Duration::from_secs(600),

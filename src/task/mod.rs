@@ -3,6 +3,8 @@
 pub mod build;
 pub mod fetch;
 pub mod prepare;
+mod shipped;
+mod starter;
 pub mod suite;
 pub mod test;
 

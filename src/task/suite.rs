@@ -62,6 +62,9 @@ pub async fn take(context: &Context<'_>, work: &WorkTree) -> Result<Suite, TaskE
         Some(text) => SuiteOptions::parse(&text).map_err(TaskError::Host)?,
         None => SuiteOptions::default(),
     };
+    // Before anything of the submission runs beside it.
+    let hidden = work.hide_from_students(&|path| options.test.hides(path))?;
+    tracing::debug!(files = hidden, "hid the suite's tests from students' programs");
     let requirements = read(REQUIREMENTS)?.unwrap_or_else(|| DEFAULT_REQUIREMENTS.into());
     let has_run_tests = read("run_tests.py")?.is_some();
     Ok(Suite { options, requirements, has_run_tests })

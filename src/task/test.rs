@@ -1,7 +1,9 @@
 //! The test stage: the course's suite against the student's project.
 
+use super::shipped::Shipped;
 use super::suite::Suite;
-use super::{Context, Progress, TaskError};
+use super::{Context, Progress, TaskError, starter};
+use crate::config::Imports;
 use crate::contain::tree::{self, inside};
 use crate::contain::work::WorkTree;
 use crate::contain::{Finished, PATH, Stage};
@@ -10,15 +12,20 @@ use crate::template::{self, Values};
 use crate::verdict::Verdict;
 use crate::{events, junit};
 use sandbox::outcome::Outcome;
-use sandbox::plan::{Channel, Channels, LeafChannels, Policy};
+use sandbox::plan::{APART, Channel, Channels, LeafChannels, Policy};
 use sandbox::wire::Kind;
 use std::path::Path;
 
-/// The plugin that reports from inside pytest.
-const HARNESS: &str = include_str!("../../harness/ostest_harness.py");
-
-/// What the plugin starts programs through.
-const GATE_HOOKS: &str = include_str!("../../harness/ostest_gate.py");
+/// What lies in PYTHONPATH inside: the plugin that reports from inside pytest, and what it needs.
+const HARNESS: [(&str, &str); 7] = [
+    ("sitecustomize.py", include_str!("../../harness/sitecustomize.py")),
+    ("ostest_start.py", include_str!("../../harness/ostest_start.py")),
+    ("ostest_apart.py", include_str!("../../harness/ostest_apart.py")),
+    ("ostest_stand.py", include_str!("../../harness/ostest_stand.py")),
+    ("ostest_guard.py", include_str!("../../harness/ostest_guard.py")),
+    ("ostest_gate.py", include_str!("../../harness/ostest_gate.py")),
+    ("ostest_harness.py", include_str!("../../harness/ostest_harness.py")),
+];
 
 /// Descriptor of the events socket inside.
 const EVENTS_FD: i32 = 3;
@@ -32,7 +39,7 @@ const LEAVES_FD: i32 = 5;
 /// Descriptor of the gates' socket inside.
 const GATE_FD: i32 = 6;
 
-/// Where the gate is inside. It is the launcher's program under another name.
+/// Where the gate is inside.
 const GATE: &str = "/run/ostest/ostest-gate";
 
 /// Most bytes of events.
@@ -75,7 +82,9 @@ pub async fn run(
             progress(done, total);
         }
     };
+    let shipped = Shipped::look(work)?;
     let finished = context.host.run("test", &plan, context.cancel, &mut sink).await?;
+    let touched = shipped.touched(work)?;
     let outcome = &finished.outcome;
     tracing::info!(
         attempt = %context.assignment.attempt,
@@ -85,15 +94,17 @@ pub async fn run(
         "the suite has run"
     );
     tracing::debug!(stdout = %finished.stdout.lines(200), stderr = %finished.stderr.lines(200), "what the suite printed");
-    let verdict = judge::judge(&Run {
+    let mut verdict = judge::judge(&Run {
         log: &log,
         report: report(&finished),
         outcome,
         leaves: &finished.leaves,
+        apart: stage.apart,
         suite_stderr_tail: &tail(&finished),
         mem_limit: context.limits.memory,
         time_limit: stage.wall,
     });
+    touched.add_to(&mut verdict, suite.options.test.imports);
     Ok((verdict, finished.outcome))
 }
 
@@ -128,6 +139,8 @@ fn stage(context: &Context<'_>, work: &WorkTree, suite: &Suite, venv: &Path) -> 
     };
     let mut stage = Stage::new("test", Policy::Test, &context.limits);
     stage.argv = template::fill(&template, &values).map_err(TaskError::Host)?;
+    starter::is_python(&stage.argv).map_err(TaskError::Host)?;
+    stage.apart = true;
     stage.cwd = inside::SUITE.into();
     let wished = own.timeout.or(suites.timeout).map(|t| t.0);
     stage.wall = wished.unwrap_or(context.limits.timeout).min(context.limits.timeout);
@@ -140,10 +153,9 @@ fn stage(context: &Context<'_>, work: &WorkTree, suite: &Suite, venv: &Path) -> 
         tree::bind(work.project(), inside::PROJECT, true),
         tree::bind(work.suite(), inside::SUITE, true),
         tree::bind(venv, inside::VENV, false),
-        tree::file(format!("{}/ostest_harness.py", inside::HARNESS), HARNESS),
-        tree::bind(context.host.launcher(), GATE, false),
-        tree::file(format!("{}/ostest_gate.py", inside::HARNESS), GATE_HOOKS),
+        tree::bind(context.host.gate()?, GATE, false),
     ]);
+    stage.mounts.extend(HARNESS.map(|(name, text)| tree::file(format!("{}/{name}", inside::HARNESS), text)));
     let mut set = |name: &str, value: String| stage.env.insert(name.to_string(), value);
     set("PATH", format!("{}/bin:{PATH}", inside::VENV));
     set("VIRTUAL_ENV", inside::VENV.into());
@@ -161,6 +173,10 @@ fn stage(context: &Context<'_>, work: &WorkTree, suite: &Suite, venv: &Path) -> 
     set("OSTEST_LEAVES_FD", LEAVES_FD.to_string());
     set("OSTEST_GATE_FD", GATE_FD.to_string());
     set("OSTEST_GATE", GATE.into());
+    set("OSTEST_APART", format!("{}:{}", APART.uid, APART.gid));
+    if suite.options.test.imports == Imports::Suite {
+        set("OSTEST_GUARD", "1".into());
+    }
     // Byte code is read from where prepare put it and written nowhere: what lies beside a source could be a student's.
     set("PYTHONPYCACHEPREFIX", format!("{}/pycache", inside::VENV));
     set("PYTHONDONTWRITEBYTECODE", "1".into());

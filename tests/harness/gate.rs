@@ -258,12 +258,14 @@ class Other:
 
 NAMES = "$module, args, executable_list, close_fds, pass_fds, cwd, env, p2cread, p2cwrite, c2pread, c2pwrite, " \
     "errread, errwrite, errpipe_read, errpipe_write"
+IDS = "gid, extra_groups, uid, child_umask, preexec_fn"
 
 @pytest.mark.parametrize("version, signature, text, count", [
-    ((3, 15), "(%s, a, b, /)" % NAMES, "", 16),
-    ((3, 15), "(%s, a,\n  b, c, /)" % NAMES, "", 17),
-    ((3, 15), "(%s, a, b=None, /)" % NAMES, "", None),
-    ((3, 15), "(%s, *, a)" % NAMES, "", None),
+    ((3, 15), "(%s, %s, a, /)" % (NAMES, IDS), "", 20),
+    ((3, 15), "(%s, a,\n  %s, b, c, /)" % (NAMES, IDS), "", 22),
+    ((3, 15), "(%s, a, b, c, d, e, /)" % NAMES, "", None),
+    ((3, 15), "(%s, %s, b=None, /)" % (NAMES, IDS), "", None),
+    ((3, 15), "(%s, %s, *, a)" % (NAMES, IDS), "", None),
     ((3, 15), "($module, executable_list, args, /)", "", None),
     ((3, 15), None, "fork_exec() takes exactly 23 arguments (0 given)", None),
     ((3, 11), None, "fork_exec() takes exactly 24 arguments (0 given)", None),
@@ -275,7 +277,8 @@ def test_layout(monkeypatch, version, signature, text, count):
     monkeypatch.setattr(_posixsubprocess, "fork_exec", Other(signature, text))
     monkeypatch.setattr(sys, "version_info", version)
     if count is not None:
-        assert ostest_gate.layout()[1] == count
+        positions, size = ostest_gate.layout()
+        assert size == count and positions["preexec_fn"] - positions["gid"] == 4
     else:
         with pytest.raises(ostest_gate.Unfit, match="starts programs in a way that the harness does not know"):
             ostest_gate.layout()

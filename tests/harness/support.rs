@@ -212,6 +212,7 @@ impl Ran {
             report: self.report.clone(),
             outcome: &outcome,
             leaves: &std::collections::BTreeMap::new(),
+            apart: false,
             suite_stderr_tail: &self.output,
             mem_limit: 1 << 30,
             time_limit: Duration::from_secs(600),

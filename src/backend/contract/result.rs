@@ -121,11 +121,10 @@ fn first(verdict: &Verdict, cases: Vec<Value>) -> Value {
 
 /// What both dialects say of the whole.
 fn whole(verdict: &Verdict, duration: Value) -> Map<String, Value> {
-    let details = verdict.error.as_deref().unwrap_or_default();
     let mut whole = Map::new();
     whole.insert("isPassed".to_owned(), Value::from(verdict.is_passed()));
     whole.insert("isError".to_owned(), Value::from(verdict.error.is_some()));
-    whole.insert("errorDetails".to_owned(), Value::from(told(details, TEXT_CAP)));
+    whole.insert("errorDetails".to_owned(), Value::from(told(&verdict.details(), TEXT_CAP)));
     whole.insert("duration".to_owned(), duration);
     whole
 }
@@ -199,6 +198,7 @@ mod tests {
                 },
             ],
             error: None,
+            tampering: Vec::new(),
             duration: Duration::from_millis(15_866),
         }
     }

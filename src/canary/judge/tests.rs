@@ -16,6 +16,7 @@ fn good() -> Graded {
         verdict: Verdict {
             cases: EXPECTED.iter().map(|(name, status)| case(name, *status)).collect(),
             error: None,
+            tampering: Vec::new(),
             duration: Duration::ZERO,
         },
         commit: None,

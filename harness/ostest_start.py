@@ -1,0 +1,77 @@
+"""Takes over what the runner handed in, before a line of the suite has run: first of all things, in the first interpreter.
+
+`begin` is called by sitecustomize.py, so that not even what a suite's own starter does before pytest begins finds a
+descriptor, a way past the gate, or the harness in its reach. The plugin takes from here what it needs. From the environment:
+
+OSTEST_EVENTS_FD    a socket for what the plugin says
+OSTEST_REPORT_FD    the memory file that takes the JUnit report; only made close-on-exec here
+OSTEST_APART        the ids that set the harness apart (ostest_apart.py); absent: it is not
+OSTEST_GATE, OSTEST_GATE_FD, OSTEST_LEAVES_FD
+                    how memory is counted for each test (ostest_gate.py); absent: it is not
+OSTEST_GUARD        `1`: what a student could have written is not loaded (ostest_guard.py)
+
+All of them are gone afterwards; OSTEST_BEGUN is there until the plugin has begun. Standard library only, Python 3.9 and later.
+"""
+
+import os
+
+# What was handed in; none in an interpreter that was handed nothing.
+taken = None
+
+
+class Taken:
+    """Descriptors of events and report, the leaves, the guard, and what is wrong, to be raised when pytest can say it."""
+
+    def __init__(self):
+        self.apart = False
+        self.events, self.report = take_fd("OSTEST_EVENTS_FD"), take_fd("OSTEST_REPORT_FD")
+        self.leaves, self.unfit, self.guard = None, None, None
+        for fd in (self.events, self.report):
+            # What is wrong with one shows when it is used: the runner gets nothing, or pytest cannot write.
+            try:
+                os.set_inheritable(fd, False)
+            except (OSError, TypeError):
+                pass
+        if "OSTEST_APART" in os.environ:
+            import ostest_apart
+
+            ostest_apart.begin()
+            self.apart = True
+        self.install_gate()
+        if os.environ.pop("OSTEST_GUARD", ""):
+            import ostest_guard
+
+            self.guard = ostest_guard.install()
+
+    def install_gate(self):
+        program = os.environ.pop("OSTEST_GATE", "")
+        gate, leaves = take_fd("OSTEST_GATE_FD"), take_fd("OSTEST_LEAVES_FD")
+        if not program:
+            return
+        # Not needed, and not there, where nothing is counted.
+        import ostest_gate
+
+        try:
+            self.leaves = ostest_gate.install(program, gate, leaves)
+        except ostest_gate.Unfit as error:
+            self.unfit = str(error)
+
+
+def take_fd(name):
+    """Takes a descriptor's number out of the environment."""
+    value = os.environ.pop(name, "")
+    return int(value) if value.isdigit() else None
+
+
+def begin():
+    global taken
+    taken = Taken()
+    os.environ["OSTEST_BEGUN"] = str(os.getpid())
+
+
+def finish():
+    """For the plugin: what was taken, once, and None where there is nothing; and whether that was in another process."""
+    global taken
+    begun, mine = os.environ.pop("OSTEST_BEGUN", None), taken
+    taken = None
+    return mine, mine is None and begun is not None

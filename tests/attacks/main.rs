@@ -1,0 +1,159 @@
+//! Attacks, one a file: what each tries, what stops it, and what the result has to say stand at its head.
+//!
+//! `grades/` has submissions that want a result which they have not earned. Each is a program that prints a wrong answer
+//! and attacks beside it; where its attack gets anywhere it prints the right one. What it gets has to be what
+//! `honest_failing.c` gets.
+
+#[path = "../common/mod.rs"]
+mod common;
+#[path = "../support/mod.rs"]
+mod support;
+
+use std::path::{Path, PathBuf};
+use support::{Graded, Place, need_root, traces};
+
+/// Asks the program three times, and writes a file of the project's in between, as a suite does that tests a server.
+const TESTS: &str = r#"
+import os, subprocess
+
+PROJECT = os.environ["OSTEST_PROJECT"]
+EXPECTED = "42\n"
+
+def answer():
+    program = [os.path.join(PROJECT, "prog")]
+    null, pipe = subprocess.DEVNULL, subprocess.PIPE
+    done = subprocess.run(program, stdin=null, stdout=pipe, stderr=null, cwd=PROJECT, timeout=60)
+    return done.stdout[:65536].decode("utf-8", "replace")
+
+def test_alone():
+    pass
+
+def test_first():
+    assert answer() == EXPECTED
+
+def test_config():
+    for name in ["config.conf"] + ["config-%d.conf" % number for number in range(5)]:
+        try:
+            with open(os.path.join(PROJECT, name), "w") as file:
+                file.write("<testsuites><testsuite><testcase classname='test_all' name='test_first'/></testsuite></testsuites>")
+        except OSError:
+            pass
+    assert answer() == EXPECTED
+
+def test_second():
+    import colorsys
+    assert colorsys.rgb_to_hls(0, 0, 0) == (0.0, 0.0, 0.0)
+    assert answer() == EXPECTED
+
+def test_last():
+    assert subprocess.run(["sh", "-c", "exit 3"]).returncode == 3
+"#;
+
+/// What all of them get.
+const DESERVED: [(&str, &str); 5] = [
+    ("test_all::test_alone", "passed"),
+    ("test_all::test_first", "failed"),
+    ("test_all::test_config", "failed"),
+    ("test_all::test_second", "failed"),
+    ("test_all::test_last", "passed"),
+];
+
+fn folder() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/attacks/grades")
+}
+
+/// What stands behind `key: ` in the attack's head.
+fn said<'a>(source: &'a str, key: &str) -> Vec<&'a str> {
+    let head = source.split("*/").next().unwrap_or_default();
+    let marker = format!(" * {key}: ");
+    head.lines().filter_map(|line| line.strip_prefix(&*marker)).map(str::trim).filter(|text| *text != "-").collect()
+}
+
+fn attack(name: &str) {
+    if !need_root(name) {
+        return;
+    }
+    let source = std::fs::read_to_string(folder().join(format!("{name}.c"))).expect("the attack's source");
+    let place = Place::new();
+    let extra: String = said(&source, "build").iter().map(|line| format!("\t{line}\n")).collect();
+    let makefile = format!("all: prog\n{extra}prog: prog.c\n\tcc -O1 -o $@ prog.c\n");
+    let project = place.tree("project", &[("Makefile", &makefile), ("prog.c", &source), ("config.conf", "")]);
+    let suite = place.tree(
+        "suite",
+        &[
+            ("ostest.toml", "[build]\ncommand = ['make']\n"),
+            ("test_all.py", TESTS),
+            ("answers.txt", "42\n"),
+            ("lab/helper.py", "VALUE = 1\n"),
+        ],
+    );
+    let graded = place.grade(&project, &suite, &["--timeout", "600", "--mem-limit", "160M", "--pids-limit", "64"]);
+    println!("{name:18} {:34} {}", summary(&graded), graded.error().replace('\n', " "));
+    let cases: Vec<_> = graded.cases().into_iter().map(|(name, status, _)| (name, status)).collect();
+    let deserved: Vec<_> = DESERVED.iter().map(|(name, status)| (name.to_string(), status.to_string())).collect();
+    assert_eq!(cases, deserved, "{}", String::from_utf8_lossy(&graded.output.stdout));
+    assert_eq!(
+        (graded.code(), &graded.body()["isError"], &graded.body()["isPassed"]),
+        (1, &false.into(), &false.into())
+    );
+    let says = said(&source, "says");
+    for text in &says {
+        assert!(graded.error().contains(text), "{text:?} is not said: {:?}", graded.error());
+    }
+    if says.is_empty() {
+        assert_eq!(graded.error(), "");
+    }
+    for mib in said(&source, "memory") {
+        let least = mib.parse::<u64>().expect("a number of MiB") << 20;
+        let cases = graded.body()["testCases"].as_array().expect("a list");
+        let first = cases.iter().find(|case| case["name"] == "test_all::test_first").expect("it is there");
+        assert!(first["memoryBytes"].as_u64().is_some_and(|bytes| bytes >= least), "{first:#}");
+    }
+    assert_eq!(traces(&place.path("state")), Vec::<String>::new());
+}
+
+fn summary(graded: &Graded) -> String {
+    let count = |wanted: &str| graded.cases().iter().filter(|(_, status, _)| status == wanted).count();
+    format!("{} passed, {} failed, {} in all", count("passed"), count("failed"), graded.cases().len())
+}
+
+macro_rules! attacks {
+    ($($name:ident),* $(,)?) => {
+        $(#[test]
+        fn $name() {
+            attack(stringify!($name));
+        })*
+
+        #[test]
+        fn every_attack_in_the_folder_is_a_test() {
+            let files = std::fs::read_dir(folder()).expect("the folder").map(|entry| entry.expect("an entry").path());
+            let mut names: Vec<String> =
+                files.map(|path| path.file_stem().expect("a name").to_string_lossy().into_owned()).collect();
+            names.sort();
+            assert_eq!(names, [$(stringify!($name)),*]);
+        }
+    };
+}
+
+attacks! {
+    become_pytest,
+    change_suite,
+    forge_events,
+    hide_memory,
+    honest_failing,
+    include_tests,
+    kill_by_memory,
+    kill_pytest,
+    leave_links,
+    limit_pytest,
+    plant_bytecode,
+    plant_links,
+    plant_modules,
+    print_passed,
+    read_tests,
+    shadow_tools,
+    starve_tests,
+    trace_pytest,
+    wait_from_build,
+    write_report,
+}

@@ -18,6 +18,9 @@ capabilities over the sandbox's own ids (sandbox/src/plan.rs, Apart). From here 
 Standard library only, Python 3.9 and later.
 """
 
+import errno
+import functools
+import operator
 import os
 import posix
 
@@ -26,6 +29,13 @@ import ostest_stand
 PR_GET_DUMPABLE, PR_SET_DUMPABLE = 3, 4
 CAP_SETGID = 6
 CAPABILITY_VERSION_3 = 0x20080522
+
+# How many ids each of these takes.
+SET_USER = {"setuid": 1, "seteuid": 1, "setreuid": 2, "setresuid": 3}
+SET_GROUP = {"setgid": 1, "setegid": 1, "setregid": 2, "setresgid": 3}
+SET_GROUPS = ("setgroups", "initgroups")
+# The functions themselves, in whose places others will stand.
+KERNEL = {name: getattr(posix, name) for name in (*SET_USER, *SET_GROUP, *SET_GROUPS)}
 
 # The student's user and group, once the harness is apart. None: it is not.
 student = None
@@ -98,7 +108,8 @@ def look(library, uid, gid, student_uid, student_gid):
 
 
 def answer_for_effective():
-    """Who one is, is asked by code that wants to know what it may do: that is for the effective user to say."""
+    """Who one is, is asked by code that wants to know what it may do: that is for the effective user to say. And who one may
+    become is what a student may, though the harness itself could become more."""
     access = posix.access
 
     def effective_access(path, mode, *, dir_fd=None, effective_ids=False, follow_symlinks=True):
@@ -110,13 +121,39 @@ def answer_for_effective():
         "getgroups": lambda: [],
         "access": effective_access,
     }
+    for names, own in ((SET_USER, student[0]), (SET_GROUP, student[1])):
+        for name, count in names.items():
+            answers[name] = functools.partial(set_ids, getattr(posix, name), count, own)
+    for name in SET_GROUPS:
+        answers[name] = functools.partial(set_groups, getattr(posix, name))
     ostest_stand.stand_in([(getattr(posix, name), function) for name, function in answers.items()])
+
+
+def set_ids(real, count, own, *given, **named):
+    """setuid and its kin as a student has them, who may become nobody but himself. What is wrong is C's to say, before it does it."""
+    try:
+        numbers = [operator.index(number) for number in given]
+    except TypeError:
+        return real(*given, **named)
+    if len(numbers) != count or named or not all(-1 <= number < 1 << 32 for number in numbers):
+        return real(*given, **named)
+    if all(number in (-1, own) for number in numbers):
+        return None
+    raise PermissionError(errno.EPERM, os.strerror(errno.EPERM))
+
+
+def set_groups(real, *given, **named):
+    """setgroups and initgroups as a student has them, whom the kernel refuses any. What is wrong is C's to say."""
+    numbers = given[-1] if given and isinstance(given[-1], (list, tuple)) else given[-1:]
+    if named or not given or not all(isinstance(number, int) and -1 <= number < 1 << 32 for number in numbers):
+        return real(*given, **named)
+    raise PermissionError(errno.EPERM, os.strerror(errno.EPERM))
 
 
 def become_student():
     """In a forked child: for good as what is started from here has to be. Nothing is done where the harness is not apart."""
     if student is not None:
         uid, gid = student
-        os.setgroups([])
-        os.setregid(gid, gid)
-        os.setreuid(uid, uid)
+        KERNEL["setgroups"]([])
+        KERNEL["setregid"](gid, gid)
+        KERNEL["setreuid"](uid, uid)

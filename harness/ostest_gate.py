@@ -22,6 +22,7 @@ import errno
 import fcntl
 import functools
 import json
+import operator
 import os
 import posix
 import resource
@@ -191,10 +192,10 @@ class Gate:
         user, group = ostest_apart.student
         at_user, at_group, at_groups = (self.at[name] for name in ("uid", "gid", "extra_groups"))
         given = (call[at_user], call[at_group], call[at_groups])
-        # Wrong types are C's to refuse.
-        if not all(number is None or isinstance(number, int) for number in given[:2]):
+        # What is no id, or no list of ids, C refuses before it starts anything.
+        if not all(number is None or is_id(number) for number in given[:2]):
             return
-        if given[2] is not None and not isinstance(given[2], list):
+        if given[2] is not None and not (isinstance(given[2], list) and all(map(is_id, given[2]))):
             return
         allowed = given[0] in (None, -1, user) and given[1] in (None, -1, group) and given[2] is None
         call[at_user], call[at_group], call[at_groups] = user if allowed else 0, group, []
@@ -504,6 +505,14 @@ def act_on_file(action, spared):
         # POSIX_SPAWN_CLOSEFROM, of Python 3.13.
         for low, high in zip((-1, *sorted(spared)), (*sorted(spared), resource.getrlimit(resource.RLIMIT_NOFILE)[0])):
             os.closerange(max(low + 1, fd), high)
+
+
+def is_id(number):
+    """Whether C takes it for a user or a group."""
+    try:
+        return -1 <= operator.index(number) < 1 << 32
+    except TypeError:
+        return False
 
 
 def as_path(name, path):

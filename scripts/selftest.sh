@@ -35,7 +35,7 @@ cd "$top"
 logs=$(mktemp -d)
 trap 'rm -rf "$logs"; give_back' EXIT
 if [ "$(id -u)" = 0 ]; then
-  install_missing build-essential git python3 python3-venv gdb valgrind strace openssl
+  install_missing build-essential git python3 python3-venv libpython3-testsuite gdb valgrind strace openssl
   export OSTEST_REQUIRE_ROOT=1
 fi
 

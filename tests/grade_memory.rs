@@ -166,3 +166,41 @@ fn each_tests_figure_is_its_own() {
         }
     }
 }
+
+/// Groups with a memory controller that the kernel has not let go of, dead ones included.
+fn groups() -> u64 {
+    let text = std::fs::read_to_string("/proc/cgroups").expect("the kernel's list of controllers");
+    let line = text.lines().find(|line| line.starts_with("memory\t")).expect("a memory controller");
+    line.split('\t').nth(2).and_then(|number| number.parse().ok()).expect("a number of groups")
+}
+
+#[test]
+fn leaves_do_not_pile_up() {
+    if !need_root("leaves_do_not_pile_up") {
+        return;
+    }
+    let place = Place::new();
+    let project = place.tree("project", &[("README", "")]);
+    // Files in memory keep the group that wrote them, dead, until they are gone: these are, with every third test.
+    let tests = "import subprocess\nimport pytest\n@pytest.mark.parametrize('n', range(400))\n\
+                 def test_n(n):\n    assert subprocess.call(['cp', '/bin/true', '/tmp/%d' % (n % 3)]) == 0\n";
+    let suite = place.tree("suite", &[("test_many.py", tests)]);
+    let before = groups();
+    let (mut most, over) = (0, std::sync::atomic::AtomicBool::new(false));
+    let graded = std::thread::scope(|scope| {
+        let run = scope.spawn(|| {
+            let graded = place.grade(&project, &suite, &["--timeout", "900"]);
+            over.store(true, std::sync::atomic::Ordering::Relaxed);
+            graded
+        });
+        while !over.load(std::sync::atomic::Ordering::Relaxed) {
+            most = most.max(groups());
+            std::thread::sleep(std::time::Duration::from_millis(20));
+        }
+        run.join().expect("it is graded")
+    });
+    assert_eq!((graded.code(), graded.cases().len()), (0, 400));
+    println!("{before} groups before, at most {most} while 400 tests ran");
+    // A stage has a handful; tests beside this one have theirs.
+    assert!(most < before + 100, "{before} groups before, at most {most} while 400 tests ran");
+}

@@ -6,8 +6,9 @@
 #
 # With 6.12 all integration tests run but those that have little to do with the kernel and take minutes where it is
 # emulated: of `check` one runs, because they break the host and grade a task each time (broken-hosts.sh has what other
-# kernels do to it); of the harness's none, because they run Python outside a sandbox. With 6.1 those run that the kernel matters to: control
-# groups, filters, and what `exec` and one graded task do. With filters all of them run that match, on either.
+# kernels do to it); of the harness's and CPython's none, because they run Python's own functions. With 6.1 those run that the
+# kernel matters to: control groups, filters, what `exec` and one graded task do, and the attacks on pytest that ids stop. With
+# filters all of them run that match, on either.
 #
 # OSTEST_VM_TIMEOUT: seconds after which the machine is stopped; 2400 by default.
 set -euo pipefail
@@ -21,8 +22,8 @@ cd "$top"
 
 left_out='' only=''
 case "$kernel $#" in
-  "6.12 0") left_out="check harness" only=this_host_is_fit_and_the_canary_leaves_nothing ;;
-  "6.1 0") left_out="check course grade grade_memory harness runner plan" only=a_memory_limit_says_peak_and_limit ;;
+  "6.12 0") left_out="check cpython harness" only=this_host_is_fit_and_the_canary_leaves_nothing ;;
+  "6.1 0") left_out="attacks check course cpython grade grade_memory harness runner plan" only="a_memory_limit_says_peak_and_limit become_pytest kill_by_memory kill_pytest limit_pytest trace_pytest write_report" ;;
 esac
 "$(dirname "$0")/environments.sh"
 
@@ -54,7 +55,8 @@ shift 3
 IFS="	" read -r package executable which <<<"$line"
 if [ "$which" = some ]; then
   [ -n "$only" ] || exit 0
-  set -- "$only"
+  # shellcheck disable=SC2086 # one filter a word
+  set -- $only
 fi
 cd "$package"
 echo "     Running ${executable##*/}"

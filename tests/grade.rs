@@ -269,3 +269,85 @@ fn requirements_that_cannot_be_installed_are_the_hosts_business_and_said() {
     assert_eq!(graded.code(), 2);
     assert!(graded.error().contains("requirements.txt") && graded.error().contains("wheel"), "{}", graded.error());
 }
+
+#[test]
+fn a_suite_says_what_it_hides_and_what_it_loads() {
+    if !need_root("a_suite_says_what_it_hides_and_what_it_loads") {
+        return;
+    }
+    let place = Place::new();
+    let project = place.tree("project", NOTHING);
+    let tests = "import importlib, os, subprocess, sys\nimport pytest\n\
+        def test_program_reads_the_tests():\n    assert subprocess.call(['grep', '-q', 'def', 'test_it.py']) == 0\n\
+        def test_program_reads_the_key():\n    assert subprocess.call(['grep', '-q', 'x', 'lab/answer.key']) == 0\n\
+        def test_pytest_reads_the_key():\n    assert open('lab/answer.key').read() == 'x'\n\
+        def test_made_while_it_ran():\n\
+        \x20   with open('made_now.py', 'w') as file: file.write('VALUE = 5')\n\
+        \x20   importlib.invalidate_caches()\n\
+        \x20   assert importlib.import_module('made_now').VALUE == 5\n";
+    let grade = |toml: &str| {
+        let files = [("test_it.py", tests), ("lab/answer.key", "x"), ("ostest.toml", toml)];
+        let graded = place.grade(&project, &place.tree(&format!("suite-{}", toml.len()), &files), &[]);
+        let passed = graded.cases().iter().map(|(_, status, _)| status == "passed").collect::<Vec<_>>();
+        (passed, graded.error().to_string())
+    };
+    let (passed, error) = grade("");
+    assert_eq!(passed, [false, true, true, false]);
+    assert!(error.contains("/task/suite/made_now.py was not loaded"), "{error}");
+    let own = "[test]\nhidden = ['lab/*.key']\nimports = 'anything'\n";
+    assert_eq!(grade(own), (vec![true, false, true, true], String::new()));
+}
+
+#[test]
+fn a_suite_is_started_by_the_python_that_the_harness_comes_before() {
+    if !need_root("a_suite_is_started_by_the_python_that_the_harness_comes_before") {
+        return;
+    }
+    let place = Place::new();
+    let project = place.tree("project", NOTHING);
+    let starter =
+        "import os, subprocess, sys\nsys.exit(subprocess.call([sys.executable, '-m', 'pytest', *sys.argv[1:]]))\n";
+    for (name, command, says) in [
+        ("shell", "['sh', '-c', 'python -m pytest']", "has to start with `python`"),
+        ("alone", "['python', '-S', 'starter.py']", "starts Python with -S"),
+        (
+            "twice",
+            "['python', 'starter.py', '--junit-xml={report}']",
+            "has to run in the process that the suite's command starts",
+        ),
+    ] {
+        let toml = format!("[test]\ncommand = {command}\n");
+        let files = [("test_a.py", "def test_a(): pass\n"), ("starter.py", starter), ("ostest.toml", toml.as_str())];
+        let graded = place.grade(&project, &place.tree(name, &files), &[]);
+        assert_eq!((graded.code(), graded.cases().len()), (2, 0), "{name}: {:#}", graded.result);
+        assert!(graded.error().contains(says), "{name}: {}", graded.error());
+    }
+}
+
+#[test]
+fn what_a_starter_starts_before_pytest_is_the_students() {
+    if !need_root("what_a_starter_starts_before_pytest_is_the_students") {
+        return;
+    }
+    let place = Place::new();
+    let project = place.tree("project", NOTHING);
+    // As a starter does that builds the project first.
+    let starter = "import os, subprocess, sys\nimport pytest\n\
+        who = ['sed', '-nE', '/^(Uid|Gid|Groups|Cap)/p', '/proc/self/status']\n\
+        os.environ['SEEN'] = subprocess.check_output(who, text=True)\n\
+        os.system('ls -l /proc/self/fd | sed -n \"s/.* ->/->/p\" > /tmp/open')\nsys.exit(pytest.main(sys.argv[1:]))\n";
+    let tests = "import os\ndef test_who():\n\
+        \x20   lines = [line.split() for line in os.environ['SEEN'].splitlines()]\n\
+        \x20   said = {line[0]: line[1:] for line in lines}\n\
+        \x20   assert said['Uid:'] == said['Gid:'] == ['1000'] * 4 and said['Groups:'] == []\n\
+        \x20   assert all(set(said[name]) == {'0' * 16} for name in said if name.startswith('Cap'))\n\
+        \x20   assert len(open('/tmp/open').readlines()) == 4\n\
+        def test_pytest_itself():\n\
+        \x20   assert (os.getuid(), os.getgid(), os.getgroups(), os.stat('/tmp/open').st_uid) == (1000, 1000, [], 1000)\n\
+        \x20   said = dict(line.split(':', 1) for line in open('/proc/self/status') if ':' in line)\n\
+        \x20   assert said['Uid'].split() == ['1001', '1000', '1001', '1000']\n";
+    let toml = "[test]\ncommand = ['python', 'starter.py', '--junit-xml={report}']\n";
+    let files = [("test_a.py", tests), ("starter.py", starter), ("ostest.toml", toml)];
+    let graded = place.grade(&project, &place.tree("suite", &files), &[]);
+    assert_eq!(graded.code(), 0, "{}", String::from_utf8_lossy(&graded.output.stdout));
+}

@@ -112,6 +112,53 @@ fn attack(name: &str) {
     assert_eq!(traces(&place.path("state")), Vec::<String>::new());
 }
 
+/// What no sandbox can do: code that a suite links into the program that judges answers for itself. Shown as it is, and
+/// with the pattern of docs/suites.md that holds.
+#[test]
+fn linked_code_answers_for_itself_unless_a_nonce_is_asked_for() {
+    if !need_root("linked_code_answers_for_itself_unless_a_nonce_is_asked_for") {
+        return;
+    }
+    let place = Place::new();
+    // Never does what it should, and says PASS and leaves before anybody can ask.
+    let library = "#include <stdio.h>\n#include <unistd.h>\nint answer(void) { return 17; }\n\
+        __attribute__((constructor)) static void early(void) { puts(\"PASS\"); fflush(stdout); _exit(0); }\n";
+    let project = place.tree("project", &[("answer.c", library)]);
+    let tests = r#"
+import os, secrets, subprocess
+
+def check(program, *words):
+    source = os.path.join(os.environ["OSTEST_PROJECT"], "answer.c")
+    subprocess.run(["cc", "-o", "/tmp/" + program, program + ".c", source], check=True)
+    return subprocess.run(["/tmp/" + program], input=" ".join(words), stdout=subprocess.PIPE, text=True, timeout=60)
+
+def test_naive():
+    done = check("naive")
+    assert (done.returncode, done.stdout) == (0, "PASS\n")
+
+def test_nonce():
+    nonce = secrets.token_hex()
+    done = check("nonce", nonce)
+    assert (done.returncode, done.stdout) == (0, "PASS %s\n" % nonce)
+"#;
+    let suite = place.tree(
+        "suite",
+        &[
+            ("test_linked.py", tests),
+            ("naive.c", "#include <stdio.h>\nint answer(void);\nint main(void) { puts(answer() == 42 ? \"PASS\" : \"FAIL\"); }\n"),
+            (
+                "nonce.c",
+                "#include <stdio.h>\nint answer(void);\nint main(void) { char nonce[100]; if (answer() != 42 || \
+                 scanf(\"%99s\", nonce) != 1) return 1; printf(\"PASS %s\\n\", nonce); }\n",
+            ),
+        ],
+    );
+    let graded = place.grade(&project, &suite, &[]);
+    let statuses: Vec<_> = graded.cases().into_iter().map(|(name, status, _)| (name, status)).collect();
+    let expected = [("test_linked::test_naive", "passed"), ("test_linked::test_nonce", "failed")];
+    assert_eq!(statuses, expected.map(|(name, status)| (name.to_string(), status.to_string())), "{:#}", graded.result);
+}
+
 fn summary(graded: &Graded) -> String {
     let count = |wanted: &str| graded.cases().iter().filter(|(_, status, _)| status == wanted).count();
     format!("{} passed, {} failed, {} in all", count("passed"), count("failed"), graded.cases().len())

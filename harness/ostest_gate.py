@@ -3,13 +3,17 @@
 The plugin (ostest_harness.py) calls `install` where the environment has these settings, and takes them out again:
 
 OSTEST_GATE         path of the gate program
+OSTEST_SPAWN        path of the shared object that starts it as a student (sandbox/src/spawn.rs); absent: C's own function forks
 OSTEST_GATE_FD      a datagram socket on which a gate asks the launcher to be put into the leaf that is current
 OSTEST_LEAVES_FD    a SOCK_SEQPACKET socket, the harness's alone, on which it says when a test's leaf begins and ends
 
-A program is started as it always was, by the same C function and with the same arguments, only that the C function is
-told to execute `gate ERRFD SOCKET N EXE1 … EXEN ARG0 ARG1 …`. The gate is placed, closes the socket and executes the
-first EXE that can be, with the environment as it is, and names that begin with OSTEST_GATE: without that. What the C function refuses it still refuses itself. The path that it is given is the gate's in
-every case, so that even a call that is not understood here cannot start anything else.
+A program is started by `gate ERRFD SOCKET STEPS N EXE1 … EXEN ARG0 ARG1 …`. The gate is placed, closes the socket, takes the
+steps that C's function takes in its child, and executes the first EXE that can be, with the environment as it is, and names
+that begin with OSTEST_GATE: without that.
+
+Most calls go to the shared object, which makes the child the student without copying pytest's memory. Whatever is out of the
+ordinary about a call, a wrong type among it, goes to C's function as it always did, with the gate as its program: so C refuses what
+it refused, and a call that is not understood here cannot start anything else.
 
 What no hook in Python sees: programs that a C extension or ctypes starts. They stay in pytest's own leaf. So does a
 process that forks and executes nothing, because its pages are pytest's.
@@ -18,6 +22,7 @@ Standard library only, Python 3.9 and later.
 """
 
 import array
+import ctypes
 import errno
 import fcntl
 import functools
@@ -145,7 +150,7 @@ class Leaves:
 class Gate:
     """What stands in for Python's functions that start programs."""
 
-    def __init__(self, program, fd):
+    def __init__(self, program, fd, library):
         self.pid = os.getpid()
         self.program = os.fsencode(program)
         if not os.path.isabs(program) or not os.access(program, os.X_OK):
@@ -153,12 +158,13 @@ class Gate:
         self.socket = take_socket(fd, "OSTEST_GATE_FD")
         self.fd = self.socket.fileno()
         self.at, self.count = layout()
+        self.quick = quick_start(library) if library else None
         # The forked child that has been placed; a number, because a child has children.
         self.placed = None
         self.real = {}
 
-    def words(self, errors, sock, programs, arguments):
-        return [self.program, b"%d" % errors, b"%d" % sock, b"%d" % len(programs), *programs, *arguments]
+    def words(self, errors, sock, programs, arguments, steps=(b"-",)):
+        return [self.program, b"%d" % errors, b"%d" % sock, *steps, b"%d" % len(programs), *programs, *arguments]
 
     def fork_exec(self, *given, **named):
         """`_posixsubprocess.fork_exec`: subprocess, os.popen, asyncio, multiprocessing's spawn and forkserver."""
@@ -171,6 +177,10 @@ class Gate:
         errors = -1
         try:
             self.as_student(call)
+            if self.quick:
+                pid = self.start_quickly(call, given, numbers)
+                if pid is not None:
+                    return pid
             # Wrong ones are C's to refuse, and it looks at them before it looks at programs and arguments.
             if ascending(keep):
                 # The pipe for a failed exec is close-on-exec, and has to outlive the gate's: a second one does.
@@ -179,6 +189,34 @@ class Gate:
                 call[self.at["args"]] = self.words(errors, self.fd, as_programs(programs), as_arguments(arguments))
                 call[self.at["env"]] = hide_list(given[self.at["env"]])
             return self.real["fork_exec"](*call)
+        finally:
+            close(errors)
+
+    def start_quickly(self, call, given, numbers):
+        """Starts the gate without a fork, if there is nothing about the call that only C knows to judge. None: there is."""
+        values = {name: call[position] for name, position in self.at.items()}
+        values["executable_list"] = given[self.at["executable_list"]]
+        asked = (values["uid"], values["gid"], values["extra_groups"])
+        ordinary = (None, None, None) if ostest_apart.student is None else (*ostest_apart.student, [])
+        if asked != ordinary:
+            return None
+        steps = ordinary_steps(values)
+        texts = ordinary_texts(values, given[self.at["args"]])
+        if steps is None or texts is None:
+            return None
+        steps, kept = steps
+        programs, arguments, env, folder = texts
+        errors = duplicate(values["errpipe_write"], numbers.union(values["pass_fds"]))
+        try:
+            if errors < 0:
+                return None
+            words = self.words(errors, self.fd, programs, arguments, [steps + b",w", folder] if folder else [steps])
+            user, group = ostest_apart.student or (-1, -1)
+            pid, error = self.quick(self.program, words, env, sorted({*kept, errors, self.fd}), user, group)
+            if error:
+                # As C's child says it, whom subprocess waits for then.
+                os.write(errors, b"OSError:%x:" % error)
+            return pid
         finally:
             close(errors)
 
@@ -412,6 +450,100 @@ class Uncounted(OSError):
     """The launcher did not let a program into the leaf. It was not started."""
 
 
+class Request(ctypes.Structure):
+    """The request of sandbox/src/spawn.rs."""
+
+    _fields_ = [
+        ("program", ctypes.c_char_p),
+        ("argv", ctypes.POINTER(ctypes.c_char_p)),
+        ("envp", ctypes.POINTER(ctypes.c_char_p)),
+        ("keep", ctypes.POINTER(ctypes.c_int)),
+        ("keep_count", ctypes.c_size_t),
+        ("uid", ctypes.c_int64),
+        ("gid", ctypes.c_int64),
+        ("error", ctypes.c_int),
+    ]
+
+
+def quick_start(library):
+    """The function of the shared object: gives a pid, and why the gate could not be executed, or 0."""
+    try:
+        # With the interpreter's lock held, as C's function does it: no thread of Python's runs while memory is shared.
+        function = ctypes.PyDLL(library).ostest_spawn
+    except (OSError, AttributeError) as error:
+        raise Unfit("the gate cannot be started: %s" % error) from None
+    function.argtypes, function.restype = [ctypes.POINTER(Request)], ctypes.c_int
+
+    def texts(list):
+        return (ctypes.c_char_p * (len(list) + 1))(*list, None)
+
+    def start(program, words, env, keep, user, group):
+        numbers = (ctypes.c_int * len(keep))(*keep)
+        request = Request(program, texts(words), None if env is None else texts(env), numbers, len(keep), user, group, 0)
+        pid = function(ctypes.byref(request))
+        if pid < 0:
+            raise OSError(-pid, os.strerror(-pid))
+        return pid, request.error
+
+    return start
+
+
+def ordinary_steps(values):
+    """What the gate has to do for this call of fork_exec, and the descriptors that it has to find. None: it is C's to do."""
+    streams = [values[name] for name in STREAMS]
+    flags = [values[name] for name in ("close_fds", "restore_signals", "call_setsid", "child_umask")]
+    group = values.get("pgid_to_set", -1)
+    p2cread, p2cwrite, c2pread, c2pwrite, errread, errwrite, errpipe_read, errpipe_write = streams
+    if values["preexec_fn"] is not None or not ascending(values["pass_fds"]):
+        return None
+    if not all(type(number) in (int, bool) for number in (*streams, *flags, group)) or errpipe_write < 3:
+        return None
+    # C moves these out of the way first.
+    if c2pwrite == 0 or errwrite in (0, 1):
+        return None
+    try:
+        kept = {fd for fd in (p2cread, c2pwrite, errwrite) if fd != -1}
+        steps = ["x%d" % fd for fd in sorted(kept - set(values["pass_fds"])) if not os.get_inheritable(fd)]
+        # Most have gone with the gate's exec.
+        ours = {fd for fd in (p2cwrite, c2pread, errread, errpipe_read) if fd != -1}
+        steps += ["c%d" % fd for fd in sorted(ours) if os.get_inheritable(fd)]
+        kept |= set(values["pass_fds"]) - {errpipe_write}
+        for fd in kept:
+            os.get_inheritable(fd)
+    except (OSError, OverflowError):
+        return None
+    steps += ["d%d:%d" % (fd, target) for target, fd in enumerate((p2cread, c2pwrite, errwrite)) if fd != -1]
+    close_fds, restore_signals, call_setsid, umask = flags
+    steps += ["u%o" % umask] * (umask >= 0) + ["r"] * bool(restore_signals)
+    steps.append("m%x" % sum(1 << (number - 1) for number in signal.pthread_sigmask(signal.SIG_BLOCK, ())))
+    steps += ["s"] * bool(call_setsid) + ["g%d" % group] * (group >= 0)
+    if close_fds:
+        steps.append("f" + ":".join("%d" % fd for fd in values["pass_fds"]))
+    return ",".join(steps).encode(), kept
+
+
+def ordinary_texts(values, arguments):
+    """The programs, arguments, environment and folder of a call of fork_exec as bytes. None: C has to look at them."""
+    programs, env, folder = values["executable_list"], values["env"], values["cwd"]
+    if not isinstance(programs, (list, tuple)) or not isinstance(arguments, (list, tuple)):
+        return None
+    if env is not None and not isinstance(env, (list, tuple)):
+        return None
+    try:
+        arguments = [os.fsencode(argument) for argument in arguments]
+        folder = None if folder is None else os.fsencode(folder)
+    except (TypeError, ValueError):
+        return None
+    all = [*programs, *arguments, *(env or ()), folder or b""]
+    if not all_bytes(all) or any(b"\0" in text for text in all) or folder == b"":
+        return None
+    return list(programs), arguments, hide_list(env), folder
+
+
+def all_bytes(texts):
+    return all(type(text) is bytes for text in texts)
+
+
 def as_error(told, program):
     """The exception for what a gate says of a program, which it says as CPython's child does."""
     kind, _, rest = told.partition(b":")
@@ -612,12 +744,12 @@ def close(*numbers):
             pass
 
 
-def install(program, gate_fd, leaves_fd):
+def install(program, gate_fd, leaves_fd, library=""):
     """Puts the gate between Python and every program that it starts. Gives the leaves.
 
     Raises Unfit, before anything was changed, where that cannot be done.
     """
-    gate, leaves = Gate(program, gate_fd), Leaves(leaves_fd)
+    gate, leaves = Gate(program, gate_fd, library), Leaves(leaves_fd)
     gate.stand_in()
 
     def after_fork():

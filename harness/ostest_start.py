@@ -6,7 +6,7 @@ descriptor, a way past the gate, or the harness in its reach. The plugin takes f
 OSTEST_EVENTS_FD    a socket for what the plugin says
 OSTEST_REPORT_FD    the memory file that takes the JUnit report; only made close-on-exec here
 OSTEST_APART        the ids that set the harness apart (ostest_apart.py); absent: it is not
-OSTEST_GATE, OSTEST_GATE_FD, OSTEST_LEAVES_FD
+OSTEST_GATE, OSTEST_SPAWN, OSTEST_GATE_FD, OSTEST_LEAVES_FD
                     how memory is counted for each test (ostest_gate.py); absent: it is not
 OSTEST_GUARD        `1`: what a student could have written is not loaded (ostest_guard.py)
 
@@ -44,7 +44,7 @@ class Taken:
             self.guard = ostest_guard.install()
 
     def install_gate(self):
-        program = os.environ.pop("OSTEST_GATE", "")
+        program, library = os.environ.pop("OSTEST_GATE", ""), os.environ.pop("OSTEST_SPAWN", "")
         gate, leaves = take_fd("OSTEST_GATE_FD"), take_fd("OSTEST_LEAVES_FD")
         if not program:
             return
@@ -52,7 +52,7 @@ class Taken:
         import ostest_gate
 
         try:
-            self.leaves = ostest_gate.install(program, gate, leaves)
+            self.leaves = ostest_gate.install(program, gate, leaves, library)
         except ostest_gate.Unfit as error:
             self.unfit = str(error)
 

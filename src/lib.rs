@@ -7,6 +7,7 @@ pub mod cli;
 pub mod config;
 pub mod contain;
 pub mod events;
+pub mod harness;
 pub mod judge;
 pub mod junit;
 pub mod runner;

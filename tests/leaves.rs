@@ -31,7 +31,7 @@ def start(arguments, programs=None, before=lambda: None, errors=-1):
         before()
         if errors >= 0: os.set_inheritable(errors, True)
         programs = programs or [arguments[0]]
-        os.execv(GATE, [GATE, str(errors), "6", str(len(programs)), *programs, *arguments])
+        os.execv(GATE, [GATE, str(errors), "6", "-", str(len(programs)), *programs, *arguments])
     return pid
 def end(pid):
     return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])

@@ -8,11 +8,14 @@
 //! test's program has left behind is of the same user, and could otherwise answer in the launcher's place, through
 //! /proc/PID/fd or as a debugger.
 
+mod steps;
+
 use nix::sys::socket::{ControlMessage, MsgFlags, sendmsg};
 use std::ffi::{CString, OsString};
 use std::io::IoSlice;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
 use std::os::unix::ffi::OsStringExt;
+use steps::Steps;
 
 /// The name under which the launcher's binary is the gate.
 pub const GATE_NAME: &str = "ostest-gate";
@@ -26,16 +29,16 @@ const NOT_FOUND: i32 = 127;
 /// What CPython's child exits with after it has told.
 const TOLD: i32 = 255;
 
-/// `ostest-gate ERRFD SOCKET COUNT EXE… ARG…`: executes the first EXE of COUNT that can be, with ARG… from `argv[0]` on and
-/// the environment as it is. Where none can be, the error goes to the pipe ERRFD, or with -1 nowhere. The number is the exit
-/// code of a gate that failed.
+/// `ostest-gate ERRFD SOCKET STEPS COUNT EXE… ARG…`: does the [`Steps`], and executes the first EXE of COUNT that can be, with
+/// ARG… from `argv[0]` on and the environment as it is. Where none can be, or a step fails, the error goes to the pipe ERRFD,
+/// or with -1 nowhere. The number is the exit code of a gate that failed.
 pub fn main(words: impl Iterator<Item = OsString>) -> i32 {
     let mut words = words;
     let mut number = || words.next().and_then(|word| word.to_str().and_then(|text| text.parse::<i32>().ok()));
-    let (Some(errors), Some(socket), Some(count)) = (number(), number(), number()) else {
-        eprintln!("ostest-gate is started by the harness of a suite, inside a sandbox");
-        return 2;
-    };
+    let (Some(errors), Some(socket)) = (number(), number()) else { return misused() };
+    let Some(steps) = words.next().and_then(|word| Steps::parse(word.to_str()?)) else { return misused() };
+    let folder = if steps.folder { words.next() } else { None };
+    let Some(count) = words.next().and_then(|word| word.to_str()?.parse::<usize>().ok()) else { return misused() };
     let errors = if errors < 0 { None } else { Some(errors) };
     let tell = |what: &str| match errors {
         None => NOT_FOUND,
@@ -54,8 +57,11 @@ pub fn main(words: impl Iterator<Item = OsString>) -> i32 {
     if let Err(error) = enter(socket) {
         return tell(&format!("SubprocessError:0:the process could not be counted, and was not started: {error}"));
     }
+    if let Err(error) = steps.take(folder.as_deref()) {
+        // As CPython's child says of what went wrong before its exec.
+        return tell(&format!("OSError:{:x}:noexec", error as i32));
+    }
     let texts: Vec<CString> = words.filter_map(|word| CString::new(word.into_vec()).ok()).collect();
-    let count = usize::try_from(count).unwrap_or(0);
     if count == 0 || texts.len() < count {
         return tell("SubprocessError:0:the gate was started with too few words");
     }
@@ -71,6 +77,11 @@ pub fn main(words: impl Iterator<Item = OsString>) -> i32 {
         }
     }
     tell(&format!("OSError:{:x}:", first.unwrap_or(last) as i32))
+}
+
+fn misused() -> i32 {
+    eprintln!("ostest-gate is started by the harness of a suite, inside a sandbox");
+    2
 }
 
 /// The environment with the names that were hidden from the linker.

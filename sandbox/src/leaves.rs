@@ -9,16 +9,22 @@ use crate::outcome::{Figure, LeafUsage};
 use nix::sys::socket::{ControlMessageOwned, MsgFlags, UnixCredentials, recvmsg, send};
 use nix::unistd::Pid;
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::io::{self, IoSliceMut};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// Longest request in bytes.
 const MAX_REQUEST: usize = 512;
 
 /// Most leaves in a stage, one after the other: more would be a defect, and each costs the kernel something.
 const MAX_LEAVES: usize = 200_000;
+
+/// Most leaves that have ended and are still there.
+const MAX_OVER: usize = 32;
+
+/// Time until the kernel is asked again to let go of a leaf.
+const PAUSE: Duration = Duration::from_millis(5);
 
 /// What a gate is answered.
 pub const PLACED: u8 = b'k';
@@ -67,6 +73,9 @@ pub struct Leaves {
     control: Option<OwnedFd>,
     gate: OwnedFd,
     current: Option<Current>,
+    /// Leaves that have ended and are still to be taken leave of, when there is nothing else to do: the harness does not wait
+    /// for that.
+    over: VecDeque<(Closed, LeafUsage)>,
     /// Leaves whose processes outlived them.
     lingering: BTreeMap<String, Closed>,
     count: usize,
@@ -75,7 +84,14 @@ pub struct Leaves {
 impl Leaves {
     /// With the launcher's ends of the two sockets; on the second the kernel is to name senders.
     pub fn new(control: OwnedFd, gate: OwnedFd) -> Leaves {
-        Leaves { control: Some(control), gate, current: None, lingering: BTreeMap::new(), count: 0 }
+        Leaves {
+            control: Some(control),
+            gate,
+            current: None,
+            over: VecDeque::new(),
+            lingering: BTreeMap::new(),
+            count: 0,
+        }
     }
 
     /// The descriptors to be polled: requests of the harness, while it lives, and gates.
@@ -144,10 +160,35 @@ impl Leaves {
         let wall_ms = current.since.elapsed().as_millis().try_into().unwrap_or(u64::MAX);
         let closed = Closed { entered: current.entered, wall_ms, harness_rise };
         let usage = describe(group, &current.name, &closed)?;
-        if !group.remove_leaf_if_empty(&current.name)? {
-            self.lingering.insert(current.name, closed);
-        }
+        self.over.push_back((closed, usage.clone()));
         Ok(Some(usage))
+    }
+
+    /// How soon there is something to be tidied up; `None`: there is nothing.
+    pub fn untidy(&self, group: &StageGroup) -> Option<Duration> {
+        match (self.over.is_empty(), group.dying()) {
+            (false, _) => Some(Duration::ZERO),
+            (true, 0) => None,
+            (true, _) => Some(PAUSE),
+        }
+    }
+
+    /// Whether so much is to be tidied up that other things have to wait.
+    pub fn is_cluttered(&self, group: &StageGroup) -> bool {
+        self.over.len() + group.dying() > MAX_OVER
+    }
+
+    /// Takes leave of one leaf that has ended, or removes what the kernel had not let go of.
+    ///
+    /// # Errors
+    /// When the kernel refuses what it cannot refuse on a sane host.
+    pub fn tidy(&mut self, group: &mut StageGroup) -> Result<(), CgroupError> {
+        if let Some((closed, told)) = self.over.pop_front()
+            && !group.retire_leaf_if_empty(&told.leaf)?
+        {
+            self.lingering.insert(told.leaf, closed);
+        }
+        group.bury().map(drop)
     }
 
     /// Places one process that came to the gate and lets it go.
@@ -200,8 +241,13 @@ impl Leaves {
         let mut all = Vec::new();
         all.extend(self.close(group)?);
         for (name, closed) in &self.lingering {
-            if all.iter().all(|usage: &LeafUsage| usage.leaf != *name) {
-                all.push(describe(group, name, closed)?);
+            all.push(describe(group, name, closed)?);
+        }
+        // Of these nobody knows yet whether there was somebody left.
+        for (closed, told) in &self.over {
+            let now = describe(group, &told.leaf, closed)?;
+            if now != *told && all.iter().all(|usage: &LeafUsage| usage.leaf != now.leaf) {
+                all.push(now);
             }
         }
         Ok(all)

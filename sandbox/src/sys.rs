@@ -125,9 +125,18 @@ pub fn place_fd(fd: BorrowedFd<'_>, target: RawFd) -> io::Result<()> {
 
 /// Marks every descriptor from `first` on close-on-exec (CVE-2024-21626 is a directory that was
 /// left open here).
-pub fn close_on_exec_from(first: u32) -> io::Result<()> {
+pub fn close_on_exec_from(first: RawFd) -> io::Result<()> {
+    close_on_exec_range(first.cast_unsigned(), u32::MAX)
+}
+
+/// The same for those from `first` to `last`; none where `last` is the smaller.
+pub fn close_on_exec_between(first: RawFd, last: RawFd) -> io::Result<()> {
+    if last < first { Ok(()) } else { close_on_exec_range(first.cast_unsigned(), last.cast_unsigned()) }
+}
+
+fn close_on_exec_range(first: u32, last: u32) -> io::Result<()> {
     // SAFETY: close_range has no memory arguments, and CLOEXEC closes nothing now.
-    let done = unsafe { libc::syscall(libc::SYS_close_range, first, u32::MAX, libc::CLOSE_RANGE_CLOEXEC) };
+    let done = unsafe { libc::syscall(libc::SYS_close_range, first, last, libc::CLOSE_RANGE_CLOEXEC) };
     if done == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
@@ -206,6 +215,25 @@ pub fn ignore_sigpipe() -> io::Result<()> {
         libc::SIG_ERR => Err(io::Error::last_os_error()),
         _ => Ok(()),
     }
+}
+
+/// Gives SIGPIPE and SIGXFSZ, which Python ignores, their default action.
+pub fn default_signals() -> io::Result<()> {
+    for signal in [libc::SIGPIPE, libc::SIGXFSZ] {
+        // SAFETY: SIG_DFL is a valid disposition, and no handler is installed.
+        if unsafe { libc::signal(signal, libc::SIG_DFL) } == libc::SIG_ERR {
+            return Err(io::Error::last_os_error());
+        }
+    }
+    Ok(())
+}
+
+/// Blocks the signals of this mask, bit 0 for signal 1, and no others.
+pub fn block_signals(mask: u64) -> io::Result<()> {
+    let (none, size) = (std::ptr::null_mut::<libc::c_void>(), size_of::<u64>());
+    // SAFETY: the kernel's set is one word of 8 bytes, and outlives the call; the old one is not asked for.
+    let done = unsafe { libc::syscall(libc::SYS_rt_sigprocmask, libc::SIG_SETMASK, &raw const mask, none, size) };
+    if done == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
 /// Gives every signal its default action and unblocks all. Ignored signals survive exec: Rust

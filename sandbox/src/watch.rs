@@ -91,6 +91,13 @@ struct Ready {
     leaves: [bool; 2],
 }
 
+impl Ready {
+    fn anything(&self) -> bool {
+        let single = self.runner || self.signal || self.init_dead || self.answer;
+        single || self.streams.contains(&true) || self.leaves.contains(&true)
+    }
+}
+
 impl<'a, W: Write> Watch<'a, W> {
     /// Takes over the launcher's ends of all channels.
     pub fn new(
@@ -145,7 +152,10 @@ impl<'a, W: Write> Watch<'a, W> {
         };
         loop {
             let until = deadline(self.started, self.plan);
-            let ready = self.wait(until.saturating_duration_since(Instant::now()))?;
+            let left = until.saturating_duration_since(Instant::now());
+            let untidy = self.seen.leaves.as_ref().and_then(|leaves| leaves.untidy(self.group));
+            let ready = self.wait(left, untidy)?;
+            self.tidy_up(untidy.is_some() && !ready.anything())?;
             self.sample();
             if ready.answer {
                 self.hear()?;
@@ -205,13 +215,15 @@ impl<'a, W: Write> Watch<'a, W> {
         }
     }
 
-    fn wait(&self, timeout: Duration) -> Result<Ready, WatchError> {
-        let mut timeout = timeout.min(Duration::from_secs(3600));
+    /// Waits until something is to be done, `timeout` at the most, or until it is time to tidy up.
+    fn wait(&self, timeout: Duration, untidy: Option<Duration>) -> Result<Ready, WatchError> {
+        let mut timeout = timeout.min(untidy.unwrap_or(timeout)).min(Duration::from_secs(3600));
         if self.seen.pids_sampled.is_some() {
             timeout = timeout.min(SAMPLE);
         }
         // Rounded up: a deadline that is polled for one millisecond too early would spin.
-        let millis = u16::try_from(timeout.as_millis() + 1).unwrap_or(u16::MAX);
+        let up = if untidy == Some(Duration::ZERO) { 0 } else { timeout.as_millis() + 1 };
+        let millis = u16::try_from(up).unwrap_or(u16::MAX);
         // After the order to stop only init's end is of interest: the order stays readable, and polling it would spin.
         let stdin = io::stdin();
         let mut fds = vec![
@@ -250,6 +262,15 @@ impl<'a, W: Write> Watch<'a, W> {
             streams: places.map(|place| place.is_some_and(hit)),
             leaves: leaves.map(|place| place.is_some_and(hit)),
         })
+    }
+
+    /// Takes leave of a leaf that has ended, where there is nothing else to do, or too many of them.
+    fn tidy_up(&mut self, idle: bool) -> Result<(), WatchError> {
+        let Some(leaves) = &mut self.seen.leaves else { return Ok(()) };
+        if idle || leaves.is_cluttered(self.group) {
+            leaves.tidy(self.group)?;
+        }
+        Ok(())
     }
 
     /// What the harness asks for, and who comes through the gate. Gates first: who came before a leaf's end belongs to it.

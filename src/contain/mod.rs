@@ -1,7 +1,7 @@
 //! The one place that makes plans out of stages and runs the launcher.
 
 mod frames;
-mod gate;
+pub mod gate;
 pub mod python;
 mod scope;
 pub mod slots;
@@ -35,7 +35,7 @@ pub const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:
 pub struct Host {
     launcher: PathBuf,
     /// Where suites can be run.
-    gate: Option<PathBuf>,
+    gate: Option<gate::Gate>,
     base: Base,
     origin: String,
     state: state::State,
@@ -165,9 +165,9 @@ impl Host {
         Ok(self.base.cores()?)
     }
 
-    /// The gate's program.
-    pub fn gate(&self) -> anyhow::Result<&Path> {
-        self.gate.as_deref().context("this command was started without an interpreter for suites")
+    /// What the harness starts programs through.
+    pub fn gate(&self) -> anyhow::Result<&gate::Gate> {
+        self.gate.as_ref().context("this command was started without an interpreter for suites")
     }
 
     /// The launcher's program.

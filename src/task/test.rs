@@ -10,22 +10,11 @@ use crate::contain::{Finished, PATH, Stage};
 use crate::judge::{self, Run};
 use crate::template::{self, Values};
 use crate::verdict::Verdict;
-use crate::{events, junit};
+use crate::{events, harness, junit};
 use sandbox::outcome::Outcome;
 use sandbox::plan::{APART, Channel, Channels, LeafChannels, Policy};
 use sandbox::wire::Kind;
 use std::path::Path;
-
-/// What lies in PYTHONPATH inside: the plugin that reports from inside pytest, and what it needs.
-const HARNESS: [(&str, &str); 7] = [
-    ("sitecustomize.py", include_str!("../../harness/sitecustomize.py")),
-    ("ostest_start.py", include_str!("../../harness/ostest_start.py")),
-    ("ostest_apart.py", include_str!("../../harness/ostest_apart.py")),
-    ("ostest_stand.py", include_str!("../../harness/ostest_stand.py")),
-    ("ostest_guard.py", include_str!("../../harness/ostest_guard.py")),
-    ("ostest_gate.py", include_str!("../../harness/ostest_gate.py")),
-    ("ostest_harness.py", include_str!("../../harness/ostest_harness.py")),
-];
 
 /// Descriptor of the events socket inside.
 const EVENTS_FD: i32 = 3;
@@ -41,6 +30,9 @@ const GATE_FD: i32 = 6;
 
 /// Where the gate is inside.
 const GATE: &str = "/run/ostest/ostest-gate";
+
+/// Where the shared object is that starts it.
+const SPAWN: &str = "/run/ostest/ostest-spawn.so";
 
 /// Most bytes of events.
 const EVENTS_LIMIT: u64 = 256 << 20;
@@ -153,9 +145,10 @@ fn stage(context: &Context<'_>, work: &WorkTree, suite: &Suite, venv: &Path) -> 
         tree::bind(work.project(), inside::PROJECT, true),
         tree::bind(work.suite(), inside::SUITE, true),
         tree::bind(venv, inside::VENV, false),
-        tree::bind(context.host.gate()?, GATE, false),
+        tree::bind(&context.host.gate()?.program, GATE, false),
+        tree::bind(&context.host.gate()?.library, SPAWN, false),
     ]);
-    stage.mounts.extend(HARNESS.map(|(name, text)| tree::file(format!("{}/{name}", inside::HARNESS), text)));
+    stage.mounts.extend(harness::FILES.map(|(name, text)| tree::file(format!("{}/{name}", inside::HARNESS), text)));
     let mut set = |name: &str, value: String| stage.env.insert(name.to_string(), value);
     set("PATH", format!("{}/bin:{PATH}", inside::VENV));
     set("VIRTUAL_ENV", inside::VENV.into());
@@ -173,6 +166,7 @@ fn stage(context: &Context<'_>, work: &WorkTree, suite: &Suite, venv: &Path) -> 
     set("OSTEST_LEAVES_FD", LEAVES_FD.to_string());
     set("OSTEST_GATE_FD", GATE_FD.to_string());
     set("OSTEST_GATE", GATE.into());
+    set("OSTEST_SPAWN", SPAWN.into());
     set("OSTEST_APART", format!("{}:{}", APART.uid, APART.gid));
     if suite.options.test.imports == Imports::Suite {
         set("OSTEST_GUARD", "1".into());

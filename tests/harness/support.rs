@@ -167,6 +167,9 @@ impl Suite {
         }
         if let Some(gate) = &self.gate {
             command.env("OSTEST_GATE", gate);
+            let library = out.join("spawn.so");
+            std::fs::write(&library, ostest_sandbox::harness::SPAWN).expect("the shared object");
+            command.env("OSTEST_SPAWN", library);
         }
         run(&mut command);
         let read = |name: &str| std::fs::read(out.join(name)).expect("the driver wrote it");

@@ -32,6 +32,8 @@ pub struct StageGroup {
     stage: Base,
     leaves: BTreeMap<String, Base>,
     retired: Retired,
+    /// Retired leaves whose directories are still there.
+    dying: Vec<Base>,
     removed: bool,
 }
 
@@ -65,7 +67,8 @@ impl StageGroup {
         let stage = base.child(name);
         make_group(&stage, make_dir)?;
         // From here on dropping it cleans up.
-        let mut group = StageGroup { stage, leaves: BTreeMap::new(), retired: Retired::default(), removed: false };
+        let (leaves, retired, dying) = (BTreeMap::new(), Retired::default(), Vec::new());
+        let mut group = StageGroup { stage, leaves, retired, dying, removed: false };
         match &group.stage {
             Base::Unified { dir } => {
                 unified::limit(dir, limits, &mut applied)?;
@@ -188,16 +191,43 @@ impl StageGroup {
         Ok(())
     }
 
-    /// Removes a leaf in which there is no process, keeping its figures in those of the stage; `false` where there is one.
+    /// Takes leave of a leaf in which there is no process, keeping its figures in those of the stage; `false` where there is
+    /// one. Its directories are removed by [`StageGroup::bury`].
     ///
     /// # Errors
-    /// As [`StageGroup::remove_leaf`].
-    pub fn remove_leaf_if_empty(&mut self, leaf: &str) -> Result<bool, CgroupError> {
+    /// When there is no such leaf, or a figure cannot be read.
+    pub fn retire_leaf_if_empty(&mut self, leaf: &str) -> Result<bool, CgroupError> {
         if tree::is_populated(self.leaf(leaf)?)? {
             return Ok(false);
         }
-        self.remove_leaf(leaf)?;
+        let mut retired = self.retired;
+        retired.add(self.leaf(leaf)?)?;
+        self.retired = retired;
+        self.dying.extend(self.leaves.remove(leaf));
         Ok(true)
+    }
+
+    /// Removes what can be removed of retired leaves, without waiting: the last process is out of sight a moment before the
+    /// kernel lets go of its group. Gives the number of those that are left.
+    ///
+    /// # Errors
+    /// When the kernel refuses for any other reason.
+    pub fn bury(&mut self) -> Result<usize, CgroupError> {
+        for group in std::mem::take(&mut self.dying) {
+            let mut gone = true;
+            for dir in group.dirs() {
+                gone &= tree::try_remove(dir)?;
+            }
+            if !gone {
+                self.dying.push(group);
+            }
+        }
+        Ok(self.dying.len())
+    }
+
+    /// How many retired leaves are still to be buried.
+    pub fn dying(&self) -> usize {
+        self.dying.len()
     }
 
     /// Kills every process of the stage; does not wait for them to be gone.

@@ -121,6 +121,16 @@ pub(super) fn remove(dir: &Path, deadline: Instant) -> Result<(), CgroupError> {
     }
 }
 
+/// Removes a directory that has none below it, if the kernel lets go of it now. One that is gone already is as good.
+pub(super) fn try_remove(dir: &Path) -> Result<bool, CgroupError> {
+    match fs::remove_dir(dir) {
+        Ok(()) => Ok(true),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(true),
+        Err(error) if error.kind() == io::ErrorKind::ResourceBusy => Ok(false),
+        Err(source) => Err(CgroupError::Remove { dir: dir.into(), source }),
+    }
+}
+
 /// The process ids in these groups and below them. A group that vanishes meanwhile holds none.
 pub(super) fn processes(dirs: &[&Path]) -> Result<Vec<i32>, CgroupError> {
     let mut found = Vec::new();

@@ -1,0 +1,148 @@
+//! What CPython's child does between its fork and its exec, for a child that was not forked by CPython.
+//!
+//! The order is that of `child_exec` in Modules/_posixsubprocess.c.
+
+use crate::sys;
+use nix::errno::Errno;
+use std::ffi::OsStr;
+use std::os::fd::{AsFd, RawFd};
+
+/// The steps, as one word of tokens with commas between them; `-` is none.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Steps {
+    /// `xN`: descriptors that an exec closes again.
+    closed_on_exec: Vec<RawFd>,
+    /// `cN`: descriptors that are closed.
+    closed: Vec<RawFd>,
+    /// `dN:M`: the one is duplicated onto the other; onto itself it only stays open.
+    duplicated: Vec<(RawFd, RawFd)>,
+    /// `w`: the next word is the working directory.
+    pub folder: bool,
+    /// `uN`: the mask of new files, octal.
+    umask: Option<u32>,
+    /// `r`: SIGPIPE and SIGXFSZ, which Python ignores, are as they come.
+    restore_signals: bool,
+    /// `mN`: blocked signals, one bit each, hexadecimal.
+    mask: Option<u64>,
+    /// `s`: a session of its own.
+    session: bool,
+    /// `gN`: a process group.
+    group: Option<i32>,
+    /// `fN:M:…`: all descriptors from 3 on but these are closed by the exec.
+    only: Option<Vec<RawFd>>,
+}
+
+impl Steps {
+    /// Reads the word; `None`: it is not understood.
+    pub fn parse(word: &str) -> Option<Steps> {
+        let mut steps = Steps::default();
+        for token in word.split(',').filter(|token| *token != "-") {
+            let (kind, value) = token.split_at_checked(1)?;
+            match kind {
+                "x" => steps.closed_on_exec.push(value.parse().ok()?),
+                "c" => steps.closed.push(value.parse().ok()?),
+                "d" => {
+                    let (from, to) = value.split_once(':')?;
+                    steps.duplicated.push((from.parse().ok()?, to.parse().ok()?));
+                }
+                "u" => steps.umask = Some(u32::from_str_radix(value, 8).ok()?),
+                "m" => steps.mask = Some(u64::from_str_radix(value, 16).ok()?),
+                "g" => steps.group = Some(value.parse().ok()?),
+                "f" => {
+                    let numbers = value.split(':').filter(|number| !number.is_empty());
+                    steps.only = Some(numbers.map(|number| number.parse().ok()).collect::<Option<_>>()?);
+                }
+                "w" if value.is_empty() => steps.folder = true,
+                "r" if value.is_empty() => steps.restore_signals = true,
+                "s" if value.is_empty() => steps.session = true,
+                _ => return None,
+            }
+        }
+        Some(steps)
+    }
+
+    /// Takes them.
+    ///
+    /// # Errors
+    /// The kernel's number, where one fails that CPython's child would not go on after.
+    pub fn take(&self, folder: Option<&OsStr>) -> Result<(), Errno> {
+        for fd in &self.closed_on_exec {
+            super::close_on_exec(*fd).map_err(number)?;
+        }
+        for fd in &self.closed {
+            // It may have gone with the gate's own exec.
+            let _ = sys::own_inherited(*fd).map(drop);
+        }
+        for (from, to) in &self.duplicated {
+            let held = sys::own_inherited(*from).map_err(number)?;
+            let done = if from == to {
+                rustix::io::fcntl_setfd(&held, rustix::io::FdFlags::empty())
+                    .map_err(|e| Errno::from_raw(e.raw_os_error()))
+            } else {
+                sys::place_fd(held.as_fd(), *to).map_err(number)
+            };
+            // It stays open under both numbers.
+            std::mem::forget(held);
+            done?;
+        }
+        if let Some(folder) = folder {
+            nix::unistd::chdir(folder)?;
+        }
+        if let Some(mask) = self.umask {
+            rustix::process::umask(rustix::fs::Mode::from_raw_mode(mask));
+        }
+        if self.restore_signals {
+            sys::default_signals().map_err(number)?;
+        }
+        if let Some(mask) = self.mask {
+            sys::block_signals(mask).map_err(number)?;
+        }
+        if self.session {
+            nix::unistd::setsid()?;
+        }
+        if let Some(group) = self.group {
+            nix::unistd::setpgid(nix::unistd::Pid::from_raw(0), nix::unistd::Pid::from_raw(group))?;
+        }
+        if let Some(only) = &self.only {
+            let mut from = 3;
+            for fd in only.iter().filter(|fd| **fd >= 3) {
+                sys::close_on_exec_between(from, fd - 1).map_err(number)?;
+                from = fd + 1;
+            }
+            sys::close_on_exec_from(from).map_err(number)?;
+        }
+        Ok(())
+    }
+}
+
+fn number(error: std::io::Error) -> Errno {
+    error.raw_os_error().map_or(Errno::EIO, Errno::from_raw)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Steps;
+
+    #[test]
+    fn a_word_says_every_step() {
+        assert_eq!(Steps::parse("-"), Some(Steps::default()));
+        let all = Steps::parse("x7,x9,c4,d7:0,d1:1,w,u22,r,m200,s,g0,f5:8").unwrap();
+        let wanted = Steps {
+            closed_on_exec: vec![7, 9],
+            closed: vec![4],
+            duplicated: vec![(7, 0), (1, 1)],
+            folder: true,
+            umask: Some(0o22),
+            restore_signals: true,
+            mask: Some(0x200),
+            session: true,
+            group: Some(0),
+            only: Some(vec![5, 8]),
+        };
+        assert_eq!(all, wanted);
+        assert_eq!(Steps::parse("f").unwrap().only, Some(Vec::new()));
+        for wrong in ["", "q", "d7", "x", "xq", "u9", "w1", "-,", "mz", "é"] {
+            assert_eq!(Steps::parse(wrong), None, "{wrong}");
+        }
+    }
+}

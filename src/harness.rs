@@ -1,0 +1,15 @@
+//! The harness: what the test stage finds in PYTHONPATH and beside it.
+
+/// Files of Python, by their names: the plugin that reports from inside pytest, and what comes before it.
+pub const FILES: [(&str, &str); 7] = [
+    ("sitecustomize.py", include_str!("../harness/sitecustomize.py")),
+    ("ostest_start.py", include_str!("../harness/ostest_start.py")),
+    ("ostest_apart.py", include_str!("../harness/ostest_apart.py")),
+    ("ostest_stand.py", include_str!("../harness/ostest_stand.py")),
+    ("ostest_guard.py", include_str!("../harness/ostest_guard.py")),
+    ("ostest_gate.py", include_str!("../harness/ostest_gate.py")),
+    ("ostest_harness.py", include_str!("../harness/ostest_harness.py")),
+];
+
+/// The shared object by which the harness starts the gate ([`sandbox::spawn`]).
+pub const SPAWN: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/spawn.so"));

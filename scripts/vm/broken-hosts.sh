@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Boots machines that lack one thing each, and looks whether `check` names it, and what mends it, and nothing else.
-# Prints lines like those of cargo's tests.
+# Boots machines that lack one thing each, and looks whether `check` names it, and what mends it, and nothing else; and, in
+# one without Landlock, whether attacks on pytest fail all the same. Prints lines like those of cargo's tests.
 #
 #   scripts/vm/broken-hosts.sh [FILTER...]
 set -euo pipefail
@@ -9,7 +9,7 @@ set -euo pipefail
 need_root
 find_cargo
 cd "$top"
-trap give_back EXIT
+trap 'rm -f "${log:-}"; give_back' EXIT
 export CARGO_TARGET_DIR=$top/target
 cargo build --quiet
 "$(dirname "$0")/environments.sh"
@@ -55,13 +55,30 @@ host() {
   fi
 }
 
+# Whether attacks fail where the host lacks a layer, and the operator has waived it: LAYER, and what takes it away at boot.
+attacks_without() {
+  local test=attacks_fail_without_$1 program result=0
+  [ ${#filters[@]} = 0 ] || [[ $test =~ $(IFS='|' && printf '%s' "${filters[*]}") ]] || return 0
+  program=$(cargo test --test attacks --no-run --quiet --message-format=json |
+    python3 -c 'import json, sys; print([m["executable"] for m in map(json.loads, sys.stdin) if m.get("executable") and m["target"]["name"] == "attacks"][0])')
+  "$(dirname "$0")/run.sh" --append "$2" --timeout 600 -- env OSTEST_REQUIRE_ROOT=1 OSTEST_TEST_WITHOUT="$1" \
+    "$program" --nocapture --test-threads=2 become_pytest kill_pytest limit_pytest trace_pytest write_report >"$log" 2>&1 || result=$?
+  if [ $result = 0 ]; then
+    echo "test $test ... ok" && passed=$((passed + 1))
+  else
+    printf 'test %s ... FAILED\n' "$test" && cat "$log" && failed=$((failed + 1))
+  fi
+}
+
 filters=("$@")
+log=$(mktemp)
 host a_host_that_has_everything 0 '' '' '' ''
 host a_host_without_the_memory_controller 2 cgroups 'boot without cgroup_disable=memory' cgroup_disable=memory ''
 host a_host_with_landlock_off 2 landlock 'lsm=landlock,yama' lsm=yama ''
 host a_host_without_user_namespaces 2 'user namespaces' 'sysctl -w user.max_user_namespaces=' '' \
   'echo 0 >/proc/sys/user/max_user_namespaces;'
 host a_host_without_git 2 git 'apt-get install git' '' 'for git in $(which -a git); do rm -f "$git"; done;'
+attacks_without landlock lsm=yama
 echo
 echo "test result: $([ $failed = 0 ] && echo ok || echo FAILED). $passed passed; $failed failed; 0 ignored"
 [ $failed = 0 ]

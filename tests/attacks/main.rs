@@ -87,7 +87,11 @@ fn attack(name: &str) {
             ("lab/helper.py", "VALUE = 1\n"),
         ],
     );
-    let graded = place.grade(&project, &suite, &["--timeout", "600", "--mem-limit", "160M", "--pids-limit", "64"]);
+    // Where a host lacks a layer of containment the other one has to hold alone.
+    let without = std::env::var("OSTEST_TEST_WITHOUT").unwrap_or_default();
+    let mut flags = vec!["--timeout", "600", "--mem-limit", "160M", "--pids-limit", "64"];
+    flags.extend(without.split_whitespace().flat_map(|layer| ["--allow-degraded", layer]));
+    let graded = place.grade(&project, &suite, &flags);
     println!("{name:18} {:34} {}", summary(&graded), graded.error().replace('\n', " "));
     let cases: Vec<_> = graded.cases().into_iter().map(|(name, status, _)| (name, status)).collect();
     let deserved: Vec<_> = DESERVED.iter().map(|(name, status)| (name.to_string(), status.to_string())).collect();

@@ -22,18 +22,12 @@ Standard library only, Python 3.9 and later.
 """
 
 import array
-import ctypes
 import errno
-import fcntl
 import functools
-import json
-import operator
 import os
 import posix
-import resource
 import signal
 import socket
-import subprocess
 import sys
 import threading
 import warnings
@@ -41,110 +35,18 @@ import warnings
 import _posixsubprocess
 import ostest_apart
 import ostest_stand
+from ostest_call import STREAMS, as_arguments, as_programs, ascending, hide_list, is_id, layout
+from ostest_fds import Unfit, close, duplicate, take_socket
+from ostest_leaves import Leaves
+from ostest_quick import ordinary_steps, ordinary_texts, quick_start
+from ostest_spawn import act, along_path, as_entries, as_path
 from ostest_stand import Stand
 
 # What a launcher's answer to a gate begins with when the gate was placed.
 PLACED = b"k"
 UNCOUNTED = "the process cannot be counted, and was not started: "
-# The arguments of _posixsubprocess.fork_exec that the gate has to do with, which were the first in every version.
-FIRST = (
-    "args executable_list close_fds pass_fds cwd env p2cread p2cwrite c2pread c2pwrite errread errwrite errpipe_read errpipe_write"
-).split()
-STREAMS = FIRST[FIRST.index("p2cread") :]
-# What follows them, where the function says no names; of what it says only some are needed.
-LAST = {
-    21: "restore_signals call_setsid gid extra_groups uid child_umask preexec_fn".split(),
-    23: "restore_signals call_setsid pgid_to_set gid extra_groups uid child_umask preexec_fn allow_vfork".split(),
-}
-NEEDED = ("gid", "extra_groups", "uid", "preexec_fn")
-# Our descriptors in a child are out of the way of the low numbers that a suite's code closes, overwrites or counts, and
-# below 64, where the kernel has to make a larger table for a process.
-HIGH = 50
-# What the dynamic linker takes out of the environment. It is meant for the program, and the gate is a program, too: it goes
-# by another name until the gate executes the program.
-LINKERS = (b"LD_", b"GLIBC_TUNABLES")
-HIDDEN = b"OSTEST_GATE:"
 # What a file action opens that is not to succeed.
 NO_FILE = "/proc/self/there-is-no-such-file"
-# How many there are where the function does not say their names.
-COUNTS = {(3, 9): 21, (3, 10): 21, (3, 11): 23}
-
-
-class Unfit(Exception):
-    """Programs cannot be started through the gate here. The text is for whoever looks after the host."""
-
-
-def layout():
-    """The positions of fork_exec's arguments by name, and how many there are in all.
-
-    A wrong guess would start a program past the gate or with wrong arguments, so an unknown layout ends the run.
-    """
-    function = _posixsubprocess.fork_exec
-    signature = getattr(function, "__text_signature__", None)
-    if signature:
-        words = [word.strip() for word in signature.strip("()").split(",")]
-        names = [word for word in words if word != "/" and not word.startswith("$")]
-        known = names[: len(FIRST)] == FIRST and not any("=" in word or "*" in word for word in names)
-    else:
-        count = COUNTS.get(sys.version_info[:2], 0)
-        names = FIRST + LAST.get(count, [])
-        known = "exactly %d arguments" % count in refusal(function)
-    known = known and set(NEEDED).issubset(names)
-    if not known:
-        raise Unfit(
-            "Python %s starts programs in a way that the harness does not know, so their memory could not be counted: "
-            "use Python 3.9 to 3.14" % sys.version.split()[0]
-        )
-    return {name: position for position, name in enumerate(names)}, len(names)
-
-
-def refusal(function):
-    """What the function says when it is called without arguments."""
-    try:
-        function()
-    except TypeError as error:
-        return str(error)
-    return ""
-
-
-class Leaves:
-    """Says to the launcher when a test's leaf begins and ends."""
-
-    def __init__(self, fd):
-        self.pid = os.getpid()
-        self.socket = take_socket(fd, "OSTEST_LEAVES_FD")
-        self.broken = None
-
-    def open(self, leaf):
-        """Makes the leaf current. Gives a sentence if that failed: then the test must not run."""
-        return self.ask({"ask": "open", "leaf": leaf})
-
-    def close(self):
-        """Ends the current leaf. That it could not be ended is told by the next `open`."""
-        self.broken = self.ask({"ask": "close"}) or self.broken
-
-    def ask(self, request):
-        # A child that goes on as pytest is in its parent's test.
-        if os.getpid() != self.pid:
-            return None
-        if self.broken is not None:
-            return self.broken
-        # An answer that was not waited for would be taken for the next one's.
-        self.broken = "the test's memory cannot be counted: an answer of the launcher was not waited for"
-        try:
-            self.socket.sendall(json.dumps(request).encode(), socket.MSG_NOSIGNAL)
-            data = self.socket.recv(1 << 16)
-            answer = json.loads(data) if data else {"ok": False, "error": "the launcher has hung up"}
-        except (OSError, ValueError) as error:
-            answer = {"ok": False, "error": str(error)}
-        self.broken = None
-        if isinstance(answer, dict) and answer.get("ok") is True:
-            return None
-        why = answer.get("error") if isinstance(answer, dict) else None
-        return "the test's memory cannot be counted: %s" % (why or "the launcher's answer is not understood")
-
-    def close_in_child(self):
-        close(self.socket.detach())
 
 
 class Gate:
@@ -450,100 +352,6 @@ class Uncounted(OSError):
     """The launcher did not let a program into the leaf. It was not started."""
 
 
-class Request(ctypes.Structure):
-    """The request of sandbox/src/spawn.rs."""
-
-    _fields_ = [
-        ("program", ctypes.c_char_p),
-        ("argv", ctypes.POINTER(ctypes.c_char_p)),
-        ("envp", ctypes.POINTER(ctypes.c_char_p)),
-        ("keep", ctypes.POINTER(ctypes.c_int)),
-        ("keep_count", ctypes.c_size_t),
-        ("uid", ctypes.c_int64),
-        ("gid", ctypes.c_int64),
-        ("error", ctypes.c_int),
-    ]
-
-
-def quick_start(library):
-    """The function of the shared object: gives a pid, and why the gate could not be executed, or 0."""
-    try:
-        # With the interpreter's lock held, as C's function does it: no thread of Python's runs while memory is shared.
-        function = ctypes.PyDLL(library).ostest_spawn
-    except (OSError, AttributeError) as error:
-        raise Unfit("the gate cannot be started: %s" % error) from None
-    function.argtypes, function.restype = [ctypes.POINTER(Request)], ctypes.c_int
-
-    def texts(list):
-        return (ctypes.c_char_p * (len(list) + 1))(*list, None)
-
-    def start(program, words, env, keep, user, group):
-        numbers = (ctypes.c_int * len(keep))(*keep)
-        request = Request(program, texts(words), None if env is None else texts(env), numbers, len(keep), user, group, 0)
-        pid = function(ctypes.byref(request))
-        if pid < 0:
-            raise OSError(-pid, os.strerror(-pid))
-        return pid, request.error
-
-    return start
-
-
-def ordinary_steps(values):
-    """What the gate has to do for this call of fork_exec, and the descriptors that it has to find. None: it is C's to do."""
-    streams = [values[name] for name in STREAMS]
-    flags = [values[name] for name in ("close_fds", "restore_signals", "call_setsid", "child_umask")]
-    group = values.get("pgid_to_set", -1)
-    p2cread, p2cwrite, c2pread, c2pwrite, errread, errwrite, errpipe_read, errpipe_write = streams
-    if values["preexec_fn"] is not None or not ascending(values["pass_fds"]):
-        return None
-    if not all(type(number) in (int, bool) for number in (*streams, *flags, group)) or errpipe_write < 3:
-        return None
-    # C moves these out of the way first.
-    if c2pwrite == 0 or errwrite in (0, 1):
-        return None
-    try:
-        kept = {fd for fd in (p2cread, c2pwrite, errwrite) if fd != -1}
-        steps = ["x%d" % fd for fd in sorted(kept - set(values["pass_fds"])) if not os.get_inheritable(fd)]
-        # Most have gone with the gate's exec.
-        ours = {fd for fd in (p2cwrite, c2pread, errread, errpipe_read) if fd != -1}
-        steps += ["c%d" % fd for fd in sorted(ours) if os.get_inheritable(fd)]
-        kept |= set(values["pass_fds"]) - {errpipe_write}
-        for fd in kept:
-            os.get_inheritable(fd)
-    except (OSError, OverflowError):
-        return None
-    steps += ["d%d:%d" % (fd, target) for target, fd in enumerate((p2cread, c2pwrite, errwrite)) if fd != -1]
-    close_fds, restore_signals, call_setsid, umask = flags
-    steps += ["u%o" % umask] * (umask >= 0) + ["r"] * bool(restore_signals)
-    steps.append("m%x" % sum(1 << (number - 1) for number in signal.pthread_sigmask(signal.SIG_BLOCK, ())))
-    steps += ["s"] * bool(call_setsid) + ["g%d" % group] * (group >= 0)
-    if close_fds:
-        steps.append("f" + ":".join("%d" % fd for fd in values["pass_fds"]))
-    return ",".join(steps).encode(), kept
-
-
-def ordinary_texts(values, arguments):
-    """The programs, arguments, environment and folder of a call of fork_exec as bytes. None: C has to look at them."""
-    programs, env, folder = values["executable_list"], values["env"], values["cwd"]
-    if not isinstance(programs, (list, tuple)) or not isinstance(arguments, (list, tuple)):
-        return None
-    if env is not None and not isinstance(env, (list, tuple)):
-        return None
-    try:
-        arguments = [os.fsencode(argument) for argument in arguments]
-        folder = None if folder is None else os.fsencode(folder)
-    except (TypeError, ValueError):
-        return None
-    all = [*programs, *arguments, *(env or ()), folder or b""]
-    if not all_bytes(all) or any(b"\0" in text for text in all) or folder == b"":
-        return None
-    return list(programs), arguments, hide_list(env), folder
-
-
-def all_bytes(texts):
-    return all(type(text) is bytes for text in texts)
-
-
 def as_error(told, program):
     """The exception for what a gate says of a program, which it says as CPython's child does."""
     kind, _, rest = told.partition(b":")
@@ -566,182 +374,6 @@ def wait_out(pid, late):
             return -1
         except BaseException as error:
             late.append(error)
-
-
-def hide_list(env):
-    """fork_exec's environment with what is the linker's under another name. None is this process's own."""
-    if env is None:
-        if not any(name.startswith(LINKERS) for name in os.environb):
-            return None
-        env = [name + b"=" + value for name, value in os.environb.items()]
-    if not isinstance(env, (list, tuple)) or not all(isinstance(entry, bytes) for entry in env):
-        return env
-    return [HIDDEN + entry if entry.startswith(LINKERS) else entry for entry in env]
-
-
-def as_entries(env):
-    """posix_spawn's environment, which C has found to be one, as fork_exec's. None is this process's own in both."""
-    return None if env is None else [os.fsencode(name) + b"=" + os.fsencode(value) for name, value in env.items()]
-
-
-def act(actions, named, errors, sock):
-    """In the child: what posix_spawn does there before it executes the program, in the order of the C library."""
-    try:
-        for number in named.get("setsigdef") or ():
-            if number not in (signal.SIGKILL, signal.SIGSTOP):
-                signal.signal(number, signal.SIG_DFL)
-        if named.get("scheduler") is not None:
-            policy, parameter = named["scheduler"]
-            if policy is None:
-                os.sched_setparam(0, parameter)
-            else:
-                os.sched_setscheduler(0, policy, parameter)
-        if named.get("setsid"):
-            os.setsid()
-        if named.get("setpgroup") is not None:
-            os.setpgid(0, named["setpgroup"])
-        for action in actions:
-            act_on_file(action, (errors, sock))
-        if named.get("setsigmask") is not None:
-            signal.pthread_sigmask(signal.SIG_SETMASK, named["setsigmask"])
-        # Last, because it is the gate that has to have them.
-        os.set_inheritable(errors, True)
-        os.set_inheritable(sock, True)
-    except OSError as error:
-        os.write(errors, b"OSError:%x:" % (error.errno or errno.EIO))
-        os._exit(127)
-
-
-def act_on_file(action, spared):
-    kind, fd, *more = action
-    if kind == os.POSIX_SPAWN_OPEN:
-        path, flags, mode = more
-        close(fd)
-        opened = os.open(path, flags, mode)
-        if opened != fd:
-            os.dup2(opened, fd)
-            os.close(opened)
-        elif not flags & os.O_CLOEXEC:
-            os.set_inheritable(fd, True)
-    elif kind == os.POSIX_SPAWN_DUP2:
-        # One that is duplicated onto itself loses close-on-exec.
-        if more[0] == fd:
-            os.set_inheritable(fd, True)
-        else:
-            os.dup2(fd, more[0])
-    elif kind == os.POSIX_SPAWN_CLOSE:
-        if fd >= resource.getrlimit(resource.RLIMIT_NOFILE)[0]:
-            raise OSError(errno.EBADF, os.strerror(errno.EBADF))
-        close(fd)
-    else:
-        # POSIX_SPAWN_CLOSEFROM, of Python 3.13.
-        for low, high in zip((-1, *sorted(spared)), (*sorted(spared), resource.getrlimit(resource.RLIMIT_NOFILE)[0])):
-            os.closerange(max(low + 1, fd), high)
-
-
-def is_id(number):
-    """Whether C takes it for a user or a group."""
-    try:
-        return -1 <= operator.index(number) < 1 << 32
-    except TypeError:
-        return False
-
-
-def as_path(name, path):
-    """The path as bytes; refused as the C function of this name would."""
-    try:
-        data = os.fsencode(path)
-    except TypeError:
-        kind = type(path).__name__
-        raise TypeError("%s: path should be string, bytes or os.PathLike, not %s" % (name, kind)) from None
-    if b"\0" in data:
-        raise ValueError("embedded null byte")
-    return data
-
-
-def along_path(name):
-    """Where posix_spawnp looks for a program: the C library's rule, with this process's own PATH."""
-    if b"/" in name or not name:
-        return [name]
-    path = os.environb.get(b"PATH", b"/bin:/usr/bin")
-    return [os.path.join(folder, name) for folder in path.split(b":")]
-
-
-def as_programs(programs):
-    """fork_exec's list of programs as a list; refused as C would refuse it."""
-    count = len(programs)
-    if count > sys.maxsize // 8:
-        raise MemoryError
-    taken = [programs[position] for position in range(count)]
-    for program in taken:
-        if not isinstance(program, bytes):
-            raise TypeError("expected bytes, %s found" % type(program).__name__)
-    return taken
-
-
-def as_arguments(arguments):
-    """fork_exec's arguments as a list; what is wrong with one of them is C's to say."""
-    if arguments is None:
-        return []
-    try:
-        return list(arguments)
-    except TypeError:
-        raise TypeError("argv must be a tuple") from None
-
-
-def ascending(numbers):
-    """Whether these are descriptors as fork_exec takes them: a tuple of ascending numbers."""
-    if not isinstance(numbers, tuple) or not all(isinstance(number, int) for number in numbers):
-        return False
-    return all(low < high for low, high in zip((-1, *numbers), numbers))
-
-
-def duplicate(fd, taken):
-    """A second descriptor, close-on-exec, whose number is none of those; -1 for something that is no descriptor."""
-    if not isinstance(fd, int):
-        return -1
-    start, passed = HIGH, -1
-    while True:
-        try:
-            copy = fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, start)
-        except OSError as error:
-            if error.errno == errno.EBADF:
-                return -1
-            if start != HIGH or error.errno not in (errno.EINVAL, errno.EMFILE):
-                raise
-            # Few descriptors are allowed here.
-            start = 3
-            continue
-        finally:
-            close(passed)
-        if copy not in taken:
-            return copy
-        start, passed = copy + 1, copy
-
-
-def take_socket(fd, name):
-    """The socket that this variable named, close-on-exec and with a number that is out of the way."""
-    try:
-        if fd is None:
-            raise OSError(errno.EBADF, "it is not set")
-        copy = duplicate(fd, ())
-        if copy < 0:
-            raise OSError(errno.EBADF, "descriptor %d is not open" % fd)
-        taken = socket.socket(fileno=copy)
-        close(fd)
-        taken.setblocking(True)
-        return taken
-    except OSError as error:
-        raise Unfit("%s has to be the number of a socket: %s" % (name, error)) from None
-
-
-def close(*numbers):
-    for fd in numbers:
-        try:
-            if fd >= 0:
-                os.close(fd)
-        except OSError:
-            pass
 
 
 def install(program, gate_fd, leaves_fd, library=""):

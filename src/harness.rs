@@ -1,12 +1,17 @@
 //! The harness: what the test stage finds in PYTHONPATH and beside it.
 
-/// Files of Python, by their names: the plugin that reports from inside pytest, and what comes before it.
-pub const FILES: [(&str, &str); 7] = [
+/// Files of Python by their names, each after those that it imports: the plugin that reports from inside pytest, and what comes before it.
+pub const FILES: [(&str, &str); 12] = [
     ("sitecustomize.py", include_str!("../harness/sitecustomize.py")),
     ("ostest_start.py", include_str!("../harness/ostest_start.py")),
     ("ostest_apart.py", include_str!("../harness/ostest_apart.py")),
     ("ostest_stand.py", include_str!("../harness/ostest_stand.py")),
     ("ostest_guard.py", include_str!("../harness/ostest_guard.py")),
+    ("ostest_fds.py", include_str!("../harness/ostest_fds.py")),
+    ("ostest_call.py", include_str!("../harness/ostest_call.py")),
+    ("ostest_quick.py", include_str!("../harness/ostest_quick.py")),
+    ("ostest_spawn.py", include_str!("../harness/ostest_spawn.py")),
+    ("ostest_leaves.py", include_str!("../harness/ostest_leaves.py")),
     ("ostest_gate.py", include_str!("../harness/ostest_gate.py")),
     ("ostest_harness.py", include_str!("../harness/ostest_harness.py")),
 ];

@@ -1,7 +1,7 @@
 //! CPython's own tests of everything that starts programs: in the harness each has to come out as it does in a sandbox without
 //! one, with the same interpreter and the same user.
 //!
-//! The interpreter's `test` package has to be installed (Debian: libpython3-testsuite).
+//! The interpreter's `test` package has to be installed (Debian: libpython3.11-testsuite, or whatever its version is).
 
 #[path = "../common/mod.rs"]
 mod common;
@@ -33,7 +33,7 @@ fn what_starts_programs_works_in_the_harness_as_without_it() {
     assert_eq!(
         python("import test.test_subprocess, test.test_posix; print('there')"),
         "there",
-        "the interpreter's own tests are missing: apt-get install libpython3-testsuite"
+        "the interpreter's own tests are missing: apt-get install libpython3.11-testsuite, or of whatever version it is"
     );
     let place = Place::new();
     let project = place.tree("project", &[("README", "")]);

@@ -248,7 +248,7 @@ fn functions_that_were_taken_before_the_plugin_came_are_no_way_past_it() {
 
 const UNKNOWN: &str = r#"
 import sys
-import pytest, ostest_gate, _posixsubprocess
+import pytest, ostest_call, _posixsubprocess
 
 class Other:
     def __init__(self, signature, text):
@@ -277,11 +277,11 @@ def test_layout(monkeypatch, version, signature, text, count):
     monkeypatch.setattr(_posixsubprocess, "fork_exec", Other(signature, text))
     monkeypatch.setattr(sys, "version_info", version)
     if count is not None:
-        positions, size = ostest_gate.layout()
+        positions, size = ostest_call.layout()
         assert size == count and positions["preexec_fn"] - positions["gid"] == 4
     else:
-        with pytest.raises(ostest_gate.Unfit, match="starts programs in a way that the harness does not know"):
-            ostest_gate.layout()
+        with pytest.raises(ostest_call.Unfit, match="starts programs in a way that the harness does not know"):
+            ostest_call.layout()
 "#;
 
 #[test]

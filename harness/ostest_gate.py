@@ -38,7 +38,7 @@ import ostest_stand
 from ostest_call import STREAMS, as_arguments, as_programs, ascending, hide_list, is_id, layout
 from ostest_fds import Unfit, close, duplicate, take_socket
 from ostest_leaves import Leaves
-from ostest_quick import ordinary_steps, ordinary_texts, quick_start
+from ostest_quick import FOLDER, ordinary_steps, ordinary_texts, quick_start
 from ostest_spawn import act, along_path, as_entries, as_path
 from ostest_stand import Stand
 
@@ -112,7 +112,7 @@ class Gate:
         try:
             if errors < 0:
                 return None
-            words = self.words(errors, self.fd, programs, arguments, [steps + b",w", folder] if folder else [steps])
+            words = self.words(errors, self.fd, programs, arguments, [steps + b"," + FOLDER, folder] if folder else [steps])
             user, group = ostest_apart.student or (-1, -1)
             pid, error = self.quick(self.program, words, env, sorted({*kept, errors, self.fd}), user, group)
             if error:

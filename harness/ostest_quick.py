@@ -7,9 +7,13 @@ Standard library only, Python 3.9 and later.
 import ctypes
 import os
 import signal
+import subprocess
 
 from ostest_call import STREAMS, ascending, hide_list
 from ostest_fds import Unfit
+
+# From 3.13 on subprocess wants to know that it was the working directory that could not be entered.
+FOLDER = b"wc" if "noexec:chdir" in subprocess.Popen._execute_child.__code__.co_consts else b"w"
 
 
 class Request(ctypes.Structure):

@@ -37,7 +37,7 @@ pub fn main(words: impl Iterator<Item = OsString>) -> i32 {
     let mut number = || words.next().and_then(|word| word.to_str().and_then(|text| text.parse::<i32>().ok()));
     let (Some(errors), Some(socket)) = (number(), number()) else { return misused() };
     let Some(steps) = words.next().and_then(|word| Steps::parse(word.to_str()?)) else { return misused() };
-    let folder = if steps.folder { words.next() } else { None };
+    let folder = if steps.folder.is_some() { words.next() } else { None };
     let Some(count) = words.next().and_then(|word| word.to_str()?.parse::<usize>().ok()) else { return misused() };
     let errors = if errors < 0 { None } else { Some(errors) };
     let tell = |what: &str| match errors {
@@ -57,9 +57,8 @@ pub fn main(words: impl Iterator<Item = OsString>) -> i32 {
     if let Err(error) = enter(socket) {
         return tell(&format!("SubprocessError:0:the process could not be counted, and was not started: {error}"));
     }
-    if let Err(error) = steps.take(folder.as_deref()) {
-        // As CPython's child says of what went wrong before its exec.
-        return tell(&format!("OSError:{:x}:noexec", error as i32));
+    if let Err((error, what)) = steps.take(folder.as_deref()) {
+        return tell(&format!("OSError:{:x}:{what}", error as i32));
     }
     let texts: Vec<CString> = words.filter_map(|word| CString::new(word.into_vec()).ok()).collect();
     if count == 0 || texts.len() < count {

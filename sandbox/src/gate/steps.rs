@@ -16,8 +16,9 @@ pub struct Steps {
     closed: Vec<RawFd>,
     /// `dN:M`: the one is duplicated onto the other; onto itself it only stays open.
     duplicated: Vec<(RawFd, RawFd)>,
-    /// `w`: the next word is the working directory.
-    pub folder: bool,
+    /// `w`: the next word is the working directory. `wc`: and if it cannot be entered, that it was this is told, as CPython has
+    /// it from 3.13 on.
+    pub folder: Option<ChdirTold>,
     /// `uN`: the mask of new files, octal.
     umask: Option<u32>,
     /// `r`: SIGPIPE and SIGXFSZ, which Python ignores, are as they come.
@@ -30,6 +31,25 @@ pub struct Steps {
     group: Option<i32>,
     /// `fN:M:…`: all descriptors from 3 on but these are closed by the exec.
     only: Option<Vec<RawFd>>,
+}
+
+/// What is told beside the error of a working directory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ChdirTold {
+    /// As of every other step.
+    No,
+    /// That it was this.
+    Yes,
+}
+
+/// A step that failed: the kernel's number, and what is told beside it.
+pub type Failed = (Errno, &'static str);
+
+/// As CPython's child says of what went wrong before its exec.
+const BEFORE_EXEC: &str = "noexec";
+
+fn step(error: Errno) -> Failed {
+    (error, BEFORE_EXEC)
 }
 
 impl Steps {
@@ -52,7 +72,8 @@ impl Steps {
                     let numbers = value.split(':').filter(|number| !number.is_empty());
                     steps.only = Some(numbers.map(|number| number.parse().ok()).collect::<Option<_>>()?);
                 }
-                "w" if value.is_empty() => steps.folder = true,
+                "w" if value.is_empty() => steps.folder = Some(ChdirTold::No),
+                "w" if value == "c" => steps.folder = Some(ChdirTold::Yes),
                 "r" if value.is_empty() => steps.restore_signals = true,
                 "s" if value.is_empty() => steps.session = true,
                 _ => return None,
@@ -64,8 +85,8 @@ impl Steps {
     /// Takes them.
     ///
     /// # Errors
-    /// The kernel's number, where one fails that CPython's child would not go on after.
-    pub fn take(&self, folder: Option<&OsStr>) -> Result<(), Errno> {
+    /// Where one fails that CPython's child would not go on after.
+    pub fn take(&self, folder: Option<&OsStr>) -> Result<(), Failed> {
         for fd in &self.closed_on_exec {
             super::close_on_exec(*fd).map_err(number)?;
         }
@@ -77,7 +98,7 @@ impl Steps {
             let held = sys::own_inherited(*from).map_err(number)?;
             let done = if from == to {
                 rustix::io::fcntl_setfd(&held, rustix::io::FdFlags::empty())
-                    .map_err(|e| Errno::from_raw(e.raw_os_error()))
+                    .map_err(|e| step(Errno::from_raw(e.raw_os_error())))
             } else {
                 sys::place_fd(held.as_fd(), *to).map_err(number)
             };
@@ -86,7 +107,10 @@ impl Steps {
             done?;
         }
         if let Some(folder) = folder {
-            nix::unistd::chdir(folder)?;
+            nix::unistd::chdir(folder).map_err(|error| match self.folder {
+                Some(ChdirTold::Yes) => (error, "noexec:chdir"),
+                _ => step(error),
+            })?;
         }
         if let Some(mask) = self.umask {
             rustix::process::umask(rustix::fs::Mode::from_raw_mode(mask));
@@ -98,10 +122,10 @@ impl Steps {
             sys::block_signals(mask).map_err(number)?;
         }
         if self.session {
-            nix::unistd::setsid()?;
+            nix::unistd::setsid().map_err(step)?;
         }
         if let Some(group) = self.group {
-            nix::unistd::setpgid(nix::unistd::Pid::from_raw(0), nix::unistd::Pid::from_raw(group))?;
+            nix::unistd::setpgid(nix::unistd::Pid::from_raw(0), nix::unistd::Pid::from_raw(group)).map_err(step)?;
         }
         if let Some(only) = &self.only {
             let mut from = 3;
@@ -115,13 +139,13 @@ impl Steps {
     }
 }
 
-fn number(error: std::io::Error) -> Errno {
-    error.raw_os_error().map_or(Errno::EIO, Errno::from_raw)
+fn number(error: std::io::Error) -> Failed {
+    step(error.raw_os_error().map_or(Errno::EIO, Errno::from_raw))
 }
 
 #[cfg(test)]
 mod tests {
-    use super::Steps;
+    use super::{ChdirTold, Steps};
 
     #[test]
     fn a_word_says_every_step() {
@@ -131,7 +155,7 @@ mod tests {
             closed_on_exec: vec![7, 9],
             closed: vec![4],
             duplicated: vec![(7, 0), (1, 1)],
-            folder: true,
+            folder: Some(ChdirTold::No),
             umask: Some(0o22),
             restore_signals: true,
             mask: Some(0x200),
@@ -140,6 +164,7 @@ mod tests {
             only: Some(vec![5, 8]),
         };
         assert_eq!(all, wanted);
+        assert_eq!(Steps::parse("wc").unwrap().folder, Some(ChdirTold::Yes));
         assert_eq!(Steps::parse("f").unwrap().only, Some(Vec::new()));
         for wrong in ["", "q", "d7", "x", "xq", "u9", "w1", "-,", "mz", "é"] {
             assert_eq!(Steps::parse(wrong), None, "{wrong}");

@@ -183,6 +183,7 @@ pub fn look(subject: &Subject) -> Vec<Finding> {
         cgroups::driver(&host.state_dir),
         suites::core_pattern(),
         suites::ptrace(),
+        suites::links(),
         tools::launcher(),
         tools::toolchain(&host.toolchain),
         tools::git(),

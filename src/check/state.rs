@@ -48,16 +48,16 @@ fn judge_room(dir: &Path, room: std::io::Result<Room>) -> Finding {
     if room.bytes < HARDLY || fewer(HARDLY_FILES) {
         return Finding::red(DIRECTORY, format!("{free}: nothing can be kept there"), elsewhere);
     }
+    if room.no_exec {
+        return Finding::red(
+            DIRECTORY,
+            format!("{free}, mounted noexec: nothing that suites start through the gate would start"),
+            "mount it without noexec, or name another with --state-dir",
+        );
+    }
     if room.bytes < BYTES || fewer(FILES) {
         let found = format!("{free}; environments of suites need {} and {FILES} files", show_bytes(BYTES));
         return Finding::yellow(DIRECTORY, found, elsewhere);
-    }
-    if room.no_exec {
-        return Finding::yellow(
-            DIRECTORY,
-            format!("{free}, mounted noexec: compiled modules of a suite's environment cannot be loaded"),
-            "mount it without noexec, or name another with --state-dir",
-        );
     }
     Finding::green(DIRECTORY, free)
 }
@@ -132,7 +132,7 @@ mod tests {
         assert_eq!(grade(Room { files: None, ..plenty }), Grade::Green, "btrfs counts no inodes");
         assert_eq!(grade(Room { bytes: 64 << 20, ..plenty }), Grade::Yellow);
         assert_eq!(grade(Room { files: Some(500), ..plenty }), Grade::Yellow);
-        assert_eq!(grade(Room { no_exec: true, ..plenty }), Grade::Yellow);
+        assert_eq!(grade(Room { no_exec: true, ..plenty }), Grade::Red);
         assert_eq!(grade(Room { bytes: 4096, ..plenty }), Grade::Red);
         assert_eq!(grade(Room { files: Some(0), ..plenty }), Grade::Red);
         assert_eq!(grade(Room { read_only: true, ..plenty }), Grade::Red);

@@ -48,6 +48,25 @@ pub fn ptrace() -> Finding {
     judge_ptrace(number("/proc/sys/kernel/yama/ptrace_scope"))
 }
 
+/// Whether who does not own a file can give it a second name.
+pub fn links() -> Finding {
+    judge_links(number("/proc/sys/fs/protected_hardlinks"))
+}
+
+fn judge_links(protected: Option<u64>) -> Finding {
+    const NAME: &str = "hard links";
+    match protected {
+        Some(0) => Finding::yellow(
+            NAME,
+            "fs.protected_hardlinks=0: a submission can give a suite's file a second name, which counts as a change of it, and \
+             then none of its tests counts as passed",
+            sysctl("fs.protected_hardlinks", "1"),
+        ),
+        Some(_) => Finding::green(NAME, "only who owns a file, or may write it, can link it"),
+        None => Finding::green(NAME, "the kernel does not say who can link a file"),
+    }
+}
+
 fn judge_ptrace(scope: Option<u64>) -> Finding {
     const NAME: &str = "ptrace";
     match scope {
@@ -89,6 +108,13 @@ mod tests {
             assert_eq!(judge_core_pattern(fine, u64::MAX), Finding::green("core_pattern", fine));
         }
         assert!(judge_core_pattern("core", 0).found.contains("ulimit -c"));
+    }
+
+    #[test]
+    fn links_to_files_of_others_are_told_of() {
+        assert_eq!(judge_links(Some(1)).grade, Grade::Green);
+        let open = judge_links(Some(0));
+        assert!(open.grade == Grade::Yellow && open.remedy.contains("fs.protected_hardlinks=1"), "{open:?}");
     }
 
     #[test]

@@ -351,3 +351,34 @@ fn what_a_starter_starts_before_pytest_is_the_students() {
     let graded = place.grade(&project, &place.tree("suite", &files), &[]);
     assert_eq!(graded.code(), 0, "{}", String::from_utf8_lossy(&graded.output.stdout));
 }
+
+#[test]
+fn pexpect_and_psutil_see_what_they_see_elsewhere() {
+    if !need_root("pexpect_and_psutil_see_what_they_see_elsewhere") {
+        return;
+    }
+    let place = Place::new();
+    let project = place.tree("project", NOTHING);
+    let tests = "import os, signal, sys\nimport pexpect, psutil, pytest\n\
+        def test_terminal():\n\
+        \x20   child = pexpect.spawn('/bin/sh', ['-c', 'read x; echo got $x; exit 3'], encoding='utf-8', timeout=60)\n\
+        \x20   child.sendline('word')\n    child.expect('got word')\n    child.expect(pexpect.EOF)\n    child.close()\n\
+        \x20   assert child.exitstatus == 3\n\
+        def test_process(tmp_path):\n\
+        \x20   with open(tmp_path / 'held', 'w') as held:\n\
+        \x20       process = psutil.Popen(['sleep', '600'], stdout=held, cwd=tmp_path)\n\
+        \x20       try:\n\
+        \x20           assert process.cwd() == str(tmp_path) and process.exe().endswith('/sleep')\n\
+        \x20           assert [file.path for file in process.open_files()] == [str(tmp_path / 'held')]\n\
+        \x20           assert process.uids().real == os.getuid() and process.environ()['HOME'] == '/tmp'\n\
+        \x20           assert os.listdir('/proc/%d/fd' % process.pid) and os.readlink('/proc/%d/fd/1' % process.pid)\n\
+        \x20           process.suspend(); process.resume(); process.nice(19); process.send_signal(signal.SIGTERM)\n\
+        \x20           assert process.wait(60) == -signal.SIGTERM\n\
+        \x20       finally:\n\
+        \x20           if process.is_running(): process.kill()\n\
+        def test_pytest_itself():\n\
+        \x20   me = psutil.Process()\n    assert me.memory_info().rss > 0 and me.num_fds() > 3 and me.cpu_times().user >= 0\n";
+    let files = [("test_it.py", tests), ("requirements.txt", "pytest\npexpect\npsutil\n")];
+    let graded = place.grade(&project, &place.tree("suite", &files), &[]);
+    assert_eq!(graded.code(), 0, "{}", String::from_utf8_lossy(&graded.output.stdout));
+}

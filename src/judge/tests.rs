@@ -99,6 +99,33 @@ const BOTH: &str = "<testcase classname=\"tests.a\" name=\"t\"/><testcase classn
 use TestOutcome::{Error, Failed, Passed, Skipped};
 
 #[test]
+fn nothing_counts_of_a_harness_in_reach() {
+    let mut log = Log::new();
+    log.push(Event::Hello(Hello { version: 1, pid: 1, python: "3.11".into(), pytest: "8.3".into(), apart: false }));
+    log.push(Event::Test { index: 0, nodeid: "tests/a.py::t".into(), name: "a::t".into() });
+    log.push(Event::Collected { count: 1 });
+    whole(&[(Passed, "")], 0).into_iter().for_each(|event| log.push(event));
+    let one = "<testcase classname=\"tests.a\" name=\"t\"/>";
+    let well = ok();
+    let verdict = judge(&run(&log, xml(one), &well));
+    assert!(verdict.cases.is_empty() && !verdict.is_passed(), "{verdict:?}");
+    assert!(verdict.error.is_some_and(|error| error.contains("reach")));
+    let trusted = Run { apart: false, ..run(&log, xml(one), &well) };
+    assert!(judge(&trusted).is_passed(), "outside a sandbox, as in the harness's own tests");
+}
+
+#[test]
+fn tampering_is_told_and_changes_nothing() {
+    let mut events = vec![Event::Tampering { text: "x.py was not loaded".into() }];
+    events.extend(whole(&[(Passed, ""), (Passed, "")], 0));
+    events.push(Event::Tampering { text: "x.py was not loaded".into() });
+    let log = log(&["a::t", "a::u"], events);
+    let verdict = judge(&run(&log, xml(BOTH), &ok()));
+    assert!(verdict.is_passed() && verdict.error.is_none(), "{verdict:?}");
+    assert_eq!(verdict.details(), "tampering was seen, and changed nothing: x.py was not loaded");
+}
+
+#[test]
 fn a_good_run_passes() {
     let log = log(&["a::t", "a::u"], whole(&[(Passed, ""), (Passed, "")], 0));
     let verdict = judge(&run(&log, xml(BOTH), &ok()));

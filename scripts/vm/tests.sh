@@ -6,9 +6,9 @@
 #
 # With 6.12 all integration tests run but those that have little to do with the kernel and take minutes where it is
 # emulated: of `check` one runs, because they break the host and grade a task each time (broken-hosts.sh has what other
-# kernels do to it); of the harness's and CPython's none, because they run Python's own functions. With 6.1 those run that the
-# kernel matters to: control groups, filters, what `exec` and one graded task do, and the attacks on pytest that ids stop. With
-# filters all of them run that match, on either.
+# kernels do to it); of `grade` those in which limits, ids and processes matter; of the harness's and CPython's none, because
+# they run Python's own functions. With 6.1 those run that the kernel matters to: control groups, filters, what `exec` and one
+# graded task do, and the attacks on pytest that ids stop. With filters all of them run that match, on either.
 #
 # OSTEST_VM_TIMEOUT: seconds after which the machine is stopped; 2400 by default.
 set -euo pipefail
@@ -22,8 +22,15 @@ cd "$top"
 
 left_out='' only=''
 case "$kernel $#" in
-  "6.12 0") left_out="check cpython harness" only=this_host_is_fit_and_the_canary_leaves_nothing ;;
-  "6.1 0") left_out="attacks check course cpython grade grade_memory harness runner plan" only="a_memory_limit_says_peak_and_limit become_pytest kill_by_memory kill_pytest limit_pytest trace_pytest write_report" ;;
+  "6.12 0")
+    left_out="check cpython grade harness"
+    only="this_host_is_fit_and_the_canary_leaves_nothing a_memory_limit_says a_time_limit_leaves a_pytest_that_is_killed \
+what_a_starter_starts a_suite_says_what pexpect_and_psutil"
+    ;;
+  "6.1 0")
+    left_out="attacks check course cpython grade grade_memory harness runner plan"
+    only="a_memory_limit_says become_pytest kill_by_memory kill_pytest limit_pytest trace_pytest write_report"
+    ;;
 esac
 "$(dirname "$0")/environments.sh"
 

@@ -44,18 +44,30 @@ fn what_starts_programs_works_in_the_harness_as_without_it() {
     let made = Command::new("python3").args(["-m", "venv", "--without-pip"]).arg(&venv).status();
     assert!(made.expect("python3 starts").success());
 
-    let (with, without) = std::thread::scope(|scope| {
-        let with = scope.spawn(|| told(&place.grade(&project, &suite, &limits).case("test_outcomes::test_outcomes").1));
-        let without = scope.spawn(|| {
-            let mut command = place.command(&["exec"]);
-            let base = python("import sys; print(sys.base_prefix)");
-            command.args(["--ro", &base]).arg("--ro").arg(&suite).arg("--ro").arg(&venv).args(limits).arg("--");
-            command.arg(venv.join("bin/python")).arg(suite.join("test_outcomes.py"));
-            let output = command.output().expect("the program starts");
-            told(&String::from_utf8_lossy(&output.stdout))
-        });
-        (with.join().expect("it is told"), without.join().expect("it is told"))
-    });
+    let both = || {
+        std::thread::scope(|scope| {
+            let with =
+                scope.spawn(|| told(&place.grade(&project, &suite, &limits).case("test_outcomes::test_outcomes").1));
+            let without = scope.spawn(|| {
+                let mut command = place.command(&["exec"]);
+                let base = python("import sys; print(sys.base_prefix)");
+                command.args(["--ro", &base]).arg("--ro").arg(&suite).arg("--ro").arg(&venv).args(limits).arg("--");
+                command.arg(venv.join("bin/python")).arg(suite.join("test_outcomes.py"));
+                let output = command.output().expect("the program starts");
+                told(&String::from_utf8_lossy(&output.stdout))
+            });
+            (with.join().expect("it is told"), without.join().expect("it is told"))
+        })
+    };
+    let (mut with, mut without) = both();
+    // Some of these tests ask how fast the machine is, on either side. A difference that is one is there again.
+    for _ in 0..2 {
+        if with["rest"] == without["rest"] {
+            break;
+        }
+        println!("once more: with the harness {}, without it {}", with["rest"], without["rest"]);
+        (with, without) = both();
+    }
     println!("without the harness {}, with it {}", without["count"], with["count"]);
     assert_eq!(with["rest"], without["rest"]);
     assert!(with["count"]["success"].as_u64().is_some_and(|count| count > 500), "{}", with["count"]);

@@ -33,14 +33,16 @@ class Guard:
             name = args[0] if isinstance(args[0], str) and args[0].endswith(".pyc") else None
         else:
             return
-        if not isinstance(name, str) or name.startswith("<") or name in self.known:
+        if not isinstance(name, str) or name.startswith("<"):
             return
         path = os.path.abspath(name)
+        if path in self.known:
+            return
         if not os.path.isabs(name) and not os.path.lexists(path):
             # A name that somebody made up for code that lies in no file: importlib's are absolute.
             return
         if is_trusted(path):
-            self.known.add(name)
+            self.known.add(path)
             return
         text = "%s was not loaded, because the submission could have written it" % path
         if self.tell is None:

@@ -69,6 +69,21 @@ fn the_peak_is_that_of_the_program() {
     group.remove().unwrap();
 }
 
+/// Takes leave of a leaf whose process has ended, and waits until the kernel has let go of it.
+fn remove(group: &mut StageGroup, leaf: &str) {
+    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(20);
+    let wait = || {
+        assert!(std::time::Instant::now() < deadline, "{leaf} does not go away");
+        std::thread::sleep(std::time::Duration::from_millis(2));
+    };
+    while !group.retire_leaf_if_empty(leaf).unwrap() {
+        wait();
+    }
+    while group.bury().unwrap() > 0 {
+        wait();
+    }
+}
+
 #[test]
 fn too_much_memory_is_an_oom_kill() {
     let Some(base) = root("too_much_memory_is_an_oom_kill") else {
@@ -82,7 +97,7 @@ fn too_much_memory_is_an_oom_kill() {
     assert_eq!(program.finish().0.signal(), Some(9));
     assert_eq!(value(group.leaf_usage("test-1").unwrap().oom_kills), 1);
     assert_eq!(value(group.leaf_usage(PAYLOAD).unwrap().oom_kills), 0);
-    group.remove_leaf("test-1").unwrap();
+    remove(&mut group, "test-1");
     let usage = group.usage().unwrap();
     assert_eq!(value(usage.oom_kills), 1, "a leaf's figures outlive it");
     let peak = value(usage.memory_peak);
@@ -133,8 +148,8 @@ fn too_many_processes_are_denied() {
         assert_eq!(peak.value, 8);
     }
     drop(stdin);
-    group.remove_leaf("test-1").unwrap();
     program.0.wait().unwrap();
+    remove(&mut group, "test-1");
     assert_eq!(value(group.usage().unwrap().pids_denied), 1, "a leaf's figures outlive it");
     group.remove().unwrap();
 }

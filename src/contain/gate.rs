@@ -60,6 +60,8 @@ fn program(launcher: &Path, state: &Path) -> anyhow::Result<PathBuf> {
         let mut file = tempfile::NamedTempFile::new_in(state)?;
         std::io::copy(&mut source, &mut file)?;
         file.as_file().set_permissions(Permissions::from_mode(MODE))?;
+        // A file that a power failure left without its content would look like this one.
+        file.as_file().sync_all()?;
         file.as_file().set_times(FileTimes::new().set_modified(wanted.modified()?))?;
         file.persist(&path)?;
         Ok(())

@@ -176,21 +176,6 @@ impl StageGroup {
         usage::of_leaf(self.leaf(leaf)?)
     }
 
-    /// Kills what is left in a leaf and removes it. Its figures stay in those of the stage.
-    ///
-    /// # Errors
-    /// When there is no such leaf, or it cannot be read, emptied or removed.
-    pub fn remove_leaf(&mut self, leaf: &str) -> Result<(), CgroupError> {
-        let group = self.leaf(leaf)?.clone();
-        tree::empty(&group, PATIENCE)?;
-        let mut retired = self.retired;
-        retired.add(&group)?;
-        tree::destroy(&group, PATIENCE)?;
-        self.retired = retired;
-        self.leaves.remove(leaf);
-        Ok(())
-    }
-
     /// Takes leave of a leaf in which there is no process, keeping its figures in those of the stage; `false` where there is
     /// one. Its directories are removed by [`StageGroup::bury`].
     ///

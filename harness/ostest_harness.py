@@ -5,6 +5,7 @@ a channel for events (one JSON object per message, each ending with a newline) n
 settings in the environment, all of which are gone again before a test runs:
 
 OSTEST_SELECT                 path of a JSON file with a list of names of tests; absent or an empty list: all tests
+OSTEST_TEST_TIMEOUT           seconds for each of set-up, call and tear-down of a test (ostest_deadline.py); absent: no limit
 OSTEST_ORIG_PYTHONPATH        what PYTHONPATH was before the runner changed it; absent: it was not set
 OSTEST_ORIG_PYTEST_ADDOPTS    the same for PYTEST_ADDOPTS
 
@@ -132,6 +133,20 @@ def take_selection():
         return None, "the list of selected tests in %s has to be a JSON list of strings" % path
     # The same name twice is one wish.
     return list(dict.fromkeys(names)) or None, None
+
+
+def take_deadline():
+    """The limit of a single test, or None; and what is wrong with it."""
+    text = os.environ.pop("OSTEST_TEST_TIMEOUT", "")
+    if not text:
+        return None, None
+    try:
+        # Not needed, and not there, where no limit is set.
+        import ostest_deadline
+
+        return ostest_deadline.Deadline(float(text)), None
+    except (ImportError, OSError, ValueError) as error:
+        return None, "the suite's test-timeout cannot be kept: %s" % error
 
 
 def restore(name):
@@ -348,8 +363,9 @@ def load():
             "its script call pytest.main() instead of starting pytest as a program"
         )
     if taken is None or taken.events is None:
-        return None
+        return []
     selection, broken = take_selection()
+    deadline, unkept = take_deadline()
     restore("PYTHONPATH")
     restore("PYTEST_ADDOPTS")
     channel = Channel(taken.events)
@@ -369,16 +385,16 @@ def load():
     )
     if taken.guard:
         taken.guard.report_to(lambda text: channel.send("tampering", text=clean(text)))
-    return Harness(channel, taken.leaves, selection, broken or taken.unfit)
+    harness = Harness(channel, taken.leaves, selection, broken or unkept or taken.unfit)
+    return [plugin for plugin in (harness, deadline) if plugin is not None]
 
 
-_harness = load()
+_plugins = load()
 
 
-# pytest takes the hooks of the module; the plugin proper is registered once, so that a pytest that a test runs in
-# this same process finds a plugin without hooks.
+# pytest takes the hooks of the module; the plugins proper are registered once, so that a pytest that a test runs in
+# this same process finds a module without hooks.
 def pytest_addoption(parser, pluginmanager):
-    global _harness
-    harness, _harness = _harness, None
-    if harness is not None:
-        pluginmanager.register(harness, "ostest-harness")
+    while _plugins:
+        plugin = _plugins.pop(0)
+        pluginmanager.register(plugin, "ostest-" + type(plugin).__name__.lower())

@@ -205,11 +205,23 @@ impl Limits {
     }
 }
 
-/// How a stage is run: `[test]` or `[build]`.
+/// How the test stage is run: the operator's `[test]`, which goes before the suite's.
+#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
+pub struct TestOptions {
+    /// What starts the suite: a template with `{project} {lab} {labs} {proxy_timeout} {report}`.
+    pub command: Option<Vec<String>>,
+    /// Wall clock of the whole suite.
+    pub timeout: Option<Span>,
+    /// Wall clock of each of set-up, call and tear-down of a test; none: only the suite's.
+    pub test_timeout: Option<Span>,
+}
+
+/// How `[build]` is run.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
 pub struct StageOptions {
-    /// The command: for `[test]` a template with `{project} {lab} {labs} {proxy_timeout} {report}`.
+    /// The command.
     pub command: Option<Vec<String>>,
     /// Wall clock.
     pub timeout: Option<Span>,
@@ -267,7 +279,7 @@ pub struct FileOptions {
     pub fetch: NetworkStageOptions,
     pub prepare: NetworkStageOptions,
     pub build: StageOptions,
-    pub test: StageOptions,
+    pub test: TestOptions,
     pub lab: Labs,
 }
 
@@ -315,6 +327,8 @@ pub struct SuiteTestOptions {
     pub command: Option<Vec<String>>,
     /// Wall clock of the whole suite.
     pub timeout: Option<Span>,
+    /// Wall clock of each of set-up, call and tear-down of a test; none: only the suite's.
+    pub test_timeout: Option<Span>,
     /// Files that a student's program must not read: patterns for a name, or with a slash for a path below the suite's
     /// top. None: [`HIDDEN`].
     pub hidden: Option<Vec<Hidden>>,
@@ -413,7 +427,7 @@ pub struct Grading {
     /// The operator's sections.
     pub build: StageOptions,
     /// The operator's sections.
-    pub test: StageOptions,
+    pub test: TestOptions,
     /// The operator's sections.
     pub labs: Labs,
 }

@@ -382,3 +382,37 @@ fn pexpect_and_psutil_see_what_they_see_elsewhere() {
     let graded = place.grade(&project, &place.tree("suite", &files), &[]);
     assert_eq!(graded.code(), 0, "{}", String::from_utf8_lossy(&graded.output.stdout));
 }
+
+/// Pytest itself makes no two tests of one name; plugins of suites do, and run what they never listed.
+#[test]
+fn tests_that_are_listed_twice_or_never_are_told() {
+    if !need_root("tests_that_are_listed_twice_or_never_are_told") {
+        return;
+    }
+    let place = Place::new();
+    let project = place.tree("project", NOTHING);
+    let graded = |name: &str, conftest: &str| {
+        let tests = "def test_a(): pass\ndef test_b(): pass\n";
+        let suite = place.tree(name, &[("test_it.py", tests), ("conftest.py", conftest)]);
+        let graded = place.grade(&project, &suite, &[]);
+        let cases: Vec<_> = graded.cases().into_iter().map(|(name, status, _)| format!("{name} {status}")).collect();
+        (cases, graded.body()["isPassed"].clone(), graded.body()["isError"].clone(), graded.error().to_string())
+    };
+    let (cases, passed, error, said) =
+        graded("twice", "def pytest_collection_modifyitems(items): items.append(items[0])\n");
+    assert_eq!(cases, ["test_it::test_a not-run", "test_it::test_b passed", "test_it::test_a passed"]);
+    assert_eq!((passed, error), (false.into(), true.into()));
+    assert!(said.contains("test_it::test_a began twice"), "{said}");
+    let (cases, passed, error, said) = graded(
+        "never",
+        "late = []\n\
+         def pytest_collection_modifyitems(items): late.append(items.pop())\n\
+         def pytest_runtestloop(session):\n    \
+             for item in session.items + late:\n        \
+                 item.config.hook.pytest_runtest_protocol(item=item, nextitem=None)\n    \
+             return True\n",
+    );
+    assert_eq!(cases, ["test_it::test_a passed"]);
+    assert_eq!((passed, error), (false.into(), true.into()));
+    assert!(said.contains("test_it::test_b (passed in the report, never listed)"), "{said}");
+}

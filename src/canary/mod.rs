@@ -9,7 +9,7 @@ mod nest;
 mod record;
 
 use crate::check::Finding;
-use crate::config::{Grading, Limits, Mirror, StageOptions};
+use crate::config::{Grading, Limits, Mirror, StageOptions, TestOptions};
 use crate::contain::Host;
 use crate::contain::slots::Slot;
 use crate::task::{Assignment, Source, grade, prepare, suite};
@@ -107,7 +107,7 @@ async fn fly(
         prepare: grading.prepare.clone(),
         // The operator's commands are for the operator's suite.
         build: StageOptions::default(),
-        test: StageOptions::default(),
+        test: TestOptions::default(),
         labs: BTreeMap::new(),
     };
     let assignment = Assignment {

@@ -171,6 +171,9 @@ fn stage(context: &Context<'_>, work: &WorkTree, suite: &Suite, venv: &Path) -> 
     if suite.options.test.imports == Imports::Suite {
         set("OSTEST_GUARD", "1".into());
     }
+    if let Some(limit) = own.test_timeout.or(suites.test_timeout).filter(|limit| !limit.0.is_zero()) {
+        set("OSTEST_TEST_TIMEOUT", limit.0.as_secs_f64().to_string());
+    }
     // Byte code is read from where prepare put it and written nowhere: what lies beside a source could be a student's.
     set("PYTHONPYCACHEPREFIX", format!("{}/pycache", inside::VENV));
     set("PYTHONDONTWRITEBYTECODE", "1".into());

@@ -2,10 +2,11 @@
 //!
 //! `grades/` has submissions that want a result which they have not earned. Each is a program that prints a wrong answer
 //! and attacks beside it; where its attack gets anywhere it prints the right one. What it gets has to be what
-//! `honest_failing.c` gets.
+//! `honest_failing.c` gets. `slots/` has what two submissions try that are graded at the same time.
 
 #[path = "../common/mod.rs"]
 mod common;
+mod slots;
 #[path = "../support/mod.rs"]
 mod support;
 
@@ -77,11 +78,14 @@ fn attack(name: &str) {
     let place = Place::new();
     let extra: String = said(&source, "build").iter().map(|line| format!("\t{line}\n")).collect();
     let makefile = format!("all: prog\n{extra}prog: prog.c\n\tcc -O1 -o $@ prog.c\n");
-    let project = place.tree("project", &[("Makefile", &makefile), ("prog.c", &source), ("config.conf", "")]);
+    let host = std::fs::read_to_string("/proc/sys/kernel/hostname").expect("the host's name");
+    let files = [("Makefile", &*makefile), ("prog.c", &*source), ("config.conf", ""), ("host.txt", &*host)];
+    let project = place.tree("project", &files);
+    let settings = format!("[build]\ncommand = ['make']\n[test]\n{}\n", said(&source, "suite").join("\n"));
     let suite = place.tree(
         "suite",
         &[
-            ("ostest.toml", "[build]\ncommand = ['make']\n"),
+            ("ostest.toml", &settings),
             ("test_all.py", TESTS),
             ("answers.txt", "42\n"),
             ("lab/helper.py", "VALUE = 1\n"),
@@ -189,6 +193,7 @@ macro_rules! attacks {
 attacks! {
     become_pytest,
     change_suite,
+    detect_grader,
     forge_events,
     hide_memory,
     honest_failing,
@@ -198,8 +203,10 @@ attacks! {
     leave_links,
     limit_pytest,
     plant_bytecode,
+    plant_libraries,
     plant_links,
     plant_modules,
+    plant_pipe,
     print_passed,
     read_tests,
     shadow_tools,

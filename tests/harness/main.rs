@@ -391,3 +391,72 @@ fn a_suite_with_a_starter_of_its_own() {
     assert_eq!(ends(&ran), [("lab1.test_a::test_a", Some(Passed)), ("lab1.test_a::test_b", Some(Failed))]);
     assert_eq!(ran.verdict().error, None);
 }
+
+#[test]
+fn a_test_that_waits_too_long_fails_and_the_rest_is_run() {
+    let tests = r#"
+import os, pytest, subprocess, threading, time
+
+@pytest.fixture
+def slow():
+    time.sleep(60)
+
+@pytest.fixture
+def slow_after():
+    yield
+    time.sleep(60)
+
+def test_fast(): pass
+def test_pipe(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    open(tmp_path / "pipe", "w")
+def test_program():
+    subprocess.run(["sleep", "60"])
+def test_caught():
+    try:
+        time.sleep(60)
+    except BaseException:
+        pass
+    threading.Event().wait()
+def test_setup(slow): pass
+def test_teardown(slow_after): pass
+def test_forks():
+    child = os.fork()
+    if child == 0:
+        time.sleep(2.6)
+        os._exit(7)
+    with pytest.raises(pytest.fail.Exception):
+        os.waitpid(child, 0)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 7
+def test_last(): assert "OSTEST_TEST_TIMEOUT" not in os.environ
+"#;
+    let ran = Suite::new(&[("test_all.py", tests)]).env("OSTEST_TEST_TIMEOUT", "2").run();
+    ran.assert_agrees();
+    assert_eq!(
+        ends(&ran),
+        [
+            ("test_all::test_fast", Some(Passed)),
+            ("test_all::test_pipe", Some(Failed)),
+            ("test_all::test_program", Some(Failed)),
+            ("test_all::test_caught", Some(Failed)),
+            ("test_all::test_setup", Some(Error)),
+            ("test_all::test_teardown", Some(Error)),
+            ("test_all::test_forks", Some(Passed)),
+            ("test_all::test_last", Some(Passed)),
+        ]
+    );
+    let said = text(&ran, "test_all::test_pipe");
+    assert!(
+        said.contains("the call of this test took longer than the 2 s that the suite allows (test-timeout)"),
+        "{said}"
+    );
+    assert!(said.contains(r#"open(tmp_path / "pipe", "w")"#), "{said}");
+    assert!(text(&ran, "test_all::test_teardown").contains("the tear-down of this test"));
+}
+
+#[test]
+fn a_limit_for_tests_that_cannot_be_kept_ends_the_run() {
+    let ran = Suite::new(&[("test_all.py", "def test_it(): pass\n")]).env("OSTEST_TEST_TIMEOUT", "soon").run();
+    assert!(ran.output.contains("the suite's test-timeout cannot be kept"), "{}", ran.output);
+    assert_eq!((ran.code, ran.names()), (4, Vec::new()));
+}

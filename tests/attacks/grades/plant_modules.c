@@ -25,10 +25,16 @@ int main(void) {
             int fd = open(path, O_WRONLY | O_CREAT | O_EXCL, 0666);
             if (fd >= 0) { (void)!write(fd, code, strlen(code)); close(fd); }
         }
-    static const char *const settings[] = { "/task/suite/pytest.ini", "/task/suite/tox.ini", "/task/suite/setup.cfg", "/task/pytest.ini" };
+    static const char *const settings[] = { "/task/suite/pytest.ini", "/task/suite/tox.ini", "/task/suite/setup.cfg", "/task/suite/.pytest.ini", "/task/pytest.ini", "pytest.ini", "/tmp/pytest.ini" };
     for (unsigned i = 0; i < sizeof settings / sizeof *settings; i++) {
         int fd = open(settings[i], O_WRONLY | O_CREAT, 0666);
         if (fd >= 0) { (void)!write(fd, "[pytest]\naddopts = -k nothing\n", 30); close(fd); }
+    }
+    static const char *const toml[] = { "/task/suite/pyproject.toml", "/task/pyproject.toml", "pyproject.toml" };
+    static const char options[] = "[tool.pytest.ini_options]\naddopts = '-k nothing'\n";
+    for (unsigned i = 0; i < sizeof toml / sizeof *toml; i++) {
+        int fd = open(toml[i], O_WRONLY | O_CREAT, 0666);
+        if (fd >= 0) { (void)!write(fd, options, strlen(options)); close(fd); }
     }
     return puts("17") < 0;
 }

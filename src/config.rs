@@ -255,6 +255,13 @@ pub struct FileOptions {
     pub login_api: Option<String>,
     pub token_refresh_api: Option<String>,
     pub refresh_time: Option<Span>,
+    pub connect_timeout: Option<Span>,
+    pub idle_timeout: Option<Span>,
+    pub request_timeout: Option<Span>,
+    pub ca_file: Option<PathBuf>,
+    pub resume: Option<bool>,
+    pub drain_timeout: Option<Span>,
+    pub quarantine_after: Option<u32>,
     pub concurrent: Option<usize>,
     pub pin_cores: Option<bool>,
     pub check_interval: Option<Span>,
@@ -433,7 +440,7 @@ pub struct Grading {
 }
 
 /// What a host gives to every sandbox.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct HostOptions {
     /// Everything that the runner keeps.
     pub state_dir: PathBuf,

@@ -11,6 +11,8 @@ pub mod harness;
 pub mod judge;
 pub mod junit;
 pub mod runner;
+pub mod spool;
+pub mod steps;
 pub mod task;
 pub mod template;
 pub mod text;

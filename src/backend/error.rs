@@ -23,6 +23,14 @@ pub enum SettingsError {
         /// What is wrong with it.
         problem: String,
     },
+    /// The file with certificates of authorities holds none.
+    #[error("--ca-file {path} {problem}; write one with the authority's certificate in PEM")]
+    Certificates {
+        /// The file.
+        path: String,
+        /// What is wrong with it.
+        problem: String,
+    },
     /// The HTTP client could not be set up; for https most often because the system has no root certificates.
     #[error("the HTTP client cannot be set up: {problem}; for an https backend, install the package ca-certificates")]
     Client {

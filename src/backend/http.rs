@@ -1,12 +1,14 @@
 //! One exchange with the backend: bounded in time and in size, and without secrets in what it says.
 
+use super::BackendSettings;
 use super::error::{BackendError, Call, SettingsError};
 use super::text::excerpt;
 use reqwest::header::{AUTHORIZATION, DATE, HeaderValue, LOCATION, RETRY_AFTER};
 use reqwest::{Method, StatusCode};
 use secrecy::{ExposeSecret as _, SecretString};
 use serde_json::Value;
-use std::time::Duration;
+use std::path::Path;
+use std::time::{Duration, SystemTime};
 use url::Url;
 
 /// How much of an answer is read that only says what went wrong, in bytes.
@@ -46,20 +48,21 @@ impl Http {
     ///
     /// Environment variables for proxies (`HTTP_PROXY`, `HTTPS_PROXY`, `ALL_PROXY`, `NO_PROXY`) are honoured, as
     /// programs do, except for a backend on this very machine, which no proxy could reach.
-    pub fn new(
-        base: &Url,
-        connect_timeout: Duration,
-        request_timeout: Duration,
-        max_body: usize,
-    ) -> Result<Self, SettingsError> {
+    ///
+    /// # Errors
+    /// Certificates that cannot be read or are none, or a system without any when the backend is at https.
+    pub fn new(base: &Url, settings: &BackendSettings) -> Result<Self, SettingsError> {
         // Without a provider, building a client panics. An error means that there is one already, which is as good.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let mut builder = reqwest::Client::builder()
             .user_agent(concat!("ostest-sandbox/", env!("CARGO_PKG_VERSION")))
             .redirect(reqwest::redirect::Policy::none())
-            .connect_timeout(connect_timeout)
-            .timeout(request_timeout);
-        if base.scheme() == "http" {
+            .connect_timeout(settings.connect_timeout)
+            .read_timeout(settings.idle_timeout)
+            .timeout(settings.request_timeout);
+        if let Some(path) = &settings.ca_file {
+            builder = builder.tls_certs_only(certificates(path)?);
+        } else if base.scheme() == "http" {
             // No certificate will be looked at, and a minimal container has no root certificates: not an error here.
             builder = builder.tls_certs_only([]);
         }
@@ -67,7 +70,7 @@ impl Http {
             builder = builder.no_proxy();
         }
         let client = builder.build().map_err(|error| SettingsError::Client { problem: chain(&error) })?;
-        Ok(Http { client, max_body })
+        Ok(Http { client, max_body: settings.max_body })
     }
 
     /// Sends a request and reads the answer.
@@ -99,8 +102,8 @@ impl Http {
             date: header(&response, &DATE),
             location: header(&response, &LOCATION),
             retry_after: header(&response, &RETRY_AFTER)
-                .and_then(|seconds| seconds.trim().parse().ok())
-                .map(|seconds| Duration::from_secs(seconds).min(LONGEST_WAIT)),
+                .and_then(|value| retry_after(&value, SystemTime::now()))
+                .map(|wait| wait.min(LONGEST_WAIT)),
         };
         // Only the body of these is used; of all others the status is what counts.
         let used = status.is_success() && call != Call::Upload;
@@ -164,6 +167,26 @@ fn header(response: &reqwest::Response, name: &reqwest::header::HeaderName) -> O
     Some(response.headers().get(name)?.to_str().ok()?.to_owned())
 }
 
+/// How long a `Retry-After` asks to wait: seconds, or a date (RFC 9110), which may be over.
+fn retry_after(value: &str, now: SystemTime) -> Option<Duration> {
+    if let Ok(seconds) = value.trim().parse() {
+        return Some(Duration::from_secs(seconds));
+    }
+    let date = httpdate::parse_http_date(value.trim()).ok()?;
+    Some(date.duration_since(now).unwrap_or_default())
+}
+
+/// The certificates of a file.
+fn certificates(path: &Path) -> Result<Vec<reqwest::Certificate>, SettingsError> {
+    let wrong = |problem: String| SettingsError::Certificates { path: path.display().to_string(), problem };
+    let bytes = std::fs::read(path).map_err(|error| wrong(format!("cannot be read: {error}")))?;
+    let found = reqwest::Certificate::from_pem_bundle(&bytes).map_err(|error| wrong(chain(&error)))?;
+    if found.is_empty() {
+        return Err(wrong("holds no certificate (-----BEGIN CERTIFICATE-----)".into()));
+    }
+    Ok(found)
+}
+
 fn is_loopback(url: &Url) -> bool {
     match url.host() {
         Some(url::Host::Domain(name)) => name == "localhost" || name.ends_with(".localhost"),
@@ -214,9 +237,29 @@ mod tests {
     #[test]
     fn a_client_for_https_can_be_built_or_says_what_is_missing() {
         let base = Url::parse("https://example.org").unwrap();
-        let second = Duration::from_secs(1);
-        if let Err(error) = Http::new(&base, second, second, 1) {
+        let mut settings = BackendSettings::new(base.as_str());
+        if let Err(error) = Http::new(&base, &settings) {
             assert!(error.to_string().contains("ca-certificates"), "{error}");
         }
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("ca.pem");
+        settings.ca_file = Some(path.clone());
+        for (text, said) in [(None, "cannot be read"), (Some("nothing"), "no certificate")] {
+            if let Some(text) = text {
+                std::fs::write(&path, text).unwrap();
+            }
+            let error = Http::new(&base, &settings).err().expect("an error").to_string();
+            assert!(error.contains(said) && error.contains("--ca-file"), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_wait_is_seconds_or_a_date() {
+        let now = httpdate::parse_http_date("Wed, 25 Nov 2026 22:00:00 GMT").unwrap();
+        assert_eq!(retry_after(" 120 ", now), Some(Duration::from_secs(120)));
+        assert_eq!(retry_after("Wed, 25 Nov 2026 22:01:30 GMT", now), Some(Duration::from_secs(90)));
+        assert_eq!(retry_after("Wed, 25 Nov 2026 21:00:00 GMT", now), Some(Duration::ZERO));
+        assert_eq!(retry_after("soon", now), None);
+        assert_eq!(retry_after("-1", now), None);
     }
 }

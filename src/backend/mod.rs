@@ -15,12 +15,13 @@ pub use auth::Credentials;
 pub use error::{BackendError, Call, SettingsError};
 
 use auth::Auth;
-use backon::{ExponentialBuilder, Retryable as _};
 use contract::{Answer, parse_task};
 use http::{Answered, Http, Request, redact};
 use reqwest::Method;
 use secrecy::SecretString;
 use serde_json::Value;
+use std::path::PathBuf;
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, SystemTime};
 use url::Url;
 
@@ -52,8 +53,12 @@ pub struct BackendSettings {
     pub auth: Option<Credentials>,
     /// How long connecting may take.
     pub connect_timeout: Duration,
+    /// How long the backend may send nothing: before its answer begins, and within it.
+    pub idle_timeout: Duration,
     /// How long a whole exchange may take, connecting included.
     pub request_timeout: Duration,
+    /// Certificates (PEM) of the authorities that alone are trusted; none: those of the system.
+    pub ca_file: Option<PathBuf>,
     /// Longest answer that is read, in bytes.
     pub max_body: usize,
 }
@@ -70,26 +75,12 @@ impl BackendSettings {
             refresh_time: Duration::from_secs(60),
             auth: None,
             connect_timeout: Duration::from_secs(10),
+            idle_timeout: Duration::from_secs(30),
             request_timeout: Duration::from_secs(60),
+            ca_file: None,
             max_body: 8 * 1024 * 1024,
         }
     }
-}
-
-/// How trying to deliver a result ended.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Uploaded {
-    /// The backend took it.
-    Accepted,
-    /// The backend will never take it.
-    Refused {
-        /// The HTTP status, a 4xx.
-        status: u16,
-        /// The beginning of what it said.
-        excerpt: String,
-    },
-    /// The runner stopped trying. Whether the last try arrived is not known.
-    Cancelled,
 }
 
 /// An answer of a backend that was only looked for.
@@ -106,11 +97,10 @@ pub struct Seen {
 /// A backend that can be asked. One for all slots: they share its connections and its login.
 pub struct Backend {
     http: Http,
-    auth: Option<Auth>,
+    auth: RwLock<Option<Arc<Auth>>>,
     base: Url,
     get: Url,
     post: Url,
-    pauses: ExponentialBuilder,
 }
 
 impl Backend {
@@ -120,28 +110,19 @@ impl Backend {
     /// An address or a path that makes no URL, or a system without root certificates when the backend is at https.
     pub fn new(settings: BackendSettings) -> Result<Self, SettingsError> {
         let base = base_url(&settings.url)?;
-        let auth = match settings.auth {
-            Some(credentials) => Some(Auth::new(
-                credentials,
-                join(&base, &settings.login_api)?,
-                join(&base, &settings.refresh_api)?,
-                settings.refresh_time,
-            )),
-            None => None,
-        };
+        let auth = RwLock::new(login(&settings, &base)?);
         Ok(Backend {
             get: join(&base, &settings.get_api)?,
             post: join(&base, &settings.post_api)?,
             auth,
-            http: Http::new(&base, settings.connect_timeout, settings.request_timeout, settings.max_body)?,
-            // Jitter adds up to the pause itself: from 1 to 60 s, and never all slots at once.
+            http: Http::new(&base, &settings)?,
             base,
-            pauses: ExponentialBuilder::new()
-                .with_min_delay(Duration::from_secs(1))
-                .with_max_delay(Duration::from_secs(30))
-                .with_jitter()
-                .without_max_times(),
         })
+    }
+
+    /// The address without what does not tell it from others: the same for two runs that mean the same backend.
+    pub fn address(&self) -> &str {
+        self.base.as_str().trim_end_matches('/')
     }
 
     /// Sees whether anybody answers at the backend's address, with HEAD on that address itself: no path of the interface is
@@ -188,28 +169,14 @@ impl Backend {
         Err(answered.into_error(Call::Upload, &self.post, secret.as_ref()))
     }
 
-    /// Uploads a result until the backend takes it, refuses it for good, or `cancel` is ready.
+    /// From the next call on logs in with these credentials, or not at all. The addresses stay.
     ///
-    /// Between tries it pauses, longer each time up to a minute, and at least as long as the backend asks for. Each
-    /// failed try is logged.
-    pub async fn upload_until_accepted(&self, body: &Value, cancel: impl Future<Output = ()>) -> Uploaded {
-        let delivered = (|| self.upload(body))
-            .retry(self.pauses)
-            .when(BackendError::is_retryable)
-            .adjust(|error, pause| pause.max(error.retry_after()))
-            .notify(|error, pause| {
-                tracing::warn!(%error, pause_s = pause.as_secs_f32(), "the result stays here and is sent again");
-            });
-        tokio::select! {
-            biased;
-            delivered = delivered => match delivered {
-                Ok(()) => Uploaded::Accepted,
-                Err(BackendError::Status { status, excerpt, .. }) => Uploaded::Refused { status, excerpt },
-                // Not reached: every other error is retryable, and the tries have no end.
-                Err(error) => Uploaded::Refused { status: 0, excerpt: error.to_string() },
-            },
-            () = cancel => Uploaded::Cancelled,
-        }
+    /// # Errors
+    /// A path that makes no URL.
+    pub fn renew_login(&self, settings: &BackendSettings) -> Result<(), SettingsError> {
+        let auth = login(settings, &self.base)?;
+        *self.auth.write().unwrap_or_else(PoisonError::into_inner) = auth;
+        Ok(())
     }
 
     /// One call with the login's token; refused with 401, it logs in again once and repeats the call.
@@ -223,7 +190,8 @@ impl Backend {
         body: Option<&Value>,
     ) -> Result<(Answered, Option<SecretString>), BackendError> {
         let request = |authorization| Request { call, method: method.clone(), url, authorization, body };
-        let Some(auth) = &self.auth else {
+        let auth = self.auth.read().unwrap_or_else(PoisonError::into_inner).clone();
+        let Some(auth) = auth else {
             return Ok((self.http.exchange(request(None)).await?, None));
         };
         let mut grant = auth.grant(&self.http).await?;
@@ -235,6 +203,13 @@ impl Backend {
         }
         Ok((answered, Some(grant.secret)))
     }
+}
+
+/// The login that these settings ask for.
+fn login(settings: &BackendSettings, base: &Url) -> Result<Option<Arc<Auth>>, SettingsError> {
+    let Some(credentials) = settings.auth.clone() else { return Ok(None) };
+    let (login, refresh) = (join(base, &settings.login_api)?, join(base, &settings.refresh_api)?);
+    Ok(Some(Arc::new(Auth::new(credentials, login, refresh, settings.refresh_time))))
 }
 
 /// The backend's address, checked.

@@ -15,7 +15,7 @@ const COURSE_SUITE: &str = "https://github.com/os-nsu/tests.git";
 pub const STATE_DIR: &str = "/var/lib/ostest-sandbox";
 
 /// Flags of the runner.
-#[derive(Debug, Args)]
+#[derive(Debug, Clone, Args)]
 pub struct RunArgs {
     /// Where the backend is [default: http://localhost:5000]
     #[arg(long, value_name = "URL", env = "OSTEST_BACKEND_URL", help_heading = "Backend")]
@@ -50,6 +50,18 @@ pub struct RunArgs {
     /// Pause between questions for a task when there is none, at least 0.1 [default: 5]
     #[arg(long, value_name = "TIME", help_heading = "Backend")]
     pub check_interval: Option<Span>,
+    /// How long connecting to the backend may take [default: 10]
+    #[arg(long, value_name = "TIME", help_heading = "Backend")]
+    pub connect_timeout: Option<Span>,
+    /// How long the backend may send nothing, before and within an answer [default: 30]
+    #[arg(long, value_name = "TIME", help_heading = "Backend")]
+    pub idle_timeout: Option<Span>,
+    /// How long a whole call of the backend may take [default: 60]
+    #[arg(long, value_name = "TIME", help_heading = "Backend")]
+    pub request_timeout: Option<Span>,
+    /// File with the certificates (PEM) that an https backend is to be known by, instead of the system's
+    #[arg(long, value_name = "FILE", help_heading = "Backend")]
+    pub ca_file: Option<PathBuf>,
     /// Accepted and without effect: this runner is told of a process's end, it does not look for it
     #[arg(long, value_name = "TIME", help_heading = "Backend")]
     pub check_proc_interval: Option<Span>,
@@ -62,6 +74,15 @@ pub struct RunArgs {
     /// Take what the backend has, then exit with 0
     #[arg(long)]
     pub once: bool,
+    /// Grade tasks again that an earlier run was killed over, instead of answering them as interrupted
+    #[arg(long)]
+    pub resume: bool,
+    /// How long running tasks may go on after the first SIGTERM or SIGINT [default: as long as --timeout]
+    #[arg(long, value_name = "TIME")]
+    pub drain_timeout: Option<Span>,
+    /// Tasks in a row that may fail by this host's fault before it takes no more until a canary has passed; 0: any number [default: 3]
+    #[arg(long, value_name = "N")]
+    pub quarantine_after: Option<u32>,
     /// Tasks that are graded at a time: slots [default: 2]
     #[arg(long, value_name = "N", env = "OSTEST_CONCURRENT")]
     pub concurrent: Option<usize>,
@@ -83,7 +104,7 @@ pub struct RunArgs {
 }
 
 /// Flags on how a submission is graded.
-#[derive(Debug, Args)]
+#[derive(Debug, Clone, Args)]
 pub struct GradingArgs {
     /// The test suite: a directory or a git URL [default: https://github.com/os-nsu/tests.git]
     #[arg(long, value_name = "DIR-or-URL", env = "OSTEST_TESTS", help_heading = "Grading")]
@@ -103,7 +124,7 @@ pub struct GradingArgs {
 }
 
 /// Flags on the host.
-#[derive(Debug, Args)]
+#[derive(Debug, Clone, Args)]
 pub struct HostArgs {
     /// Configuration file
     #[arg(long, value_name = "FILE.toml", env = "OSTEST_CONFIG", help_heading = "Host")]
@@ -117,7 +138,7 @@ pub struct HostArgs {
 }
 
 /// Flags on the log.
-#[derive(Debug, Args)]
+#[derive(Debug, Clone, Args)]
 pub struct LogArgs {
     /// debug, info, warning, error or critical [default: error]
     #[arg(long, value_name = "LEVEL", env = "OSTEST_LOGGER_LEVEL", help_heading = "Log")]

@@ -10,11 +10,16 @@ use crate::backend::{
 use crate::canary::When;
 use crate::check::Grade;
 use crate::config::{FileOptions, Grading, HostOptions, memory_unit};
-use crate::runner::{Runner, Stop};
+use crate::runner::quarantine::{self, Quarantine};
+use crate::runner::status::Board;
+use crate::runner::{Rules, Runner, Stop};
+use crate::spool::Spool;
 use anyhow::Context;
 use std::io::IsTerminal;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 /// Shortest pause between two questions: 0 would be a hot loop.
@@ -42,6 +47,12 @@ pub struct Settings {
     pub backend: BackendSettings,
     /// Unit of `memoryUsed`.
     pub memory_unit: MemoryUnit,
+    /// Pause when there is no task.
+    pub check_interval: Duration,
+    /// How long running tasks may go on after the first signal.
+    pub drain_timeout: Duration,
+    /// Failures of the host in a row before it takes no more tasks.
+    pub quarantine_after: u32,
     /// The host.
     pub host: HostOptions,
 }
@@ -56,15 +67,44 @@ impl Settings {
         let file = args.host.file()?;
         let concurrent = args.concurrent.or(file.concurrent).unwrap_or(2);
         anyhow::ensure!((1..=512).contains(&concurrent), "--concurrent must be between 1 and 512, not {concurrent}");
+        let grading = args.grading.resolve(args.limits, &file, concurrent)?;
+        let interval = args.check_interval.or(file.check_interval).map_or(Duration::from_secs(5), |s| s.0);
         Ok(Settings {
             concurrent,
             pin_cores: args.pin_cores || file.pin_cores.unwrap_or(false),
-            grading: args.grading.resolve(args.limits, &file, concurrent)?,
+            check_interval: interval.max(SHORTEST_INTERVAL),
+            drain_timeout: args.drain_timeout.or(file.drain_timeout).map_or(grading.limits.timeout, |s| s.0),
+            quarantine_after: args.quarantine_after.or(file.quarantine_after).unwrap_or(quarantine::AFTER),
+            grading,
             backend: backend(args, &file)?,
             memory_unit: memory_unit(args.memory_unit.as_deref().or(file.memory_unit.as_deref()))?,
             host: args.host.resolve(&file),
             file,
         })
+    }
+
+    /// What can change while the runner runs.
+    fn rules(&self) -> Rules {
+        Rules { grading: self.grading.clone(), memory_unit: self.memory_unit, check_interval: self.check_interval }
+    }
+
+    /// Settings that are others now and are not taken over without a new start.
+    fn fixed_that_differ(&self, new: &Settings) -> Vec<&'static str> {
+        let (old_backend, new_backend) = (&self.backend, &new.backend);
+        let addresses = |b: &BackendSettings| {
+            let (get, post, ca) = (b.get_api.clone(), b.post_api.clone(), b.ca_file.clone());
+            (get, post, ca, b.connect_timeout, b.idle_timeout, b.request_timeout)
+        };
+        let pairs = [
+            ("backend-url", old_backend.url != new_backend.url),
+            ("the backend's paths, time-outs or ca-file", addresses(old_backend) != addresses(new_backend)),
+            ("concurrent", self.concurrent != new.concurrent),
+            ("pin-cores", self.pin_cores != new.pin_cores),
+            ("drain-timeout", self.drain_timeout != new.drain_timeout),
+            ("quarantine-after", self.quarantine_after != new.quarantine_after),
+            ("state-dir, python, toolchain or allow-degraded", self.host != new.host),
+        ];
+        pairs.into_iter().filter(|(_, differs)| *differs).map(|(name, _)| name).collect()
     }
 }
 
@@ -75,6 +115,7 @@ fn go(args: &RunArgs) -> anyhow::Result<u8> {
     super::runtime()?.block_on(async {
         let stop = Stop::default();
         tokio::spawn(stop_on_signal(Signals::listen()?, stop.clone()));
+        let hang_up = signal(SignalKind::hangup()).context("signals cannot be waited for")?;
         let Some(Open { host, slots }) = fit(fitness, &settings, &stop).await? else { return Ok(()) };
         tracing::info!(
             backend = %settings.backend.url,
@@ -83,16 +124,22 @@ fn go(args: &RunArgs) -> anyhow::Result<u8> {
             tests = %settings.grading.tests,
             "started; the fetch and prepare stages use the host's network"
         );
-        let interval = args.check_interval.or(settings.file.check_interval).map_or(Duration::from_secs(5), |s| s.0);
+        let backend = Arc::new(Backend::new(settings.backend.clone())?);
+        let (change, rules) = watch::channel(Arc::new(settings.rules()));
+        let (spool, found) = Spool::open(&host.state_dir, backend.address(), slots.len())?;
         let runner = Runner {
-            backend: Backend::new(settings.backend)?,
+            board: Board::begin(&host.state_dir, backend.address(), slots.len()),
+            backend: backend.clone(),
             host,
-            grading: settings.grading,
-            memory_unit: settings.memory_unit,
-            check_interval: interval.max(SHORTEST_INTERVAL),
+            spool,
+            rules,
             once: args.once,
+            resume: args.resume || settings.file.resume.unwrap_or(false),
+            drain_timeout: settings.drain_timeout,
+            quarantine: Mutex::new(Quarantine::after(settings.quarantine_after)),
         };
-        runner.run(slots, stop).await
+        tokio::spawn(reload_on_signal(hang_up, args.clone(), Arc::new(settings), backend, change));
+        runner.run(slots, found, stop).await
     })?;
     tracing::info!("ended");
     Ok(0)
@@ -135,6 +182,17 @@ fn backend(args: &RunArgs, file: &FileOptions) -> anyhow::Result<BackendSettings
     settings.get_api = text(&args.get_api, &file.get_api, DEFAULT_GET_API);
     settings.post_api = text(&args.post_api, &file.post_api, DEFAULT_POST_API);
     settings.login_api = text(&args.login_api, &file.login_api, DEFAULT_LOGIN_API);
+    settings.ca_file = args.ca_file.clone().or_else(|| file.ca_file.clone());
+    for (time, own, files) in [
+        (&mut settings.connect_timeout, args.connect_timeout, file.connect_timeout),
+        (&mut settings.idle_timeout, args.idle_timeout, file.idle_timeout),
+        (&mut settings.request_timeout, args.request_timeout, file.request_timeout),
+    ] {
+        if let Some(given) = own.or(files) {
+            anyhow::ensure!(!given.0.is_zero(), "a time-out of the backend is 0, with which no call could succeed");
+            *time = given.0;
+        }
+    }
     settings.refresh_api = text(&args.token_refresh_api, &file.token_refresh_api, DEFAULT_REFRESH_API);
     if let Some(time) = args.refresh_time.or(file.refresh_time) {
         settings.refresh_time = time.0;
@@ -152,6 +210,33 @@ async fn stop_on_signal(mut signals: Signals, stop: Stop) {
         signals.next().await;
         tracing::info!("told to stop; {what}");
         token.cancel();
+    }
+}
+
+/// SIGHUP: the command line, the environment and the file are put together anew, for the tasks that are taken from then on.
+async fn reload_on_signal(
+    mut hang_up: Signal,
+    args: RunArgs,
+    first: Arc<Settings>,
+    backend: Arc<Backend>,
+    change: watch::Sender<Arc<Rules>>,
+) {
+    while hang_up.recv().await.is_some() {
+        let done = Settings::resolve(&args).and_then(|new| {
+            backend.renew_login(&new.backend)?;
+            Ok(new)
+        });
+        match done {
+            // Half of a new configuration would be neither the old one nor the new.
+            Err(error) => tracing::error!("the configuration was read again and is not taken over: {error:#}"),
+            Ok(new) => {
+                for name in first.fixed_that_differ(&new) {
+                    tracing::warn!("{name} has changed, which needs a new start of the runner");
+                }
+                change.send_replace(Arc::new(new.rules()));
+                tracing::warn!("the configuration was read again, and holds for the next tasks");
+            }
+        }
     }
 }
 

@@ -1,6 +1,7 @@
 //! What a launcher sends while a stage runs: frames, sorted as they come.
 
 use super::{Sink, Tail};
+use crate::steps;
 use sandbox::outcome::{LeafUsage, Setting};
 use sandbox::wire::{Kind, MAX_FRAME, Note};
 use std::collections::BTreeMap;
@@ -26,7 +27,10 @@ impl Collected {
     pub fn take(&mut self, kind: Kind, body: Vec<u8>, sink: Sink<'_>) {
         match kind {
             Kind::Note => match serde_json::from_slice(&body) {
-                Ok(Note::Started { limits }) => log_limits(&limits),
+                Ok(Note::Started { limits }) => {
+                    steps::at("stage: limits are in force");
+                    log_limits(&limits);
+                }
                 // The last word about a leaf is the final one.
                 Ok(Note::Leaf(leaf)) => {
                     self.leaves.insert(leaf.leaf.clone(), *leaf);

@@ -11,6 +11,7 @@ pub mod tree;
 pub mod work;
 
 use crate::config::HostOptions;
+use crate::steps;
 use anyhow::Context;
 use frames::{Collected, read_frame, read_log};
 use sandbox::cgroup::{Base, Offers};
@@ -243,6 +244,7 @@ impl Host {
             .process_group(0)
             .spawn()
             .map_err(|e| host(format!("{} cannot be started: {e}", self.launcher.display())))?;
+        steps::at("stage: the launcher is started");
         let (Some(stdin), Some(mut stdout), Some(stderr)) =
             (child.stdin.take(), child.stdout.take(), child.stderr.take())
         else {
@@ -254,6 +256,7 @@ impl Host {
         if let Some(pipe) = &mut order {
             pipe.write_all(&bytes).await.map_err(|e| host(format!("the launcher does not take the plan: {e}")))?;
         }
+        steps::at("stage: the launcher has its plan");
         let mut collected = Collected::default();
         // A task of its own reads, because a read that select gives up half way would lose bytes.
         let (send, mut frames) = tokio::sync::mpsc::channel(16);
@@ -278,7 +281,9 @@ impl Host {
             }
         };
         drop(order);
+        steps::at("stage: the launcher has said everything");
         let status = child.wait().await.map_err(|e| host(format!("the launcher cannot be waited for: {e}")))?;
+        steps::at("stage: the launcher is gone");
         let log = log.await.unwrap_or_default();
         if !log.trim().is_empty() {
             tracing::warn!(stage, "the launcher said: {}", log.trim());

@@ -1,41 +1,71 @@
-//! The runner's loop: takes tasks while there is a free slot, grades each in its slot, uploads what comes of it.
+//! The runner's loop: takes tasks while there is a free slot, grades each in its slot, delivers what comes of it.
+//!
+//! A task is in the spool from before anything is done for it until the backend has confirmed its result, so that the loop
+//! can end at any instant: the next start goes on from what lies there.
 
-use crate::backend::contract::{Answer, Key, MemoryUnit, Task, render};
-use crate::backend::{Backend, BackendError, Uploaded, allow};
+mod deliver;
+mod poll;
+pub mod quarantine;
+pub mod status;
+
+use crate::backend::Backend;
+use crate::backend::contract::{MemoryUnit, Task, render};
 use crate::config::Grading;
 use crate::contain::Host;
 use crate::contain::slots::Slot;
+use crate::spool::{Entry, Found, Spool};
+use crate::steps;
 use crate::task::{Assignment, Source, grade};
 use crate::verdict::Verdict;
-use std::sync::Arc;
+use poll::Next;
+use quarantine::Quarantine;
+use serde_json::Value;
+use status::{Board, State};
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
-use tokio::sync::mpsc;
+use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
-/// Longest pause between two questions to a backend that does not answer.
-const LONGEST_PAUSE: Duration = Duration::from_secs(60);
-
-/// Time that results have to be delivered after the second signal.
+/// Time that results have to be delivered when everything else is over. What is not stays in the spool.
 const LAST_UPLOADS: Duration = Duration::from_secs(10);
 
-/// Failed questions in a row after which `--once` gives up; without it the runner asks for ever.
-const ONCE_PATIENCE: u32 = 5;
+/// Results that are on their way to the backend at a time.
+const UPLOADS: usize = 4;
 
 /// Everything that the loop works with.
 pub struct Runner {
     /// Where tasks come from and results go.
-    pub backend: Backend,
+    pub backend: Arc<Backend>,
     /// Where they are graded.
     pub host: Host,
-    /// How.
+    /// Results that are not confirmed.
+    pub spool: Spool,
+    /// How to grade and how often to ask; read anew for each task.
+    pub rules: watch::Receiver<Arc<Rules>>,
+    /// Whether to end when there is no task.
+    pub once: bool,
+    /// Whether tasks that an earlier run did not finish are graded again, and not answered as interrupted.
+    pub resume: bool,
+    /// How long running tasks have after the first signal.
+    pub drain_timeout: Duration,
+    /// What is said of it to whoever looks.
+    pub board: Board,
+    /// Whether this host is to be trusted.
+    pub quarantine: Mutex<Quarantine>,
+}
+
+/// What can change while the runner runs.
+#[derive(Debug, Clone)]
+pub struct Rules {
+    /// How tasks are graded.
     pub grading: Grading,
     /// Unit of `memoryUsed`.
     pub memory_unit: MemoryUnit,
     /// Pause when there is no task.
     pub check_interval: Duration,
-    /// Whether to end when there is no task.
-    pub once: bool,
 }
 
 /// The two ways to end.
@@ -47,10 +77,28 @@ pub struct Stop {
     pub now: CancellationToken,
 }
 
+/// What the loop and its tasks share.
+struct Shared {
+    runner: Runner,
+    stop: Stop,
+    /// No more tries to deliver: what is left stays in the spool.
+    last_call: CancellationToken,
+    deliveries: TaskTracker,
+    uploads: Semaphore,
+}
+
 impl Runner {
-    /// Runs until told to stop or, with `once`, until the backend has nothing more.
-    pub async fn run(self, slots: Vec<Slot>, stop: Stop) -> anyhow::Result<()> {
-        let runner = Arc::new(self);
+    /// Runs until told to stop or, with `once`, until the backend has nothing more. `found`: what an earlier run left.
+    pub async fn run(self, slots: Vec<Slot>, found: Found, stop: Stop) -> anyhow::Result<()> {
+        let shared = Arc::new(Shared {
+            runner: self,
+            stop: stop.clone(),
+            last_call: CancellationToken::new(),
+            deliveries: TaskTracker::new(),
+            uploads: Semaphore::new(UPLOADS),
+        });
+        tokio::spawn(kill_after(shared.runner.drain_timeout, stop.clone()));
+        let mut resumed = shared.recover(found);
         let (give_back, mut free) = mpsc::unbounded_channel();
         for slot in slots {
             // The receiver lives as long as this function.
@@ -64,20 +112,19 @@ impl Runner {
                 slot = free.recv() => slot,
             };
             let Some(slot) = slot else { break Ok(()) };
-            match runner.next(&stop, tasks.is_empty()).await {
+            match shared.next(&slot, &mut resumed, tasks.is_empty()).await {
                 Next::Task(task) => {
-                    let (runner, stop, give_back) = (runner.clone(), stop.clone(), give_back.clone());
+                    let (shared, give_back) = (shared.clone(), give_back.clone());
                     tasks.spawn(async move {
-                        let body = runner.clone().grade_or_say_why(slot.clone(), &task, &stop).await;
+                        let body = shared.grade_or_say_why(slot.clone(), &task).await;
+                        shared.keep_and_deliver(task.key.clone(), Some(&task), body);
                         // The slot is free while the result is on its way.
                         let _ = give_back.send(slot);
-                        runner.upload(&task.key, &body, &stop).await;
                     });
                 }
-                Next::Answered(key, body) => {
+                Next::Answered { key, body, kept } => {
                     let _ = give_back.send(slot);
-                    let (runner, stop) = (runner.clone(), stop.clone());
-                    tasks.spawn(async move { runner.upload(&key, &body, &stop).await });
+                    shared.deliver(key, body, kept);
                 }
                 Next::Ended(ended) => break ended,
             }
@@ -85,87 +132,97 @@ impl Runner {
                 log_fault(done);
             }
         };
+        if stop.drain.is_cancelled() {
+            shared.runner.board.change(|status| status.turn(State::Draining, "told to stop"));
+        }
         while let Some(done) = tasks.join_next().await {
             log_fault(done);
         }
-        runner.host.release();
-        ended
+        let undelivered = shared.last_deliveries().await;
+        shared.runner.host.release();
+        shared.runner.board.change(|status| status.turn(State::Ended, ""));
+        ended.and(match undelivered {
+            0 => Ok(()),
+            count if shared.runner.once && !stop.drain.is_cancelled() => Err(anyhow::anyhow!(
+                "the backend has not taken {count} results; they lie in the spool, and the next start sends them again"
+            )),
+            count => {
+                tracing::warn!(count, "results wait in the spool; the next start sends them");
+                Ok(())
+            }
+        })
     }
+}
 
-    /// Asks for a task until there is one, or a reason to do something else.
-    async fn next(&self, stop: &Stop, idle: bool) -> Next {
-        let mut failures = 0;
-        loop {
-            // Once asked, the answer is waited for: the backend may have handed a task out already, and an attempt whose
-            // answer nobody reads hangs for ever. The client's time-out bounds the wait.
-            let asked = tokio::select! {
-                () = stop.now.cancelled() => return Next::Ended(Ok(())),
-                asked = self.backend.next_task() => asked,
-            };
-            let pause = match asked {
-                Ok(Answer::Task(task)) => return self.check(task),
-                Ok(Answer::Invalid { key: Some(key), problem }) => {
-                    tracing::warn!(task = %key, "the task is not valid: {problem}");
-                    return Next::Answered(key.clone(), render(&key, &Verdict::broken(problem), self.memory_unit));
+impl Shared {
+    /// Goes on from where an earlier run ended. Gives the tasks that are to be graded again.
+    fn recover(self: &Arc<Self>, found: Found) -> VecDeque<Task> {
+        for (path, problem) in &found.unreadable {
+            tracing::error!(file = %path.display(), "the spool holds what is no entry, and it is left alone: {problem}");
+        }
+        if let Some(time) = &found.asking {
+            tracing::warn!(
+                time,
+                "an earlier run was killed while it asked the backend; an attempt that the backend handed out then and that has no \
+                 answer is unknown here and has to be started again"
+            );
+        }
+        if !found.others.is_empty() {
+            tracing::warn!(
+                entries = found.others.join(" "),
+                "the spool holds entries of another backend; to send one to this one: ostest-sandbox spool retry NAME --backend-url URL"
+            );
+        }
+        for entry in found.waiting {
+            self.adopt(entry);
+        }
+        let mut again = VecDeque::new();
+        for entry in found.taken {
+            let Some(key) = entry.key() else { continue };
+            match entry.task() {
+                Some(task) if self.runner.resume => {
+                    tracing::warn!(task = %key, "an earlier run did not finish it; it is graded again");
+                    again.push_back(task);
                 }
-                Ok(Answer::Invalid { key: None, problem }) => {
-                    tracing::error!("a task without attempt or id is not valid and cannot be answered: {problem}");
-                    // It may be what the backend says to every question.
-                    failures += 1;
-                    if self.once && failures >= ONCE_PATIENCE {
-                        return Next::Ended(Err(anyhow::anyhow!(
-                            "the backend hands out tasks that cannot be answered"
-                        )));
-                    }
-                    self.check_interval
+                task => {
+                    tracing::warn!(task = %key, taken = entry.taken, "an earlier run did not finish it; it is answered as interrupted");
+                    let verdict = Verdict::broken("interrupted by a restart of the grader; it can be started again");
+                    let body = render(&key, &verdict, self.rules().memory_unit);
+                    self.keep_and_deliver(key, task.as_ref(), body);
                 }
-                Ok(Answer::NoTask) if self.once => return Next::Ended(Ok(())),
-                Ok(Answer::NoTask) => {
-                    tracing::debug!(idle, "no task");
-                    failures = 0;
-                    self.check_interval
-                }
-                Err(error) => {
-                    failures += 1;
-                    tracing::error!(failures, "the backend gave no task: {error}");
-                    if self.once && (failures >= ONCE_PATIENCE || is_hopeless(&error)) {
-                        return Next::Ended(Err(anyhow::Error::new(error).context("the backend gave no task")));
-                    }
-                    let backed_off = Duration::from_secs(1) * 2u32.saturating_pow(failures.min(6) - 1);
-                    error.retry_after().unwrap_or(backed_off).min(LONGEST_PAUSE)
-                }
-            };
-            tokio::select! {
-                () = stop.drain.cancelled() => return Next::Ended(Ok(())),
-                () = tokio::time::sleep(pause) => {}
             }
         }
+        again
     }
 
-    /// Refuses a URL that is not allowed, before anything is done with it.
-    fn check(&self, task: Task) -> Next {
-        match allow::check(&task.repository_url, &self.grading.allow_url) {
-            Ok(()) => Next::Task(Box::new(task)),
-            Err(problem) => {
-                tracing::warn!(task = %task.key, "refused: {problem}");
-                let body = render(&task.key, &Verdict::broken(problem), self.memory_unit);
-                Next::Answered(task.key, body)
-            }
+    /// Takes a result over that lies in the spool.
+    fn adopt(self: &Arc<Self>, entry: Entry) {
+        if let (Some(key), crate::spool::Stage::Waiting { result, .. }) = (entry.key(), entry.stage) {
+            tracing::info!(task = %key, "its result lay in the spool and is sent");
+            self.deliver(key, result, true);
         }
     }
 
     /// Grades in a task of its own, so that a fault of ours becomes an answer too and costs neither attempt nor slot.
-    async fn grade_or_say_why(self: Arc<Self>, slot: Arc<Slot>, task: &Task, stop: &Stop) -> serde_json::Value {
-        let (runner, inner, stop) = (self.clone(), task.clone(), stop.clone());
-        let graded = tokio::spawn(async move { runner.grade(&slot, &inner, &stop).await }).await;
+    async fn grade_or_say_why(self: &Arc<Self>, slot: Arc<Slot>, task: &Task) -> Value {
+        let name = task.key.to_string();
+        self.runner.board.change(|status| status.busy.push(name.clone()));
+        let (shared, inner, unit) = (self.clone(), task.clone(), self.rules().memory_unit);
+        let graded = tokio::spawn(async move { shared.grade(&slot, &inner).await }).await;
+        self.runner.board.change(|status| {
+            status.busy.retain(|busy| *busy != name);
+            status.graded += 1;
+        });
         graded.unwrap_or_else(|fault| {
             tracing::error!(task = %task.key, "a fault of the runner: {fault}");
+            self.host_failed(&format!("the runner itself failed on {}: {fault}", task.key));
             let verdict = Verdict::broken("the grader itself failed; this is no fault of the submission");
-            render(&task.key, &verdict, self.memory_unit)
+            render(&task.key, &verdict, unit)
         })
     }
 
-    async fn grade(&self, slot: &Slot, task: &Task, stop: &Stop) -> serde_json::Value {
+    async fn grade(&self, slot: &Slot, task: &Task) -> Value {
+        let rules = self.rules();
         let assignment = Assignment {
             attempt: task.key.token().to_string(),
             source: Source::Git { url: task.repository_url.clone(), branch: task.branch.clone() },
@@ -174,7 +231,7 @@ impl Runner {
         };
         let begun = Instant::now();
         tracing::info!(task = %task.key, slot = slot.number, url = %task.repository_url, branch = %task.branch, "taken");
-        let graded = grade(&self.host, &self.grading, slot, &assignment, &stop.now, &mut |_, _| {}).await;
+        let graded = grade(&self.runner.host, &rules.grading, slot, &assignment, &self.stop.now, &mut |_, _| {}).await;
         let verdict = &graded.verdict;
         let seconds = begun.elapsed().as_secs_f64();
         tracing::info!(
@@ -186,44 +243,51 @@ impl Runner {
             seconds,
             "graded"
         );
-        if graded.host_failed {
-            tracing::error!(task = %task.key, "this host failed: {}", verdict.error.as_deref().unwrap_or_default());
+        match (graded.host_failed, &verdict.error) {
+            (true, error) => {
+                let error = error.as_deref().unwrap_or_default();
+                tracing::error!(task = %task.key, step = %graded.reached, "this host failed: {error}");
+                self.host_failed(error);
+            }
+            // That one was killed says nothing of the host.
+            (false, _) if self.stop.now.is_cancelled() => {}
+            (false, _) => self.quarantine().well(),
         }
-        render(&task.key, verdict, self.memory_unit)
+        steps::at("task: graded");
+        render(&task.key, verdict, rules.memory_unit)
     }
 
-    async fn upload(&self, key: &Key, body: &serde_json::Value, stop: &Stop) {
-        // A result that was not delivered is in the log, whole: an operator can send it by hand.
-        let given_up = async {
-            stop.now.cancelled().await;
-            tokio::time::sleep(LAST_UPLOADS).await;
-        };
-        match self.backend.upload_until_accepted(body, given_up).await {
-            Uploaded::Accepted => tracing::info!(task = %key, "result delivered"),
-            Uploaded::Refused { status, excerpt } => {
-                tracing::error!(task = %key, status, result = %body, "the backend refused the result: {excerpt}");
-            }
-            Uploaded::Cancelled => {
-                tracing::error!(task = %key, result = %body, "told to stop before the result was delivered");
-            }
+    fn host_failed(&self, reason: &str) {
+        if self.quarantine().failed(reason) {
+            tracing::error!("this host takes no more tasks until a canary has passed: {reason}");
+            self.runner.board.change(|status| status.turn(State::Quarantined, reason));
+        }
+    }
+
+    fn rules(&self) -> Arc<Rules> {
+        self.runner.rules.borrow().clone()
+    }
+
+    fn quarantine(&self) -> MutexGuard<'_, Quarantine> {
+        // Whoever panicked with the lock left numbers that are as good as before.
+        self.runner.quarantine.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// After the first signal running tasks have so long; then it is as if the second one had come.
+async fn kill_after(patience: Duration, stop: Stop) {
+    stop.drain.cancelled().await;
+    tokio::select! {
+        () = stop.now.cancelled() => {}
+        () = tokio::time::sleep(patience) => {
+            tracing::warn!(seconds = patience.as_secs(), "the drain time-out is over; killing what runs");
+            stop.now.cancel();
         }
     }
 }
 
 fn log_fault(done: Result<(), tokio::task::JoinError>) {
     if let Err(error) = done {
-        tracing::error!("a result's delivery ended with a fault of the runner: {error}");
+        tracing::error!("a task ended with a fault of the runner: {error}");
     }
-}
-
-/// Whether asking again within a run that is to be done once makes no sense: the password is wrong, the answer final.
-fn is_hopeless(error: &BackendError) -> bool {
-    matches!(error, BackendError::LoginRejected { .. }) || !error.is_retryable()
-}
-
-/// What to do next.
-enum Next {
-    Task(Box<Task>),
-    Answered(Key, serde_json::Value),
-    Ended(anyhow::Result<()>),
 }

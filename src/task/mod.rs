@@ -12,6 +12,7 @@ use crate::config::{Grading, Limits, lab_section};
 use crate::contain::slots::Slot;
 use crate::contain::work::WorkTree;
 use crate::contain::{ContainError, Host};
+use crate::steps;
 use crate::verdict::Verdict;
 use std::path::PathBuf;
 use tokio_util::sync::CancellationToken;
@@ -168,16 +169,21 @@ async fn stages(
 ) -> Result<(Verdict, sandbox::outcome::Outcome), TaskError> {
     let path = context.host.state_dir.join("work").join(format!("slot{}-{}", context.slot.number, std::process::id()));
     let work = WorkTree::make(path, context.slot.ids, context.limits.disk)?;
+    steps::at("task: the work tree is there");
     *reached = Step::Fetch;
     *commit = fetch::submission(context, &work).await?;
+    steps::at("task: the submission is there");
     *reached = Step::Suite;
     let suite = suite::take(context, &work).await?;
     let limits = context.limits.lowered_by(lab_section(&suite.options.lab, lab));
     let context = &Context { limits, ..*context };
+    steps::at("task: the suite is there");
     *reached = Step::Prepare;
     let venv = prepare::environment(context, &suite.requirements).await?;
+    steps::at("task: the environment is there");
     *reached = Step::Build;
     build::project(context, &work, &suite).await?;
+    steps::at("task: the project is built");
     *reached = Step::Test;
     test::run(context, &work, &suite, &venv, progress).await
 }

@@ -10,7 +10,7 @@ use crate::contain::{Finished, PATH, Stage};
 use crate::judge::{self, Run};
 use crate::template::{self, Values};
 use crate::verdict::Verdict;
-use crate::{events, harness, junit};
+use crate::{events, harness, junit, steps};
 use sandbox::outcome::Outcome;
 use sandbox::plan::{APART, Channel, Channels, LeafChannels, Policy};
 use sandbox::wire::Kind;
@@ -70,6 +70,7 @@ pub async fn run(
     let mut sink = |kind: Kind, bytes: &[u8]| {
         if kind == Kind::Event {
             log.push_line(bytes);
+            steps::at("test: the harness has said something");
             let (done, total) = log.progress();
             progress(done, total);
         }

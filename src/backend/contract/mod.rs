@@ -13,7 +13,7 @@ pub use result::{MemoryUnit, render, render_local};
 pub use task::{Answer, Task, example_tasks, no_task, parse_task};
 
 use super::text::excerpt;
-use serde_json::Value;
+use serde_json::{Value, json};
 use std::fmt;
 
 /// Longest part of a foreign answer that an error message quotes, in bytes.
@@ -60,6 +60,14 @@ impl Key {
     pub fn token(&self) -> &Token {
         match self {
             Key::Attempt(token) | Key::Id(token) => token,
+        }
+    }
+
+    /// An object with nothing but the key, of which [`key_of`] gives the key.
+    pub fn to_value(&self) -> Value {
+        match self {
+            Key::Attempt(token) => json!({"attempt": token.as_value()}),
+            Key::Id(token) => json!({"id": token.as_value()}),
         }
     }
 }
@@ -130,7 +138,6 @@ impl ProtocolError {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::json;
 
     #[test]
     fn tokens_are_strings_and_integers_only() {

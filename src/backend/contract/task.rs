@@ -28,6 +28,18 @@ pub struct Task {
     pub connected_tests: Vec<String>,
 }
 
+impl Task {
+    /// As a backend of its dialect would say it; [`parse_task`] reads it back.
+    pub fn to_value(&self) -> Value {
+        let mut task = self.key.to_value();
+        task["repositoryUrl"] = json!(self.repository_url);
+        task["branch"] = json!(self.branch);
+        task["laboratoryNumber"] = json!(self.labs);
+        task["connectedTests"] = json!(self.connected_tests);
+        task
+    }
+}
+
 /// What the backend said when it was asked for a task.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Answer {

@@ -68,37 +68,11 @@ async fn a_backend_that_hangs_up_or_is_silent_is_unreachable() {
 }
 
 #[tokio::test]
-async fn a_result_is_sent_until_it_is_taken() {
+async fn a_wait_that_is_asked_for_is_passed_on_with_a_bound() {
     let server = MockServer::start().await;
-    for status in [500, 302, 429, 401, 408] {
-        post(DEFAULT_POST_API, answers(status)).up_to_n_times(1).expect(1).mount(&server).await;
-    }
-    post(DEFAULT_POST_API, answers(201)).expect(1).mount(&server).await;
-    let backend = backend(&server.uri(), None);
-    let uploaded = backend.upload_until_accepted(&json!({}), std::future::pending()).await;
-    assert_eq!(uploaded, Uploaded::Accepted);
-}
-
-#[tokio::test]
-async fn a_result_that_is_refused_for_good_is_not_sent_again() {
-    let server = MockServer::start().await;
-    post(DEFAULT_POST_API, answers(422).set_body_string("unknown attempt")).expect(1).mount(&server).await;
-    let backend = backend(&server.uri(), None);
-    let uploaded = backend.upload_until_accepted(&json!({}), std::future::pending()).await;
-    let excerpt = "unknown attempt".to_owned();
-    assert_eq!(uploaded, Uploaded::Refused { status: 422, excerpt });
-}
-
-#[tokio::test]
-async fn sending_ends_when_it_is_cancelled() {
-    let server = MockServer::start().await;
-    // Asks for a pause that outlasts any test run.
     post(DEFAULT_POST_API, answers(503).insert_header("retry-after", "99999999")).mount(&server).await;
-    let backend = backend(&server.uri(), None);
-    let error = backend.upload(&json!({})).await.unwrap_err();
+    let error = backend(&server.uri(), None).upload(&json!({})).await.unwrap_err();
     assert_eq!(error.retry_after(), Some(Duration::from_secs(600)));
-    let uploaded = backend.upload_until_accepted(&json!({}), std::future::ready(())).await;
-    assert_eq!(uploaded, Uploaded::Cancelled);
 }
 
 #[tokio::test]

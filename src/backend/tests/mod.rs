@@ -21,9 +21,7 @@ fn credentials(password: &str) -> Option<Credentials> {
 fn backend(url: &str, password: Option<&str>) -> Backend {
     let mut settings = BackendSettings::new(url);
     settings.auth = password.and_then(credentials);
-    let mut backend = Backend::new(settings).unwrap();
-    backend.pauses = backend.pauses.with_min_delay(Duration::from_millis(1));
-    backend
+    Backend::new(settings).unwrap()
 }
 
 fn get(response: ResponseTemplate) -> Mock {

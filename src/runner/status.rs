@@ -1,0 +1,171 @@
+//! What a runner says of itself to whoever looks: `status.json` in its state directory, which `check` reads.
+
+use anyhow::Context;
+use serde::{Deserialize, Serialize};
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
+use std::time::SystemTime;
+
+/// The file, in the state directory.
+const FILE: &str = "status.json";
+
+/// What a runner is doing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum State {
+    /// It asks the backend for tasks and grades them.
+    Asking,
+    /// The backend gives no sound answer; it asks again and again.
+    BackendAway,
+    /// Results would not be safe: it takes no tasks.
+    SpoolFull,
+    /// The host failed task after task: it takes none until a canary has passed.
+    Quarantined,
+    /// It was told to stop and finishes what runs.
+    Draining,
+    /// It ended in good order.
+    Ended,
+}
+
+/// A runner's state, for people and programs.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Status {
+    /// Its process.
+    pub pid: u32,
+    /// When it started (RFC 3339, UTC).
+    pub started: String,
+    /// What it does.
+    pub state: State,
+    /// Since when.
+    pub since: String,
+    /// Why, where that is a sentence.
+    pub reason: String,
+    /// The backend's address.
+    pub backend: String,
+    /// How many tasks it grades at a time.
+    pub slots: usize,
+    /// The tasks that are being graded.
+    pub busy: Vec<String>,
+    /// Tasks graded since the start.
+    pub graded: u64,
+    /// Results that the backend has confirmed since the start.
+    pub delivered: u64,
+    /// Results that wait for the backend.
+    pub waiting: usize,
+    /// Results that were refused for good, of earlier runs, too.
+    pub rejected: usize,
+}
+
+impl Status {
+    /// It does something else now. A draining runner stays one.
+    pub fn turn(&mut self, state: State, reason: &str) {
+        if self.state == State::Draining && state != State::Ended {
+            return;
+        }
+        if (self.state, &*self.reason) != (state, reason) {
+            if self.state != state {
+                self.since = now();
+            }
+            self.state = state;
+            self.reason = reason.to_owned();
+        }
+    }
+
+    /// What the last runner of this state directory has said; none if there was none.
+    ///
+    /// # Errors
+    /// The file is there and cannot be read.
+    pub fn read(state_dir: &Path) -> anyhow::Result<Option<Status>> {
+        let path = state_dir.join(FILE);
+        let bytes = match std::fs::read(&path) {
+            Ok(bytes) => bytes,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(error).with_context(|| format!("{} cannot be read", path.display())),
+        };
+        let status = serde_json::from_slice(&bytes);
+        Ok(Some(status.with_context(|| format!("{} is no status of a runner", path.display()))?))
+    }
+}
+
+/// Where a runner's status is kept.
+#[derive(Debug)]
+pub struct Board {
+    path: PathBuf,
+    status: Mutex<Status>,
+}
+
+impl Board {
+    /// Begins with a runner that has just started.
+    pub fn begin(state_dir: &Path, backend: &str, slots: usize) -> Board {
+        let status = Status {
+            pid: std::process::id(),
+            started: now(),
+            state: State::Asking,
+            since: now(),
+            reason: String::new(),
+            backend: backend.to_owned(),
+            slots,
+            busy: Vec::new(),
+            graded: 0,
+            delivered: 0,
+            waiting: 0,
+            rejected: 0,
+        };
+        let board = Board { path: state_dir.join(FILE), status: Mutex::new(status) };
+        board.write(&board.now());
+        board
+    }
+
+    /// Changes it; `true` if anything is different now.
+    pub fn change(&self, change: impl FnOnce(&mut Status)) -> bool {
+        let mut status = self.status.lock().unwrap_or_else(PoisonError::into_inner);
+        let before = status.clone();
+        change(&mut status);
+        let changed = *status != before;
+        if changed {
+            self.write(&status);
+        }
+        changed
+    }
+
+    /// As it is.
+    pub fn now(&self) -> Status {
+        self.status.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Whole, but not synced: after a loss of power nobody asks what a runner was doing.
+    fn write(&self, status: &Status) {
+        let aside = self.path.with_extension("new");
+        let text = serde_json::to_vec_pretty(status).unwrap_or_default();
+        let written = std::fs::write(&aside, text).and_then(|()| std::fs::rename(&aside, &self.path));
+        if let Err(error) = written {
+            tracing::debug!("{} cannot be written: {error}", self.path.display());
+        }
+    }
+}
+
+fn now() -> String {
+    humantime::format_rfc3339_seconds(SystemTime::now()).to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_said_can_be_read_and_only_changes_are_written() {
+        let dir = tempfile::tempdir().unwrap();
+        assert!(Status::read(dir.path()).unwrap().is_none());
+        let board = Board::begin(dir.path(), "http://b/", 2);
+        assert_eq!(Status::read(dir.path()).unwrap(), Some(board.now()));
+        assert!(board.change(|status| status.turn(State::SpoolFull, "no room")));
+        assert!(!board.change(|status| status.turn(State::SpoolFull, "no room")));
+        assert_eq!(Status::read(dir.path()).unwrap().unwrap().reason, "no room");
+        board.change(|status| status.turn(State::Draining, ""));
+        assert!(!board.change(|status| status.turn(State::Asking, "")), "it was told to stop");
+        assert!(board.change(|status| status.turn(State::Ended, "")));
+        std::fs::write(dir.path().join(FILE), "{").unwrap();
+        assert!(Status::read(dir.path()).is_err());
+    }
+}

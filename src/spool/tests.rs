@@ -1,0 +1,178 @@
+use super::*;
+use crate::backend::contract::{Answer, parse_task};
+use proptest::prelude::*;
+use serde_json::{Value, json};
+use std::collections::HashSet;
+
+const HERE: &str = "http://backend:5000";
+
+fn task(value: Value) -> Task {
+    let mut task =
+        json!({"repositoryUrl": "https://github.com/os-nsu/x.git", "branch": "main", "laboratoryNumber": [1, 2]});
+    for (name, value) in value.as_object().expect("an object") {
+        task[name] = value.clone();
+    }
+    match parse_task(200, task.to_string().as_bytes()) {
+        Ok(Answer::Task(task)) => task,
+        other => panic!("{other:?}"),
+    }
+}
+
+fn open(dir: &Path) -> (Spool, Found) {
+    Spool::open(dir, HERE, 2).expect("a spool")
+}
+
+fn names(dir: &Path) -> Vec<String> {
+    let mut names: Vec<String> = std::fs::read_dir(dir)
+        .expect("a directory")
+        .map(|e| e.expect("an entry").file_name().to_string_lossy().into_owned())
+        .filter(|name| !name.starts_with('.'))
+        .collect();
+    names.sort();
+    names
+}
+
+#[test]
+fn a_result_is_there_until_it_is_confirmed() {
+    let dir = tempfile::tempdir().unwrap();
+    let (spool, found) = open(dir.path());
+    assert!(found.taken.is_empty() && found.waiting.is_empty());
+    spool.ready().unwrap();
+    let task = task(json!({"attempt": 21, "connectedTests": ["a"]}));
+    spool.take(&task).unwrap();
+    assert!(matches!(spool.take(&task), Err(TakeError::InHand)));
+    assert_eq!(spool.waiting(), 0);
+
+    // As if the runner had died.
+    let (spool, found) = open(dir.path());
+    assert_eq!(found.taken.len(), 1);
+    assert_eq!(found.taken[0].task(), Some(task.clone()));
+    assert!(spool.has(&task.key));
+
+    let result = json!({"attempt": 21, "testResults": {"isPassed": true}});
+    spool.finish(&task.key, None, &result).unwrap();
+    assert_eq!(spool.waiting(), 1);
+    let (spool, found) = open(dir.path());
+    let Stage::Waiting { result: kept, .. } = &found.waiting[0].stage else { panic!("{found:?}") };
+    assert_eq!((kept, found.waiting[0].task()), (&result, Some(task.clone())));
+    assert!(matches!(spool.take(&task), Err(TakeError::InHand)));
+
+    spool.confirm(&task.key).unwrap();
+    assert!(!spool.has(&task.key));
+    assert_eq!(names(&dir.path().join(DIR)), ["rejected"]);
+    spool.take(&task).expect("it can be graded again");
+}
+
+#[test]
+fn what_is_refused_moves_aside_and_comes_back_when_somebody_says_so() {
+    let dir = tempfile::tempdir().unwrap();
+    let (spool, _) = open(dir.path());
+    let task = task(json!({"id": "3fa85f64-5717"}));
+    let result = json!({"id": "3fa85f64-5717", "isPassed": false});
+    spool.take(&task).unwrap();
+    spool.finish(&task.key, None, &result).unwrap();
+    spool.reject(&task.key, 422, "no such attempt").unwrap();
+    assert_eq!((spool.waiting(), spool.rejected()), (0, 1));
+    assert_eq!(names(&dir.path().join(DIR)), ["rejected"]);
+    assert!(open(dir.path()).1.waiting.is_empty(), "it is not sent again by itself");
+
+    let shelf = Shelf::of(dir.path());
+    let found = shelf.find("3fa85f64-5717").unwrap();
+    let Ok(Entry { stage: Stage::Rejected { status, reason, .. }, .. }) = &found[0].entry else { panic!() };
+    assert_eq!((*status, &**reason), (422, "no such attempt"));
+    shelf.retry(&found[0], None).unwrap();
+    assert_eq!((names(&dir.path().join(DIR)).len(), spool.rejected()), (2, 0));
+    // A runner that runs finds it, once.
+    assert_eq!(spool.search().unwrap().len(), 1);
+    assert!(spool.search().unwrap().is_empty());
+    for lying in shelf.find("id-3fa85f64-5717").unwrap() {
+        shelf.drop_entry(&lying).unwrap();
+    }
+    assert!(!spool.is_waiting_on_disk(&task.key));
+    assert!(shelf.find("3fa85f64-5717").is_err_and(|e| e.to_string().contains("spool list")));
+}
+
+#[test]
+fn another_backends_results_are_left_alone_until_they_are_sent_elsewhere() {
+    let dir = tempfile::tempdir().unwrap();
+    let (spool, _) = Spool::open(dir.path(), "http://old", 1).unwrap();
+    let task = task(json!({"attempt": 1}));
+    spool.finish(&task.key, Some(&task), &json!({"attempt": 1})).unwrap();
+    let (_, found) = open(dir.path());
+    assert_eq!((found.waiting.len(), found.others), (0, vec!["attempt-1".to_string()]));
+    let shelf = Shelf::of(dir.path());
+    shelf.retry(&shelf.find("1").unwrap()[0], Some(HERE)).unwrap();
+    assert_eq!(open(dir.path()).1.waiting.len(), 1);
+}
+
+#[test]
+fn halves_are_swept_and_what_is_no_entry_is_left_and_told() {
+    let dir = tempfile::tempdir().unwrap();
+    let (spool, _) = open(dir.path());
+    let task = task(json!({"attempt": 7}));
+    spool.take(&task).unwrap();
+    let here = dir.path().join(DIR);
+    std::fs::write(here.join(".attempt-7.json.new"), "{\"version\": 1, \"sta").unwrap();
+    std::fs::write(here.join("attempt-8.json"), "{\"version\": 1, \"sta").unwrap();
+    std::fs::write(here.join("attempt-9.json"), "{\"version\": 2}").unwrap();
+    std::fs::copy(here.join("attempt-7.json"), here.join("attempt-10.json")).unwrap();
+    let (_, found) = open(dir.path());
+    assert_eq!((found.taken.len(), found.unreadable.len()), (1, 3));
+    let told: String = found.unreadable.iter().map(|(_, problem)| format!("{problem}\n")).collect();
+    assert!(told.contains("no entry") && told.contains("version 2") && told.contains("name does not fit"), "{told}");
+    assert_eq!(names(&here).len(), 5, "nothing was thrown away");
+    assert!(!here.join(".attempt-7.json.new").exists());
+    let shelf = Shelf::of(dir.path());
+    assert_eq!(shelf.list().unwrap().len(), 4);
+    assert!(shelf.retry(&shelf.find("attempt-7").unwrap()[0], None).is_err_and(|e| e.to_string().contains("--resume")));
+}
+
+#[test]
+fn a_result_that_answers_another_attempt_is_none() {
+    let good =
+        Entry::finished(HERE, &task(json!({"attempt": 1})).key, None, &json!({"attempt": 1}), SystemTime::UNIX_EPOCH);
+    assert_eq!(Entry::parse(&good.to_bytes()), Ok(good));
+    let bad =
+        Entry::finished(HERE, &task(json!({"attempt": 1})).key, None, &json!({"attempt": 2}), SystemTime::UNIX_EPOCH);
+    assert!(Entry::parse(&bad.to_bytes()).is_err_and(|e| e.contains("another attempt")));
+}
+
+fn token() -> impl Strategy<Value = Value> {
+    prop_oneof![
+        any::<i64>().prop_map(Value::from),
+        any::<u64>().prop_map(Value::from),
+        "[0-9]{1,3}".prop_map(Value::from),
+        "[a-z0-9~@./-]{0,6}".prop_map(Value::from),
+        ".{0,200}".prop_map(Value::from),
+    ]
+}
+
+proptest! {
+    #[test]
+    fn no_two_attempts_share_a_file(tokens in proptest::collection::vec(token(), 1..40)) {
+        let keys: HashSet<Key> = tokens.iter().flat_map(|token| {
+            [json!({"attempt": token}), json!({"id": token})].into_iter().filter_map(|o| crate::backend::contract::key_of(&o))
+        }).collect();
+        let files: HashSet<String> = keys.iter().map(name_of).collect();
+        prop_assert_eq!(files.len(), keys.len());
+        for name in files {
+            prop_assert!(name.len() < 200 && name.chars().all(|c| c.is_ascii_alphanumeric() || "._-~".contains(c)), "{}", name);
+        }
+    }
+
+    #[test]
+    fn entries_come_back_as_they_were(token in token(), text in ".{0,40}", status in 400u16..500, refused: bool) {
+        let key = crate::backend::contract::key_of(&json!({"attempt": token})).unwrap();
+        let result = json!({"attempt": token, "text": text});
+        let mut entry = Entry::finished(HERE, &key, None, &result, SystemTime::UNIX_EPOCH);
+        if refused {
+            entry = entry.rejected(SystemTime::UNIX_EPOCH, status, &text);
+        }
+        prop_assert_eq!(Entry::parse(&entry.to_bytes()), Ok(entry));
+    }
+
+    #[test]
+    fn bytes_that_are_no_entry_are_an_error(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
+        prop_assert!(Entry::parse(&bytes).is_err());
+    }
+}

@@ -11,6 +11,7 @@ pub mod harness;
 pub mod judge;
 pub mod junit;
 pub mod runner;
+pub mod secrets;
 pub mod spool;
 pub mod steps;
 pub mod task;

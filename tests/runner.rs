@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use std::io::{BufRead, BufReader, Read};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
+use support::backend::request;
 use support::{BIN, Place, need_root, traces};
 
 /// A mock backend that ends when every task has its result.
@@ -43,23 +44,6 @@ impl Backend {
     }
 }
 
-/// A repository with a file and a branch `main`, below `git/` of the place.
-fn repository(place: &Place, name: &str, files: &[(&str, &str)]) {
-    let tree = place.tree(&format!("git/{name}"), files);
-    let git = |arguments: &[&str]| {
-        let done = Command::new("git")
-            .args(["-c", "user.name=Student", "-c", "user.email=s@course.example", "-c", "init.defaultBranch=main"])
-            .args(arguments)
-            .current_dir(&tree)
-            .output()
-            .expect("git starts");
-        assert!(done.status.success(), "{done:?}");
-    };
-    git(&["init", "-q"]);
-    git(&["add", "-A"]);
-    git(&["commit", "-q", "-m", "My solution"]);
-}
-
 fn run(place: &Place, url: &str, suite: &Path, more: &[&str]) -> std::process::Output {
     let mirror = format!("https://course.example/={}", place.path("git").display());
     place
@@ -85,7 +69,7 @@ fn whatever_is_wrong_with_a_task_is_answered_in_words() {
         return;
     }
     let place = Place::new();
-    repository(&place, "good", &[("main.c", "int main(void) { return 0; }\n")]);
+    place.repository("good", &[("main.c", "int main(void) { return 0; }\n")]);
     std::fs::create_dir_all(place.path("git/not-a-repository")).expect("a directory");
     let suite = place.tree("suite", &[("test_a.py", "def test_a(): pass\n")]);
     let url = |name: &str| format!("https://course.example/{name}");
@@ -135,8 +119,7 @@ fn a_hostile_repository_reaches_nothing() {
         return;
     }
     let place = Place::new();
-    repository(
-        &place,
+    place.repository(
         "hostile",
         &[
             (".gitattributes", "* filter=evil\n"),
@@ -179,31 +162,6 @@ fn a_hostile_repository_reaches_nothing() {
     assert!(!Path::new("/tmp/owned").exists());
 }
 
-/// Reads one HTTP request; its first line and its body.
-fn request(stream: &mut std::net::TcpStream) -> Option<(String, String)> {
-    let mut input = BufReader::new(stream.try_clone().expect("a stream"));
-    let mut first = String::new();
-    if input.read_line(&mut first).ok()? == 0 {
-        return None;
-    }
-    let mut length = 0;
-    loop {
-        let mut line = String::new();
-        input.read_line(&mut line).ok()?;
-        if line.trim().is_empty() {
-            break;
-        }
-        if let Some((name, value)) = line.split_once(':')
-            && name.eq_ignore_ascii_case("content-length")
-        {
-            length = value.trim().parse().expect("a length");
-        }
-    }
-    let mut body = vec![0; length];
-    input.read_exact(&mut body).ok()?;
-    Some((first, String::from_utf8(body).expect("text")))
-}
-
 #[test]
 fn a_task_that_is_on_its_way_when_the_signal_comes_is_answered() {
     use std::io::Write;
@@ -223,7 +181,8 @@ fn a_task_that_is_on_its_way_when_the_signal_comes_is_answered() {
     let mut results = Vec::new();
     while results.is_empty() {
         let (mut stream, _) = listener.accept().expect("the runner connects");
-        while let Some((first, body)) = request(&mut stream) {
+        let mut input = BufReader::new(stream.try_clone().expect("a stream"));
+        while let Some((first, body)) = request(&mut input) {
             let answer = if first.starts_with("HEAD") {
                 // At its start the runner looks whether anybody is there.
                 String::new()
@@ -258,7 +217,7 @@ fn submissions_come_over_tls_from_whom_the_certificate_names_and_no_one_else() {
         return;
     }
     let place = Place::new();
-    repository(&place, "good", &[("main.c", "int main(void) { return 0; }\n")]);
+    place.repository("good", &[("main.c", "int main(void) { return 0; }\n")]);
     let suite = place.tree("suite", &[("test_a.py", "def test_a(): pass\n")]);
     let (certificate, key) = (place.path("certificate.pem"), place.path("key.pem"));
     let made = Command::new("openssl")
@@ -356,7 +315,7 @@ fn the_first_signal_lets_a_task_finish_and_the_second_answers_for_it() {
         return;
     }
     let place = Place::new();
-    repository(&place, "good", &[("main.c", "int main(void) { return 0; }\n")]);
+    place.repository("good", &[("main.c", "int main(void) { return 0; }\n")]);
     let marker = "import time\ndef test_a(): time.sleep(SECONDS)\n";
     for (seconds, signals, passed) in [("4", 1, true), ("100", 2, false)] {
         let suite = place.tree("suite", &[("test_a.py", &marker.replace("SECONDS", seconds))]);

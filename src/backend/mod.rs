@@ -205,6 +205,14 @@ impl Backend {
     }
 }
 
+/// A backend's address as [`Backend::address`] gives it.
+///
+/// # Errors
+/// It makes no URL.
+pub fn address_of(url: &str) -> Result<String, SettingsError> {
+    Ok(base_url(url)?.as_str().trim_end_matches('/').to_owned())
+}
+
 /// The login that these settings ask for.
 fn login(settings: &BackendSettings, base: &Url) -> Result<Option<Arc<Auth>>, SettingsError> {
     let Some(credentials) = settings.auth.clone() else { return Ok(None) };

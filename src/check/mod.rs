@@ -8,6 +8,7 @@ mod cgroups;
 mod confinement;
 mod facts;
 mod kernel;
+pub mod runner;
 mod state;
 mod suites;
 mod tools;

@@ -4,7 +4,7 @@ use super::fitness::{Fitness, show};
 use super::options::RunArgs;
 use super::{Failure, run};
 use crate::canary::When;
-use crate::check::Grade;
+use crate::check::{Grade, runner};
 use clap::Args;
 use std::io::IsTerminal;
 use tokio_util::sync::CancellationToken;
@@ -51,6 +51,7 @@ fn go(args: &CheckArgs) -> anyhow::Result<u8> {
         fitness.finish(&settings, named.then_some(&settings.backend), When::Always, &cancel).await;
     });
     fitness.release();
+    fitness.findings.extend(runner::look(&settings.host.state_dir));
     anyhow::ensure!(!cancel.is_cancelled(), "interrupted before everything was looked at");
     let findings = &fitness.findings;
     if args.json {

@@ -8,6 +8,7 @@ pub mod log;
 pub mod mock;
 pub mod options;
 pub mod run;
+pub mod spool;
 pub mod table;
 
 use clap::{Parser, Subcommand};
@@ -51,6 +52,8 @@ pub enum Command {
     Exec(Box<exec::ExecArgs>),
     /// Say whether this host is fit to grade, and what to do if it is not
     Check(Box<check::CheckArgs>),
+    /// Show what was taken and has no confirmed answer; send it again or throw it away
+    Spool(Box<spool::SpoolArgs>),
     /// Serve a list of tasks as a backend would, to try the runner with
     MockBackend(Box<mock::MockArgs>),
 }
@@ -68,6 +71,7 @@ pub fn main(cli: Cli) -> u8 {
         Some(Command::Grade(args)) => grade::main(&args),
         Some(Command::Exec(args)) => exec::main(&args),
         Some(Command::Check(args)) => check::main(&args),
+        Some(Command::Spool(args)) => spool::main(&args),
         Some(Command::MockBackend(args)) => mock::main(&args),
     };
     match done {

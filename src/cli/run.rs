@@ -111,6 +111,8 @@ impl Settings {
 fn go(args: &RunArgs) -> anyhow::Result<u8> {
     let settings = Settings::resolve(args)?;
     super::log::start(&args.log, &settings.file, true)?;
+    // No core of this process, which knows passwords, and nobody but root looks into it.
+    nix::sys::prctl::set_dumpable(false).context("the runner cannot be kept from leaving core files")?;
     let fitness = Fitness::begin(&settings, true)?;
     super::runtime()?.block_on(async {
         let stop = Stop::default();

@@ -6,6 +6,13 @@
 use anyhow::Context;
 use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// The lock that the directory's one runner holds.
+const RUNNER_LOCK: &str = "runner.lock";
+
+/// How long that lock is looked at, generously.
+const LOOK: Duration = Duration::from_millis(20);
 
 /// A claim on a state directory, held as long as the process works in it.
 #[derive(Debug)]
@@ -41,9 +48,17 @@ impl State {
 
     /// Makes this process the directory's one runner.
     pub fn become_runner(&mut self) -> anyhow::Result<()> {
-        let lock = lock_file(&self.dir.join("runner.lock"))?;
+        let lock = lock_file(&self.dir.join(RUNNER_LOCK))?;
+        let mut free = is_free(&lock)?;
+        // Who only looks whether there is a runner has the lock for a moment.
+        for _ in 0..10 {
+            if !free {
+                std::thread::sleep(LOOK);
+                free = is_free(&lock)?;
+            }
+        }
         anyhow::ensure!(
-            is_free(&lock)?,
+            free,
             "another runner uses the state directory {}; two runners use two: name another with --state-dir",
             self.dir.display()
         );
@@ -74,6 +89,13 @@ impl State {
         }
         Ok(swept)
     }
+}
+
+/// Whether a runner works in this state directory now.
+pub fn has_runner(dir: &Path) -> bool {
+    let lock = File::options().read(true).open(dir.join(RUNNER_LOCK));
+    // Shared, and let go of at once.
+    lock.is_ok_and(|lock| matches!(lock.try_lock_shared(), Err(TryLockError::WouldBlock)))
 }
 
 fn lock_file(path: &Path) -> anyhow::Result<File> {

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 /// The first pause before a canary, and the longest.
-const FIRST: Duration = Duration::from_secs(30);
+const FIRST: Duration = Duration::from_secs(10);
 const LONGEST: Duration = Duration::from_secs(600);
 
 /// How many tasks in a row may fail by the host's fault unless the operator says otherwise.

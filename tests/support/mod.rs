@@ -7,6 +7,8 @@ use serde_json::Value;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
+pub mod backend;
+
 pub use crate::common::need_root;
 
 /// The program under test.
@@ -43,6 +45,48 @@ impl Place {
             std::fs::write(path, text).expect("a file");
         }
         top
+    }
+
+    /// A git repository with these files on its branch `main`, below `git/`.
+    pub fn repository(&self, name: &str, files: &[(&str, &str)]) {
+        let tree = self.tree(&format!("git/{name}"), files);
+        let git = |arguments: &[&str]| {
+            let done = Command::new("git")
+                .args(["-c", "user.name=Student", "-c", "user.email=s@course.example", "-c", "init.defaultBranch=main"])
+                .args(arguments)
+                .current_dir(&tree)
+                .output()
+                .expect("git starts");
+            assert!(done.status.success(), "{done:?}");
+        };
+        git(&["init", "-q"]);
+        git(&["add", "-A"]);
+        git(&["commit", "-q", "-m", "My solution"]);
+    }
+
+    /// The runner for this backend, with the repositories of [`Place::repository`] below `https://course.example/`.
+    pub fn runner(&self, url: &str, suite: &Path) -> Command {
+        let mirror = format!("https://course.example/={}", self.path("git").display());
+        let mut command = self.command(&["--backend-url", url, "--git-mirror", &mirror, "--check-interval", "0.1"]);
+        command.arg("--tests").arg(suite);
+        command
+    }
+
+    /// Directories of this state directory's control groups that are there.
+    pub fn groups(&self) -> Vec<PathBuf> {
+        let out = self.command(&["exec", "--print-plan"]).args(["--", "true"]).output().expect("the program starts");
+        let plan: Value = serde_json::from_slice(&out.stdout).expect("the printed plan can be read");
+        let mut found = Vec::new();
+        let mut left = vec![plan["cgroup"].clone()];
+        while let Some(value) = left.pop() {
+            match value {
+                Value::Object(fields) => left.extend(fields.into_iter().map(|(_, value)| value)),
+                Value::String(path) if path.starts_with("/sys/fs/cgroup/") => found.push(PathBuf::from(path)),
+                _ => {}
+            }
+        }
+        assert!(!found.is_empty(), "the plan names groups: {plan}");
+        found.into_iter().filter(|dir| dir.exists()).collect()
     }
 
     /// `ostest-sandbox COMMAND --state-dir …` with more arguments.

@@ -9,7 +9,7 @@ mod result;
 mod task;
 
 pub use login::{Tokens, login_request, parse_tokens, read_login, read_refresh, refresh_request, tokens_response};
-pub use result::{MemoryUnit, render, render_local};
+pub use result::{MemoryUnit, render, render_local, summary};
 pub use task::{Answer, Task, example_tasks, no_task, parse_task};
 
 use super::text::excerpt;

@@ -82,6 +82,22 @@ pub fn render(key: &Key, verdict: &Verdict, unit: MemoryUnit) -> Value {
     }
 }
 
+/// A result of either dialect in a few words, for people: what it says, and of how many cases.
+pub fn summary(result: &Value) -> String {
+    let (whole, cases) = match &result["testResults"] {
+        Value::Array(cases) => (result, Some(cases)),
+        first => (first, first["testCases"].as_array()),
+    };
+    let cases = cases.map_or(0, Vec::len);
+    let error = whole["errorDetails"].as_str().and_then(|text| text.lines().next()).unwrap_or_default();
+    match (whole["isPassed"].as_bool(), whole["isError"].as_bool()) {
+        (_, Some(true)) => format!("error: {error}"),
+        (Some(true), _) => format!("passed, {cases} tests"),
+        (Some(false), _) => format!("not passed, {cases} tests"),
+        (None, _) => "a result of another form".into(),
+    }
+}
+
 /// The result of a submission that no backend asked for: the first dialect without `attempt`.
 ///
 /// Each case also has `status` (one of `passed`, `failed`, `error`, `skipped`, `stopped`, `not-run`) and `memoryBytes`,

@@ -13,6 +13,7 @@ pub mod junit;
 pub mod runner;
 pub mod secrets;
 pub mod spool;
+pub mod status;
 pub mod steps;
 pub mod task;
 pub mod template;

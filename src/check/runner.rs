@@ -2,8 +2,8 @@
 
 use super::Finding;
 use crate::contain::state;
-use crate::runner::status::{State, Status};
 use crate::spool::{Shelf, Stage};
+use crate::status::{State, Status};
 use std::path::Path;
 
 /// Name of the finding on the runner.
@@ -117,7 +117,7 @@ fn judge_spool(counts: &Counts) -> Finding {
 mod tests {
     use super::*;
     use crate::check::Grade;
-    use crate::runner::status::Board;
+    use crate::status::Board;
 
     #[test]
     fn a_runner_that_takes_no_tasks_is_red_while_it_lives() {

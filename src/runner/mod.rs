@@ -6,7 +6,6 @@
 mod deliver;
 mod poll;
 pub mod quarantine;
-pub mod status;
 
 use crate::backend::Backend;
 use crate::backend::contract::{MemoryUnit, Task, render};
@@ -14,13 +13,13 @@ use crate::config::Grading;
 use crate::contain::Host;
 use crate::contain::slots::Slot;
 use crate::spool::{Entry, Found, Spool};
+use crate::status::{Board, State};
 use crate::steps;
 use crate::task::{Assignment, Source, grade};
 use crate::verdict::Verdict;
 use poll::Next;
 use quarantine::Quarantine;
 use serde_json::Value;
-use status::{Board, State};
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};

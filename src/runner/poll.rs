@@ -1,13 +1,13 @@
 //! What the runner does next with a free slot: asks for a task, unless the host or the spool says that it must not.
 
 use super::Shared;
-use super::status::State;
 use crate::backend::contract::{Answer, Key, Task, render};
 use crate::backend::{BackendError, allow};
 use crate::canary::{self, When};
 use crate::check::{Finding, Grade};
 use crate::contain::slots::Slot;
 use crate::spool::TakeError;
+use crate::status::State;
 use crate::steps;
 use crate::verdict::Verdict;
 use backon::{BackoffBuilder, ExponentialBackoff, ExponentialBuilder};

@@ -222,7 +222,7 @@ fn submissions_come_over_tls_from_whom_the_certificate_names_and_no_one_else() {
     let (certificate, key) = (place.path("certificate.pem"), place.path("key.pem"));
     let made = Command::new("openssl")
         .args(["req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=localhost"])
-        .args(["-addext", "subjectAltName=DNS:localhost", "-out"])
+        .args(["-addext", "subjectAltName=DNS:localhost", "-addext", "basicConstraints=critical,CA:FALSE", "-out"])
         .arg(&certificate)
         .arg("-keyout")
         .arg(&key)
@@ -256,6 +256,19 @@ fn submissions_come_over_tls_from_whom_the_certificate_names_and_no_one_else() {
         assert!(output.status.success(), "{output:?}");
         answers.push(backend.results());
     }
+    // The same server, as a backend that has no task (404): known by its certificate, or not spoken to.
+    let asked = || {
+        let mut runner = place.command(&["--backend-url", &format!("https://localhost:{}", port.trim())]);
+        runner.arg("--tests").arg(&suite);
+        runner
+    };
+    let output = asked().arg("--once").arg("--ca-file").arg(&certificate).output().expect("the runner starts");
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    let mut stranger = asked().stdout(Stdio::piped()).spawn().expect("the runner starts");
+    let log = BufReader::new(stranger.stdout.take().expect("a pipe"));
+    assert!(log.lines().map_while(Result::ok).any(|line| line.contains("certificate")), "it is not said why");
+    common::send_signal(i32::try_from(stranger.id()).expect("a pid"), 15);
+    assert_eq!(stranger.wait().expect("it ends").code(), Some(0));
     server.kill().expect("it can be killed");
     server.wait().expect("it ends");
     let good = answers[0].iter().find(|r| r["attempt"] == 1).expect("it is answered");

@@ -189,7 +189,7 @@ fn a_disk_that_fills_up_while_a_task_runs_loses_nothing() {
     let log = place.path("log");
     let mut once = place.runner(&backend.url, &suite);
     once.args(["--once", "--concurrent", "1", "--logger-level", "warning", "--logger-output"]).arg(&log);
-    let output = with_small_spool(&place, &once, "6m").output().expect("the runner starts");
+    let output = with_small_spool(&place, &once, "10m").output().expect("the runner starts");
     let log = std::fs::read_to_string(&log).expect("a log");
     assert_eq!(backend.books().taken.len(), 1, "{log}");
     assert_eq!(backend.books().taken[0]["testResults"]["isPassed"], true);

@@ -22,7 +22,7 @@ pub const MOST_WAITING: usize = 1000;
 
 /// Bytes that are kept for each slot, so that the result of a task that was taken can be written to a disk that has filled
 /// up meanwhile. Texts of a result are capped at 8 MiB together; most have a few KiB.
-const RESERVE: u64 = 4 << 20;
+const RESERVE: u64 = 8 << 20;
 
 /// The directory in the state directory.
 pub const DIR: &str = "spool";
@@ -48,6 +48,8 @@ pub struct Spool {
 enum Held {
     Taken,
     Waiting,
+    /// Confirmed, and its file could not be removed: it is not to be found and sent again.
+    Confirmed,
 }
 
 /// What an earlier run left.
@@ -154,7 +156,7 @@ impl Spool {
         let name = entry.name();
         {
             let mut book = self.book();
-            if book.contains_key(&name) {
+            if book.get(&name).is_some_and(|held| *held != Held::Confirmed) {
                 return Err(TakeError::InHand);
             }
             book.insert(name, Held::Taken);
@@ -164,7 +166,7 @@ impl Spool {
 
     /// Whether an attempt is in hand: being graded, or its result waits.
     pub fn has(&self, key: &Key) -> bool {
-        self.book().contains_key(&name_of(key))
+        self.book().get(&name_of(key)).is_some_and(|held| *held != Held::Confirmed)
     }
 
     /// Records the result of an attempt, which from here on waits for the backend.
@@ -179,9 +181,9 @@ impl Spool {
         self.book().insert(entry.name(), Held::Waiting);
         if let Err(first) = self.write(&entry) {
             tracing::warn!("the spool's own reserve is used: {first:#}");
-            let slots = 0..self.slots;
-            let freed = slots.into_iter().find(|slot| durable::give_up_reserve(&self.dir, *slot));
-            freed.ok_or(first).and_then(|_| self.write(&entry))?;
+            let freed = (0..self.slots).filter(|slot| durable::give_up_reserve(&self.dir, *slot));
+            let mut tries = freed.map(|_| self.write(&entry));
+            anyhow::ensure!(tries.any(|written| written.is_ok()), "{first:#}");
         }
         Ok(())
     }
@@ -193,7 +195,10 @@ impl Spool {
     pub fn confirm(&self, key: &Key) -> anyhow::Result<()> {
         let name = name_of(key);
         let gone = durable::remove(&self.dir, &file_name(&name));
-        self.book().remove(&name);
+        match &gone {
+            Ok(()) => self.book().remove(&name),
+            Err(_) => self.book().insert(name.clone(), Held::Confirmed),
+        };
         gone.with_context(|| format!("the delivered {name} cannot be taken out of the spool {}", self.dir.display()))
     }
 

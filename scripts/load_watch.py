@@ -35,8 +35,11 @@ def read(path):
 
 
 def counts(backend):
-    with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(backend + "/counts", timeout=30) as answer:
-        return json.load(answer)
+    try:
+        with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(backend + "/counts", timeout=60) as answer:
+            return json.load(answer)
+    except OSError as error:
+        sys.exit("load.sh: the mock backend does not say what it has counted: %s" % error)
 
 
 def status(pid, field):
@@ -114,10 +117,12 @@ class Watch:
         self.options = options
         self.samples = []
         self.held = set()
-        plan = json.loads(subprocess.check_output(
-            [options.runner[0], "exec", "--state-dir", options.state, "--print-plan", "--", "true"]))
+        plan = [options.runner[0], "exec", "--state-dir", options.state, "--print-plan", "--", "true"]
+        plan = subprocess.run(plan, stdout=subprocess.PIPE, check=False)
+        if plan.returncode != 0:
+            sys.exit("load.sh: where the runner's control groups are cannot be told; see above")
         # The runner's groups bear its instance's name, wherever they are.
-        self.instance = re.search(r"[0-9a-f]{12}$", plan["cgroup"]["dir"]).group(0)
+        self.instance = re.search(r"[0-9a-f]{12}$", json.loads(plan.stdout)["cgroup"]["dir"]).group(0)
 
     def ours(self, found):
         return {path for path in found if self.instance in path}
@@ -187,7 +192,9 @@ ROWS = {
     "kept groups": "memory groups the kernel keeps, dead ones too",
     "host mounts": "mounts of the host",
 }
-JUDGED = ("descriptors", "sockets", "threads", "mounts", "groups", "processes", "files")
+# How much more is no leak. Connections are kept for later, as many as results were on their way at once; threads that wait for
+# work end when there was none for a while.
+JUDGED = {"descriptors": 0, "sockets": 16, "threads": 4, "mounts": 0, "groups": 0, "processes": 0, "files": 0}
 
 
 def report(watch, seconds, answered):
@@ -230,10 +237,10 @@ def judge(watch, told, code, left):
     grown = (middle(last) - middle(first)) / 1024
     if grown > growth:
         wrong.append("the runner's memory has grown by %.1f MiB; %d are allowed" % (grown, growth))
-    for name in JUDGED:
+    for name, spare in JUDGED.items():
         # Tasks that are on their way hold some of each. What leaks ends up above all that they ever held at the start.
         least, most = min(sample[name] for sample in last), max(sample[name] for sample in first)
-        if least > most:
+        if least > most + spare:
             wrong.append("%s: always %d or more at the end, and never more than %d at the start" % (ROWS[name], least, most))
     return wrong
 

@@ -14,7 +14,6 @@ import sys
 import time
 import urllib.request
 
-INTERVAL = 1.0
 # Where the start is, in parts of all tasks: not before everything that is made once has been made. The end is as long.
 START, START_END, END = 0.02, 0.25, 0.75
 # Fewer samples in either tell nothing.
@@ -167,12 +166,13 @@ class Watch:
 
     def left(self, mounts_before):
         """What is there after the runner's end and was not there, or was not to stay, before."""
-        made = set().union(*(sample["paths"] for sample in self.first() or self.samples))
+        made = set().union(*(sample["paths"] for sample in self.first()))
         return {
             "control groups": self.ours(groups()),
             "mounts": self.here(1) - mounts_before,
             "processes": processes(self.held),
-            "files": files(self.options.state)[0] - made,
+            # What every runner makes at its start stays. One that did not get that far has left nothing that could be told.
+            "files": files(self.options.state)[0] - made if made else set(),
         }
 
 
@@ -260,6 +260,8 @@ def run(options):
     told, begun, moved, shown = counts(options.backend), time.monotonic(), time.monotonic(), time.monotonic()
     runner = subprocess.Popen(options.runner)
     stalled = False
+    # A run has some hundreds of samples, and one costs some hundredths of a second.
+    interval = min(2.0, max(0.2, options.tasks / 500))
     try:
         while runner.poll() is None:
             now, before = time.monotonic(), told["answered"]
@@ -274,7 +276,7 @@ def run(options):
                 shown = now
                 print("%d of %d tasks" % (told["answered"], options.tasks), file=sys.stderr)
             try:
-                runner.wait(INTERVAL)
+                runner.wait(interval)
             except subprocess.TimeoutExpired:
                 pass
     finally:

@@ -131,6 +131,10 @@ class Watch:
         return {mount for mount in mounts(pid) if self.options.state in mount}
 
     def sample(self, pid, answered):
+        memory = status(pid, "VmRSS")
+        if memory == 0:
+            # It has ended, and waits to be noticed: nothing of it is left to be seen.
+            return
         self.held |= ranges(pid)
         found = links(pid)
         sockets = sum(link.startswith("socket:") for link in found)
@@ -139,7 +143,7 @@ class Watch:
         self.samples.append({
             "answered": answered,
             "paths": below,
-            "memory": status(pid, "VmRSS"),
+            "memory": memory,
             "descriptors": len(found) - sockets,
             "sockets": sockets,
             "threads": status(pid, "Threads"),
@@ -238,10 +242,12 @@ def judge(watch, told, code, left):
     if grown > growth:
         wrong.append("the runner's memory has grown by %.1f MiB; %d are allowed" % (grown, growth))
     for name, spare in JUDGED.items():
-        # Tasks that are on their way hold some of each. What leaks ends up above all that they ever held at the start.
-        least, most = min(sample[name] for sample in last), max(sample[name] for sample in first)
+        # Tasks that are on their way hold some of each. What leaks ends up above all that they ever held at the start. The
+        # lowest tenth is left out, because a runner that is ending lets go of everything.
+        values = sorted(sample[name] for sample in last)
+        least, most = values[len(values) // 10], max(sample[name] for sample in first)
         if least > most + spare:
-            wrong.append("%s: always %d or more at the end, and never more than %d at the start" % (ROWS[name], least, most))
+            wrong.append("%s: %d or more at the end, and never more than %d at the start" % (ROWS[name], least, most))
     return wrong
 
 

@@ -319,4 +319,5 @@ def main():
     sys.exit(run(parser.parse_args()))
 
 
-main()
+if __name__ == "__main__":
+    main()

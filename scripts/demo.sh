@@ -30,14 +30,14 @@ say "== 4. The example course's submissions, as git repositories"
 ls "$dir/submissions"
 
 say "== 5. Grading all of them"
-"$bin" mock-backend --listen 127.0.0.1:0 --tasks "$top/examples/tasks.json" --once --json >"$dir/results" 2>&1 &
+"$bin" mock-backend --listen 127.0.0.1:0 --tasks "$top/examples/tasks.json" --once --json >"$dir/results" 2>"$dir/problems" &
 backend=$!
 for _ in $(seq 100); do
   url=$(sed -n 's/^mock backend on \(http[^ ]*\).*/\1/p' "$dir/results")
   [ -n "$url" ] && break
   sleep 0.1
 done
-[ -n "$url" ] || die "the mock backend did not start: $(cat "$dir/results")"
+[ -n "$url" ] || die "the mock backend did not start: $(cat "$dir/results" "$dir/problems")"
 "$bin" --backend-url "$url" --once --concurrent 2 --logger-level warning \
   --tests "$top/examples/course" --git-mirror "https://course.example/submissions/=$dir/submissions" \
   --allow-url https://course.example/ --state-dir "$dir/state" \

@@ -2,15 +2,16 @@
 
 use super::{Failure, table};
 use crate::backend::contract::key_of;
-use crate::backend::mock::{self, MockOptions};
+use crate::backend::mock::{self, ChaosOptions, Failure as Staged, MockBackend, MockOptions};
 use anyhow::Context;
 use clap::Args;
 use serde_json::Value;
-use std::collections::BTreeMap;
 use std::path::PathBuf;
+use tokio::signal::unix::{SignalKind, signal};
 
 const AFTER_HELP: &str = "\
-It hands out its tasks one after the other, then says UNAVAILABLE; GET /results shows everything received.
+It hands out its tasks one after the other, then says UNAVAILABLE; GET /results shows everything received, GET /counts what
+was counted, which is also its last line, on standard error.
 
     ostest-sandbox mock-backend --tasks examples/tasks.json &
     sudo ostest-sandbox --backend-url http://127.0.0.1:5000 --tests examples/course --once";
@@ -31,9 +32,24 @@ pub struct MockArgs {
     /// End when every task has a result
     #[arg(long)]
     once: bool,
-    /// Print each result whole, as JSON, one a line
+    /// Print each result whole, as JSON, one a line; the counts on standard error are JSON, too
     #[arg(long)]
     json: bool,
+    /// Hand out the list N times: an integer that names a task is counted on, to a string -N is appended
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..))]
+    repeat: u64,
+    /// Keep no results, only a digest of each, for many tasks: GET /results has nothing then
+    #[arg(long)]
+    forget: bool,
+    /// Let so many of a hundred answers fail, in all ways alike
+    #[arg(long, value_name = "PERCENT", default_value_t = 0, value_parser = clap::value_parser!(u8).range(0..=100))]
+    fail: u8,
+    /// Fail in these ways only: 500, 503, 401, 429, garbage, endless, drip, torn, redirect, silence, drop, take-and-drop, again
+    #[arg(long, value_name = "WAY", value_delimiter = ',', requires = "fail")]
+    fail_by: Vec<Staged>,
+    /// Where the choice of failures begins: the same number and the same questions give the same failures
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    seed: u64,
 }
 
 /// Serves until interrupted; the number is the exit code.
@@ -56,28 +72,39 @@ fn go(args: &MockArgs) -> anyhow::Result<u8> {
         Ok::<_, anyhow::Error>((login.to_string(), password.to_string()))
     });
     let auth = auth.transpose()?;
-    let wanted = tasks.len();
+    mock::check_repeat(&tasks, args.repeat).map_err(anyhow::Error::msg)?;
+    let wanted = (tasks.len() as u64).saturating_mul(args.repeat);
     let json = args.json;
-    let repositories: BTreeMap<String, String> = tasks.iter().map(|t| (key(t), repository(t))).collect();
+    let mut chaos = ChaosOptions { percent: args.fail, seed: args.seed, ..ChaosOptions::default() };
+    if !args.fail_by.is_empty() {
+        chaos.failures.clone_from(&args.fail_by);
+    }
+    let options = MockOptions {
+        tasks,
+        repeat: args.repeat,
+        auth,
+        once: args.once,
+        keep: !args.forget,
+        chaos,
+        ..MockOptions::default()
+    };
+    let backend = MockBackend::new(options, move |task: Option<&Value>, result: &Value| {
+        println!("{}", if json { result.to_string() } else { line(task, result) });
+    });
     super::runtime()?.block_on(async {
         let listener = tokio::net::TcpListener::bind(&args.listen).await;
         let listener = listener.with_context(|| format!("cannot listen on {}", args.listen))?;
+        let mut terminate = signal(SignalKind::terminate()).context("SIGTERM cannot be waited for")?;
         println!("mock backend on http://{} with {wanted} tasks", listener.local_addr()?);
-        let on_result = move |result: &Value| {
-            println!("{}", if json { result.to_string() } else { line(result, &repositories) });
-        };
-        let options = MockOptions { tasks, auth, once: args.once, ..MockOptions::default() };
         tokio::select! {
-            served = mock::serve(listener, options, on_result) => served.context("the mock backend broke"),
+            served = backend.serve(listener) => served.context("the mock backend broke"),
             _ = tokio::signal::ctrl_c() => Ok(()),
+            _ = terminate.recv() => Ok(()),
         }
     })?;
+    let counts = backend.counts();
+    eprintln!("{}", if json { counts.to_json().to_string() } else { counts.to_string() });
     Ok(0)
-}
-
-/// `attempt` or `id`, as text.
-fn key(value: &Value) -> String {
-    key_of(value).map_or_else(|| "?".to_string(), |key| key.to_string())
 }
 
 /// What of a task a person recognises: the last part of its repository's URL.
@@ -87,7 +114,7 @@ fn repository(task: &Value) -> String {
 }
 
 /// A result on one line, in either dialect.
-fn line(result: &Value, repositories: &BTreeMap<String, String>) -> String {
+fn line(task: Option<&Value>, result: &Value) -> String {
     let body = result.get("testResults").filter(|r| r.is_object()).unwrap_or(result);
     let flag = |name: &str| body.get(name).and_then(Value::as_bool).unwrap_or(false);
     let word = match (flag("isPassed"), flag("isError")) {
@@ -100,7 +127,11 @@ fn line(result: &Value, repositories: &BTreeMap<String, String>) -> String {
     let passed = cases.iter().filter(|c| c.get("isPassed").and_then(Value::as_bool) == Some(true)).count();
     let memory = cases.iter().filter_map(|c| c.get("memoryUsed").and_then(Value::as_u64)).max().unwrap_or(0);
     let details = body.get("errorDetails").and_then(Value::as_str).unwrap_or("").lines().next().unwrap_or("");
-    let name = repositories.get(&key(result)).map_or("?", String::as_str);
+    // A result that comes again answers no task any more; its own name is what there is then.
+    let name = match task {
+        Some(task) => repository(task),
+        None => key_of(result).map_or_else(|| "?".to_string(), |key| key.to_string()),
+    };
     let row = [
         format!("{word:<7}"),
         format!("{name:<18}"),

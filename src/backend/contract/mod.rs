@@ -5,10 +5,12 @@
 //! outside this module can tell them apart except by the [`Key`].
 
 mod login;
+mod repeat;
 mod result;
 mod task;
 
 pub use login::{Tokens, login_request, parse_tokens, read_login, read_refresh, refresh_request, tokens_response};
+pub use repeat::Renaming;
 pub use result::{MemoryUnit, render, render_local, summary};
 pub use task::{Answer, Task, example_tasks, no_task, parse_task};
 

@@ -107,7 +107,7 @@ done
 
 python3 "$top/scripts/load_watch.py" --backend "$url" --state "$place/state" --tasks "$tasks" --growth "$growth" \
   --log "$place/log" -- \
-  "$bin" --backend-url "$url" --once --concurrent "$concurrent" --logger-level warning --logger-output "$place/log" \
+  "$bin" --backend-url "$url" --concurrent "$concurrent" --logger-level warning --logger-output "$place/log" \
   --auth --login load --password-file "$place/password" --tests "$place/suite" --state-dir "$place/state" \
   --git-mirror "https://course.example/=$place/git" --check-interval 1 "${timeouts[@]}" &
 watch=$!

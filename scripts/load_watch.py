@@ -256,8 +256,16 @@ def end(runner):
     for _ in range(2):
         if runner.poll() is None:
             runner.send_signal(signal.SIGTERM)
-            time.sleep(1)
+            try:
+                runner.wait(60)
+            except subprocess.TimeoutExpired:
+                pass
     runner.wait()
+
+
+def waits(state):
+    """Whether the runner still has something that the backend has not confirmed."""
+    return any(name.endswith(".json") for name in os.listdir(os.path.join(state, "spool")))
 
 
 def run(options):
@@ -275,6 +283,8 @@ def run(options):
             watch.sample(runner.pid, told["answered"])
             if told["answered"] > before:
                 moved = now
+            if told["answered"] >= options.tasks and not waits(options.state):
+                break
             if now - moved > STALLED:
                 stalled = True
                 break

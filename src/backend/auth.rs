@@ -126,9 +126,10 @@ impl Auth {
             })
             .await?;
         if answered.is_success() {
-            return parse_tokens(&answered.body)
-                .and_then(Session::new)
-                .map_err(|problem| self.rejected(format!("answered {problem}")));
+            return parse_tokens(&answered.body).and_then(Session::new).map_err(|problem| BackendError::LoginAnswer {
+                url: self.login_url.to_string(),
+                problem: problem.to_owned(),
+            });
         }
         if answered.status == 401 || is_final(answered.status) {
             return Err(self.rejected(format!(

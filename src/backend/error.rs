@@ -111,7 +111,15 @@ pub enum BackendError {
         /// What is wrong with it.
         source: ProtocolError,
     },
-    /// The backend refuses this user and password, or its answer to the login cannot be used.
+    /// An answer to the login that says yes and holds no token. It is not quoted: it may hold a part of one.
+    #[error("logging in failed: {url} answered {problem}; check that --login-api leads to the grading backend's login")]
+    LoginAnswer {
+        /// Who was asked.
+        url: String,
+        /// What is wrong with it.
+        problem: String,
+    },
+    /// The backend refuses this user and password.
     #[error(
         "logging in as {user:?} failed: {url} {problem}; check --login, --password and --login-api; the next try \
          is in {} s", wait.as_secs()

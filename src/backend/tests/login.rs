@@ -143,7 +143,7 @@ async fn a_login_that_gives_no_usable_token_is_an_error_that_quotes_nothing() {
         let server = MockServer::start().await;
         post(DEFAULT_LOGIN_API, answers(200).set_body_string(body)).expect(1).mount(&server).await;
         let error = backend(&server.uri(), Some("pw")).next_task().await.unwrap_err();
-        assert!(matches!(error, BackendError::LoginRejected { .. }), "{error}");
+        assert!(matches!(error, BackendError::LoginAnswer { .. }) && error.is_retryable(), "{error}");
         assert!(!format!("{error} {error:?}").contains("garbage-secret"), "{error}");
     }
 }

@@ -125,6 +125,9 @@ pub struct LogArgs {
     /// File for the log; empty: standard output (standard error for grade, exec and check)
     #[arg(long, value_name = "FILE", help_heading = "Log")]
     pub logger_output: Option<String>,
+    /// text, json (an object a line) or journal (a priority before each line) [default: journal where the journal reads it, else text]
+    #[arg(long, value_name = "FORMAT", env = "OSTEST_LOG_FORMAT", help_heading = "Log")]
+    pub log_format: Option<String>,
 }
 
 impl HostArgs {

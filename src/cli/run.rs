@@ -10,6 +10,7 @@ use crate::backend::{
 use crate::canary::When;
 use crate::check::Grade;
 use crate::config::{FileOptions, Grading, HostOptions, memory_unit};
+use crate::runner::notify::Manager;
 use crate::runner::{Runner, Stop};
 use anyhow::Context;
 use std::io::IsTerminal;
@@ -75,6 +76,8 @@ fn go(args: &RunArgs) -> anyhow::Result<u8> {
     super::runtime()?.block_on(async {
         let stop = Stop::default();
         tokio::spawn(stop_on_signal(Signals::listen()?, stop.clone()));
+        let manager = Manager::default();
+        manager.looking();
         let Some(Open { host, slots }) = fit(fitness, &settings, &stop).await? else { return Ok(()) };
         tracing::info!(
             backend = %settings.backend.url,
@@ -91,6 +94,7 @@ fn go(args: &RunArgs) -> anyhow::Result<u8> {
             memory_unit: settings.memory_unit,
             check_interval: interval.max(SHORTEST_INTERVAL),
             once: args.once,
+            manager,
         };
         runner.run(slots, stop).await
     })?;

@@ -1,12 +1,16 @@
 //! The runner's loop: takes tasks while there is a free slot, grades each in its slot, uploads what comes of it.
 
+pub mod notify;
+pub mod vigil;
+
 use crate::backend::contract::{Answer, Key, MemoryUnit, Task, render};
 use crate::backend::{Backend, BackendError, Uploaded, allow};
 use crate::config::Grading;
 use crate::contain::Host;
 use crate::contain::slots::Slot;
-use crate::task::{Assignment, Source, grade};
+use crate::task::{Assignment, Source, bound, grade};
 use crate::verdict::Verdict;
+use notify::Manager;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::sync::mpsc;
@@ -18,6 +22,10 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 
 /// Time that results have to be delivered after the second signal.
 const LAST_UPLOADS: Duration = Duration::from_secs(10);
+
+/// What asking the backend once takes at the most: the question, a login or a renewal before it, and both again after a 401, each
+/// with the client's time-out of a minute, and as much again.
+const LONGEST_QUESTION: Duration = Duration::from_secs(600);
 
 /// Failed questions in a row after which `--once` gives up; without it the runner asks for ever.
 const ONCE_PATIENCE: u32 = 5;
@@ -36,6 +44,8 @@ pub struct Runner {
     pub check_interval: Duration,
     /// Whether to end when there is no task.
     pub once: bool,
+    /// Who started us, where that is a service manager.
+    pub manager: Manager,
 }
 
 /// The two ways to end.
@@ -51,6 +61,8 @@ impl Runner {
     /// Runs until told to stop or, with `once`, until the backend has nothing more.
     pub async fn run(self, slots: Vec<Slot>, stop: Stop) -> anyhow::Result<()> {
         let runner = Arc::new(self);
+        let longest = bound::longest(&runner.grading, slots.len());
+        runner.manager.ready(slots.len());
         let (give_back, mut free) = mpsc::unbounded_channel();
         for slot in slots {
             // The receiver lives as long as this function.
@@ -68,7 +80,11 @@ impl Runner {
                 Next::Task(task) => {
                     let (runner, stop, give_back) = (runner.clone(), stop.clone(), give_back.clone());
                     tasks.spawn(async move {
+                        let promise = runner.manager.vigil.promise(format!("grading {}", task.key), longest);
+                        runner.manager.update(|load| load.busy += 1);
                         let body = runner.clone().grade_or_say_why(slot.clone(), &task, &stop).await;
+                        drop(promise);
+                        runner.manager.update(|load| load.busy -= 1);
                         // The slot is free while the result is on its way.
                         let _ = give_back.send(slot);
                         runner.upload(&task.key, &body, &stop).await;
@@ -85,6 +101,7 @@ impl Runner {
                 log_fault(done);
             }
         };
+        runner.manager.stopping(longest + LAST_UPLOADS);
         while let Some(done) = tasks.join_next().await {
             log_fault(done);
         }
@@ -98,10 +115,14 @@ impl Runner {
         loop {
             // Once asked, the answer is waited for: the backend may have handed a task out already, and an attempt whose
             // answer nobody reads hangs for ever. The client's time-out bounds the wait.
+            let promise = self.manager.vigil.promise("asking the backend for a task", LONGEST_QUESTION);
             let asked = tokio::select! {
                 () = stop.now.cancelled() => return Next::Ended(Ok(())),
                 asked = self.backend.next_task() => asked,
             };
+            drop(promise);
+            let trouble = asked.as_ref().err().map(|error| format!("the backend gave no task: {error}"));
+            self.manager.update(|load| load.trouble = trouble);
             let pause = match asked {
                 Ok(Answer::Task(task)) => return self.check(task),
                 Ok(Answer::Invalid { key: Some(key), problem }) => {
@@ -135,6 +156,7 @@ impl Runner {
                     error.retry_after().unwrap_or(backed_off).min(LONGEST_PAUSE)
                 }
             };
+            let _promise = self.manager.vigil.promise("the pause between two questions", pause);
             tokio::select! {
                 () = stop.drain.cancelled() => return Next::Ended(Ok(())),
                 () = tokio::time::sleep(pause) => {}
@@ -198,7 +220,10 @@ impl Runner {
             stop.now.cancelled().await;
             tokio::time::sleep(LAST_UPLOADS).await;
         };
-        match self.backend.upload_until_accepted(body, given_up).await {
+        self.manager.update(|load| load.waiting += 1);
+        let uploaded = self.backend.upload_until_accepted(body, given_up).await;
+        self.manager.update(|load| load.waiting -= 1);
+        match uploaded {
             Uploaded::Accepted => tracing::info!(task = %key, "result delivered"),
             Uploaded::Refused { status, excerpt } => {
                 tracing::error!(task = %key, status, result = %body, "the backend refused the result: {excerpt}");

@@ -200,7 +200,14 @@ impl RunArgs {
         if let Some(path) = self.password_file.as_ref().or(file.password_file.as_ref()) {
             let text = std::fs::read_to_string(path)
                 .with_context(|| format!("the password file {} cannot be read", path.display()))?;
-            return Ok(text.lines().next().unwrap_or_default().to_string().into());
+            let line = text.lines().next().unwrap_or_default();
+            // One that was forgotten: a login with no password would only be refused, again and again.
+            anyhow::ensure!(
+                !line.is_empty(),
+                "the password file {} has no first line: write the password there",
+                path.display()
+            );
+            return Ok(line.to_string().into());
         }
         Ok(file.password.clone().unwrap_or_else(|| "dora_explorer".into()).into())
     }

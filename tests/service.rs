@@ -6,7 +6,7 @@ mod support;
 
 use serde_json::json;
 use std::io::{BufRead, BufReader};
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -187,4 +187,28 @@ fn programs_outside_learn_neither_the_socket_nor_the_password() {
     }
     let said = format!("{output:?}");
     assert!(!said.contains("swordfish"), "{said}");
+}
+
+/// A run that fails for an empty password file; what it says, to a file that `stream` tells of as the journal's.
+fn last_words(place: &Place, stream: impl Fn(&std::fs::Metadata) -> String) -> String {
+    let (password, said) = (place.path("password"), place.path("said"));
+    std::fs::write(&password, "\n").expect("a file");
+    let output = std::fs::File::create(&said).expect("a file");
+    let suite = place.tree("suite", &[("test_a.py", "def test_a(): pass\n")]);
+    let mut command = place.command(&["--auth", "--once"]);
+    command.arg("--tests").arg(suite).arg("--password-file").arg(&password).env_remove("OSTEST_PASSWORD");
+    command.env("JOURNAL_STREAM", stream(&output.metadata().expect("metadata"))).stderr(output);
+    assert_eq!(command.status().expect("it starts").code(), Some(1));
+    std::fs::read_to_string(&said).expect("text")
+}
+
+#[test]
+fn a_password_that_was_forgotten_is_said_with_a_priority_only_where_the_journal_listens() {
+    let place = Place::new();
+    let to_the_journal = last_words(&place, |file| format!("{}:{}", file.dev(), file.ino()));
+    assert!(to_the_journal.starts_with("<3>ostest-sandbox: the password file"), "{to_the_journal}");
+    assert!(to_the_journal.contains("has no first line"), "{to_the_journal}");
+    // The variable of a service that has put a file in the journal's place.
+    let to_a_file = last_words(&place, |file| format!("{}:{}", file.dev(), file.ino() + 1));
+    assert!(to_a_file.starts_with("ostest-sandbox: the password file"), "{to_a_file}");
 }

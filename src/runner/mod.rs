@@ -63,6 +63,7 @@ impl Runner {
         let runner = Arc::new(self);
         let longest = bound::longest(&runner.grading, slots.len());
         runner.manager.ready(slots.len());
+        tokio::spawn(runner.manager.clone().stopping_after(stop.drain.clone(), longest + LAST_UPLOADS));
         let (give_back, mut free) = mpsc::unbounded_channel();
         for slot in slots {
             // The receiver lives as long as this function.
@@ -101,6 +102,7 @@ impl Runner {
                 log_fault(done);
             }
         };
+        // With `--once` nobody has told it.
         runner.manager.stopping(longest + LAST_UPLOADS);
         while let Some(done) = tasks.join_next().await {
             log_fault(done);

@@ -6,6 +6,7 @@ use sd_notify::NotifyState;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
+use tokio_util::sync::CancellationToken;
 
 /// What a runner is busy with, for the line that `systemctl status` shows.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -87,6 +88,12 @@ impl Manager {
         // The crate's own type for it ends at 71 minutes.
         self.send(&[NotifyState::Custom(&extension(within))]);
         self.update(|load| load.draining = true);
+    }
+
+    /// Says so as soon as it is told to stop, also while a question is waited for.
+    pub async fn stopping_after(self, stop: CancellationToken, within: Duration) {
+        stop.cancelled().await;
+        self.stopping(within);
     }
 
     /// Changes what is known of the runner's work, and says it.

@@ -16,7 +16,7 @@ const SECOND: &str = "ostest-sandbox@two.service";
 const PASSWORD: &str = "swordfish";
 
 /// What a test machine needs otherwise: quick restarts, and a watchdog that is waited for. A password for nobody to see.
-const DROP_IN: &str = "[Service]\nRestartSec=1s\nWatchdogSec=10s\n";
+const DROP_IN: &str = "[Service]\nRestartSec=1s\nWatchdogSec=20s\n";
 
 /// The suite sleeps as long as the submission says.
 const SUITE: &str = "import os, pathlib, time\n\

@@ -268,6 +268,7 @@ pub struct FileOptions {
     pub proxy_timeout: Option<Span>,
     pub logger_level: Option<String>,
     pub logger_output: Option<String>,
+    pub log_format: Option<String>,
     pub memory_unit: Option<String>,
     pub state_dir: Option<PathBuf>,
     pub tests: Option<String>,

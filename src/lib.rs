@@ -11,7 +11,6 @@ pub mod harness;
 pub mod judge;
 pub mod junit;
 pub mod runner;
-pub mod secrets;
 pub mod spool;
 pub mod status;
 pub mod steps;

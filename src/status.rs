@@ -72,6 +72,30 @@ impl Status {
         }
     }
 
+    /// What it does, in one line.
+    pub fn line(&self) -> String {
+        let many = |count: usize| if count == 1 { "" } else { "s" };
+        let (slots, busy) = (self.slots, self.busy.len());
+        let mut line = format!("{slots} slot{}, {busy} busy", many(slots));
+        if self.state == State::Draining {
+            line.insert_str(0, "finishing what runs, no new tasks; ");
+        }
+        match self.waiting {
+            0 => {}
+            1 => line.push_str("; 1 result waits for the backend"),
+            count => line.push_str(&format!("; {count} results wait for the backend")),
+        }
+        let what = match self.state {
+            State::Asking | State::Draining | State::Ended => return line,
+            State::BackendAway => "no tasks come",
+            State::SpoolFull => "no tasks are taken",
+            State::Quarantined => "no tasks are taken, because this host failed",
+        };
+        // A line break would begin another variable of the service manager's protocol.
+        let reason = self.reason.lines().next().unwrap_or_default();
+        format!("{line}; {what}: {reason}")
+    }
+
     /// What the last runner of this state directory has said; none if there was none.
     ///
     /// # Errors
@@ -89,15 +113,20 @@ impl Status {
 }
 
 /// Where a runner's status is kept.
-#[derive(Debug)]
 pub struct Board {
     path: PathBuf,
     status: Mutex<Status>,
+    told: Box<dyn Fn(&Status) + Send + Sync>,
 }
 
 impl Board {
-    /// Begins with a runner that has just started.
-    pub fn begin(state_dir: &Path, backend: &str, slots: usize) -> Board {
+    /// Begins with a runner that has just started. `told` hears of each change.
+    pub fn begin(
+        state_dir: &Path,
+        backend: &str,
+        slots: usize,
+        told: impl Fn(&Status) + Send + Sync + 'static,
+    ) -> Board {
         let status = Status {
             pid: std::process::id(),
             started: now(),
@@ -112,7 +141,7 @@ impl Board {
             waiting: 0,
             rejected: 0,
         };
-        let board = Board { path: state_dir.join(FILE), status: Mutex::new(status) };
+        let board = Board { path: state_dir.join(FILE), status: Mutex::new(status), told: Box::new(told) };
         board.write(&board.now());
         board
     }
@@ -125,6 +154,7 @@ impl Board {
         let changed = *status != before;
         if changed {
             self.write(&status);
+            (self.told)(&status);
         }
         changed
     }
@@ -154,10 +184,27 @@ mod tests {
     use super::*;
 
     #[test]
+    fn the_line_counts_in_words_and_is_one_line() {
+        let dir = tempfile::tempdir().unwrap();
+        let lines = std::sync::Arc::new(Mutex::new(Vec::new()));
+        let heard = lines.clone();
+        let board = Board::begin(dir.path(), "http://b", 2, move |status| heard.lock().unwrap().push(status.line()));
+        board.change(|status| (status.busy, status.waiting) = (vec!["attempt 1".into()], 3));
+        board.change(|status| status.turn(State::BackendAway, "no answer\nMAINPID=1"));
+        board.change(|status| status.turn(State::Draining, "told to stop"));
+        let expected = [
+            "2 slots, 1 busy; 3 results wait for the backend",
+            "2 slots, 1 busy; 3 results wait for the backend; no tasks come: no answer",
+            "finishing what runs, no new tasks; 2 slots, 1 busy; 3 results wait for the backend",
+        ];
+        assert_eq!(*lines.lock().unwrap(), expected);
+    }
+
+    #[test]
     fn what_is_said_can_be_read_and_only_changes_are_written() {
         let dir = tempfile::tempdir().unwrap();
         assert!(Status::read(dir.path()).unwrap().is_none());
-        let board = Board::begin(dir.path(), "http://b/", 2);
+        let board = Board::begin(dir.path(), "http://b/", 2, |_| ());
         assert_eq!(Status::read(dir.path()).unwrap(), Some(board.now()));
         assert!(board.change(|status| status.turn(State::SpoolFull, "no room")));
         assert!(!board.change(|status| status.turn(State::SpoolFull, "no room")));

@@ -308,18 +308,30 @@ fn a_wrong_password_is_said_and_not_shown() {
     let suite = place.tree("suite", &[("test_a.py", "def test_a(): pass\n")]);
     std::fs::create_dir_all(place.path("git")).expect("a directory");
     let mut backend = Backend::start(&place, &json!([]), &["--auth", "teacher:right-secret"]);
-    let log = place.path("log");
-    let output = run(
-        &place,
-        &backend.url,
-        &suite,
-        &["--auth", "--login", "teacher", "--password", "wrong-secret", "--logger-output", &log.display().to_string()],
-    );
+    for format in ["text", "json", "journal"] {
+        let log = place.path(format);
+        let output = run(
+            &place,
+            &backend.url,
+            &suite,
+            &[
+                &["--auth", "--login", "teacher", "--password", "wrong-secret", "--logger-level", "debug"][..],
+                &["--log-format", format, "--logger-output", &log.display().to_string()],
+            ]
+            .concat(),
+        );
+        assert_eq!(output.status.code(), Some(1), "{output:?}");
+        let log = std::fs::read_to_string(log).expect("a log");
+        let said = format!("{}{log}", String::from_utf8_lossy(&output.stderr));
+        assert!(log.contains("login") && !said.contains("wrong-secret"), "{said}");
+        match format {
+            "json" => assert!(log.lines().all(|line| serde_json::from_str::<Value>(line).is_ok()), "{log}"),
+            "journal" => assert!(log.lines().all(|line| line.starts_with('<')), "{log}"),
+            _ => {}
+        }
+    }
     backend.child.kill().expect("it can be killed");
     backend.child.wait().expect("it ends");
-    assert_eq!(output.status.code(), Some(1), "{output:?}");
-    let said = format!("{}{}", String::from_utf8_lossy(&output.stderr), std::fs::read_to_string(log).expect("a log"));
-    assert!(said.contains("login") && !said.contains("wrong-secret"), "{said}");
 }
 
 #[test]

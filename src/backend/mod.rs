@@ -101,6 +101,7 @@ pub struct Backend {
     base: Url,
     get: Url,
     post: Url,
+    request_timeout: Duration,
 }
 
 impl Backend {
@@ -116,6 +117,7 @@ impl Backend {
             post: join(&base, &settings.post_api)?,
             auth,
             http: Http::new(&base, &settings)?,
+            request_timeout: settings.request_timeout,
             base,
         })
     }
@@ -123,6 +125,11 @@ impl Backend {
     /// The address without what does not tell it from others: the same for two runs that mean the same backend.
     pub fn address(&self) -> &str {
         self.base.as_str().trim_end_matches('/')
+    }
+
+    /// What a call can take at the most, in which the login has to be renewed, fails, is made anew, is refused, and made once more.
+    pub fn longest_call(&self) -> Duration {
+        self.request_timeout.saturating_mul(6)
     }
 
     /// Sees whether anybody answers at the backend's address, with HEAD on that address itself: no path of the interface is

@@ -34,6 +34,10 @@ struct Facts {
     /// The driver, and what its groups can do. Not where they are: that is another place at each start by hand.
     driver: String,
     offers: Offers,
+    /// What was taken away from this process: a shell has passed for itself, and not for a service. Records of versions that did
+    /// not know it are read, to be removed.
+    #[serde(default)]
+    restrictions: String,
 }
 
 impl Record {
@@ -50,6 +54,7 @@ impl Record {
             waived: host.waived().clone(),
             driver: host.driver().into(),
             offers: host.offers().ok()?,
+            restrictions: restrictions(&read("/proc/self/status")?),
         })
     }
 
@@ -94,6 +99,13 @@ fn is_of_another_boot(path: &Path, boot: &str) -> bool {
     record.is_some_and(|facts| facts.boot != boot)
 }
 
+/// The lines of a `/proc/PID/status` that tell of them.
+fn restrictions(status: &str) -> String {
+    let names = ["CapBnd:", "NoNewPrivs:", "Seccomp:", "Seccomp_filters:"];
+    let lines = status.lines().filter(|line| names.iter().any(|name| line.starts_with(name)));
+    lines.flat_map(str::split_whitespace).collect::<Vec<_>>().join(" ")
+}
+
 fn stamp(program: &Path) -> Option<(u64, u128)> {
     let meta = program.metadata().ok()?;
     let changed = meta.modified().ok()?.duration_since(UNIX_EPOCH).ok()?;
@@ -122,6 +134,7 @@ mod tests {
                 pressure: true,
                 cores: true,
             },
+            restrictions: "CapBnd: 000001ffffffffff".into(),
         }
     }
 
@@ -144,10 +157,17 @@ mod tests {
             Facts { requirements: "pytest==8\n".into(), ..facts() },
             Facts { waived: BTreeSet::from([Layer::Landlock]), ..facts() },
             Facts { driver: "hybrid".into(), ..facts() },
+            Facts { restrictions: "CapBnd: 00000000002000eb".into(), ..facts() },
             Facts { offers: Offers { swap_limit: false, ..facts().offers }, ..facts() },
         ] {
             assert!(!under(&other).is_kept(cache.path()), "{other:?}");
         }
+    }
+
+    #[test]
+    fn what_a_service_may_not_do_is_told_from_what_it_was_doing() {
+        let status = "Name:\tx\nThreads:\t3\nCapBnd:\t00000000002000eb\nNoNewPrivs:\t1\nSeccomp:\t2\nSeccomp_filters:\t9\nVmRSS:\t7 kB\n";
+        assert_eq!(restrictions(status), "CapBnd: 00000000002000eb NoNewPrivs: 1 Seccomp: 2 Seccomp_filters: 9");
     }
 
     #[test]

@@ -59,7 +59,7 @@ fn judge_root(status: &str, uid_map: &str) -> Finding {
         return Finding::red(
             ROOT,
             format!("without {}", lacking.join(", ")),
-            "start it with all capabilities: no CapabilityBoundingSet= in the unit, `--privileged` for a container",
+            "let it have them: CapabilityBoundingSet= of the unit must name them, a container needs `--privileged`",
         );
     }
     if !maps_the_slots(uid_map) {

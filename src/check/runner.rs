@@ -122,7 +122,7 @@ mod tests {
     #[test]
     fn a_runner_that_takes_no_tasks_is_red_while_it_lives() {
         let dir = tempfile::tempdir().unwrap();
-        let board = Board::begin(dir.path(), "http://b", 2);
+        let board = Board::begin(dir.path(), "http://b", 2, |_| ());
         for (state, alive, grade) in [
             (State::Asking, true, Grade::Green),
             (State::Asking, false, Grade::Yellow),

@@ -3,8 +3,8 @@
 use super::Finding;
 use super::facts::version;
 use crate::contain;
+use crate::contain::outside;
 use crate::contain::python::{self, Python};
-use crate::secrets;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -124,8 +124,7 @@ pub fn make() -> Finding {
 pub fn python(named: Option<&Path>) -> Finding {
     let found = python::find(named);
     let parts = found.as_ref().map_or(Ok(()), |python| {
-        let asked =
-            secrets::command(&python.program).args(["-I", "-c", "import ensurepip, venv"]).current_dir("/").output();
+        let asked = outside::command(&python.program).args(["-I", "-c", "import ensurepip, venv"]).output();
         match asked {
             Ok(done) if done.status.success() => Ok(()),
             Ok(done) => Err(String::from_utf8_lossy(&done.stderr).lines().last().unwrap_or_default().to_string()),

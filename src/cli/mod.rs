@@ -4,6 +4,7 @@ pub mod check;
 pub mod exec;
 pub mod fitness;
 pub mod grade;
+pub mod journal;
 pub mod log;
 pub mod mock;
 pub mod options;
@@ -77,7 +78,7 @@ pub fn main(cli: Cli) -> u8 {
     match done {
         Ok(code) => code,
         Err(failure) => {
-            eprintln!("ostest-sandbox: {:#}", failure.error);
+            journal::complain(&format!("ostest-sandbox: {:#}", failure.error));
             failure.code
         }
     }

@@ -146,6 +146,9 @@ pub struct LogArgs {
     /// File for the log; empty: standard output (standard error for grade, exec and check)
     #[arg(long, value_name = "FILE", help_heading = "Log")]
     pub logger_output: Option<String>,
+    /// text, json (an object a line) or journal (a priority before each line) [default: journal where the journal reads it, else text]
+    #[arg(long, value_name = "FORMAT", env = "OSTEST_LOG_FORMAT", help_heading = "Log")]
+    pub log_format: Option<String>,
 }
 
 impl HostArgs {
@@ -218,7 +221,14 @@ impl RunArgs {
         if let Some(path) = self.password_file.as_ref().or(file.password_file.as_ref()) {
             let text = std::fs::read_to_string(path)
                 .with_context(|| format!("the password file {} cannot be read", path.display()))?;
-            return Ok(text.lines().next().unwrap_or_default().to_string().into());
+            let line = text.lines().next().unwrap_or_default();
+            // One that was forgotten: a login with no password would only be refused, again and again.
+            anyhow::ensure!(
+                !line.is_empty(),
+                "the password file {} has no first line: write the password there",
+                path.display()
+            );
+            return Ok(line.to_string().into());
         }
         Ok(file.password.clone().unwrap_or_else(|| "dora_explorer".into()).into())
     }

@@ -10,6 +10,7 @@ use crate::backend::{
 use crate::canary::When;
 use crate::check::Grade;
 use crate::config::{FileOptions, Grading, HostOptions, memory_unit};
+use crate::runner::notify::Manager;
 use crate::runner::quarantine::{self, Quarantine};
 use crate::runner::{Rules, Runner, Stop};
 use crate::spool::Spool;
@@ -118,6 +119,8 @@ fn go(args: &RunArgs) -> anyhow::Result<u8> {
         let stop = Stop::default();
         tokio::spawn(stop_on_signal(Signals::listen()?, stop.clone()));
         let hang_up = signal(SignalKind::hangup()).context("signals cannot be waited for")?;
+        let manager = Manager::default();
+        manager.looking();
         let Some(Open { host, slots }) = fit(fitness, &settings, &stop).await? else { return Ok(()) };
         tracing::info!(
             backend = %settings.backend.url,
@@ -130,7 +133,10 @@ fn go(args: &RunArgs) -> anyhow::Result<u8> {
         let (change, rules) = watch::channel(Arc::new(settings.rules()));
         let (spool, found) = Spool::open(&host.state_dir, backend.address(), slots.len())?;
         let runner = Runner {
-            board: Board::begin(&host.state_dir, backend.address(), slots.len()),
+            board: Board::begin(&host.state_dir, backend.address(), slots.len(), {
+                let manager = manager.clone();
+                move |status| manager.say(&status.line())
+            }),
             backend: backend.clone(),
             host,
             spool,
@@ -138,9 +144,10 @@ fn go(args: &RunArgs) -> anyhow::Result<u8> {
             once: args.once,
             resume: args.resume || settings.file.resume.unwrap_or(false),
             drain_timeout: settings.drain_timeout,
+            manager: manager.clone(),
             quarantine: Mutex::new(Quarantine::after(settings.quarantine_after)),
         };
-        tokio::spawn(reload_on_signal(hang_up, args.clone(), Arc::new(settings), backend, change));
+        tokio::spawn(reload_on_signal(hang_up, args.clone(), Arc::new(settings), manager, backend, change));
         runner.run(slots, found, stop).await
     })?;
     tracing::info!("ended");
@@ -220,10 +227,12 @@ async fn reload_on_signal(
     mut hang_up: Signal,
     args: RunArgs,
     first: Arc<Settings>,
+    manager: Manager,
     backend: Arc<Backend>,
     change: watch::Sender<Arc<Rules>>,
 ) {
     while hang_up.recv().await.is_some() {
+        manager.reloading();
         let done = Settings::resolve(&args).and_then(|new| {
             backend.renew_login(&new.backend)?;
             Ok(new)
@@ -239,6 +248,7 @@ async fn reload_on_signal(
                 tracing::warn!("the configuration was read again, and holds for the next tasks");
             }
         }
+        manager.reloaded();
     }
 }
 

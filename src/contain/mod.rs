@@ -2,6 +2,7 @@
 
 mod frames;
 pub mod gate;
+pub mod outside;
 pub mod python;
 mod scope;
 pub mod slots;

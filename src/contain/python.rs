@@ -1,6 +1,6 @@
 //! The interpreter that suites run on.
 
-use crate::secrets;
+use super::outside;
 use anyhow::Context;
 use serde::Deserialize;
 use std::path::{Path, PathBuf};
@@ -24,9 +24,8 @@ const ASK: &str = "import json, os, sys\n\
 pub fn find(named: Option<&Path>) -> anyhow::Result<Python> {
     let program = named.unwrap_or(Path::new("python3"));
     let remedy = "install Debian's python3 and python3-venv, or name another with `python = …` in the configuration";
-    let answer = secrets::command(program)
+    let answer = outside::command(program)
         .args(["-I", "-c", ASK])
-        .current_dir("/")
         .output()
         .with_context(|| format!("the Python interpreter {} cannot be started; {remedy}", program.display()))?;
     if !answer.status.success() {

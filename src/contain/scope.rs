@@ -8,7 +8,7 @@
 //! systemd is asked by its own `busctl`, which every systemd host has: a D-Bus client in this process would leave threads
 //! behind, and the mount namespace that is made next is for a process with one thread.
 
-use crate::secrets;
+use super::outside;
 use anyhow::Context;
 use sandbox::cgroup::{Base, CgroupError, SCOPE_SLICE, is_scope_of, scope_name};
 use std::path::Path;
@@ -69,7 +69,7 @@ fn is_by_hand(group: &Path, invoked: bool) -> bool {
 /// Has systemd move this process into a new delegated scope, and waits until it is there.
 fn enter(instance: &str) -> anyhow::Result<()> {
     let name = scope_name(instance, std::process::id());
-    let asked = secrets::command("busctl")
+    let asked = outside::command("busctl")
         .args(arguments(&name, std::process::id()))
         .output()
         .context("systemd's program busctl cannot be started (Debian: apt-get install systemd)")?;

@@ -3,6 +3,7 @@
 use anyhow::Context;
 use sandbox::plan::IdRange;
 use std::fs::{File, TryLockError};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 /// First host id of the first range: above what systemd and container engines give out (they end at 0x6FFF_FFFF),
@@ -49,6 +50,8 @@ impl Slot {
 
     fn take_in(locks: &Path, number: usize) -> anyhow::Result<Slot> {
         std::fs::create_dir_all(locks)
+            // Whoever can open a lock can hold it: any user of the host could take all ranges away.
+            .and_then(|()| std::fs::set_permissions(locks, PermissionsExt::from_mode(0o700)))
             .with_context(|| format!("the directory {} for locks on id ranges cannot be made", locks.display()))?;
         for range in 0..RANGES {
             let path: PathBuf = locks.join(range.to_string());
@@ -96,6 +99,16 @@ mod tests {
         assert_eq!(share(&[0, 1, 2, 3, 6], 2).unwrap(), [vec![0, 1], vec![2, 3]]);
         assert_eq!(share(&[4, 5], 2).unwrap(), [vec![4], vec![5]]);
         assert!(share(&[0, 1], 3).is_err_and(|e| e.to_string().contains("--concurrent")));
+    }
+
+    #[test]
+    fn nobody_else_can_take_the_locks() {
+        let dir = tempfile::tempdir().unwrap();
+        let locks = dir.path().join("ids");
+        std::fs::create_dir(&locks).unwrap();
+        std::fs::set_permissions(&locks, PermissionsExt::from_mode(0o755)).unwrap();
+        let _slot = Slot::take_in(&locks, 0).unwrap();
+        assert_eq!(std::fs::metadata(&locks).unwrap().permissions().mode() & 0o7777, 0o700);
     }
 
     #[test]

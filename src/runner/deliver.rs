@@ -136,6 +136,7 @@ impl Shared {
         let patient = self.runner.once && !self.stop.drain.is_cancelled();
         let (mut left, mut since) = (self.runner.spool.waiting(), Instant::now());
         loop {
+            let _promise = self.runner.manager.vigil.promise("the last deliveries", LAST_UPLOADS);
             tokio::select! {
                 () = self.deliveries.wait() => break,
                 () = tokio::time::sleep(Duration::from_millis(100)) => {}

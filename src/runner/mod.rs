@@ -4,8 +4,10 @@
 //! can end at any instant: the next start goes on from what lies there.
 
 mod deliver;
+pub mod notify;
 mod poll;
 pub mod quarantine;
+pub mod vigil;
 
 use crate::backend::Backend;
 use crate::backend::contract::{MemoryUnit, Task, render};
@@ -15,8 +17,9 @@ use crate::contain::slots::Slot;
 use crate::spool::{Entry, Found, Spool};
 use crate::status::{Board, State};
 use crate::steps;
-use crate::task::{Assignment, Source, grade};
+use crate::task::{Assignment, Source, bound, grade};
 use crate::verdict::Verdict;
+use notify::Manager;
 use poll::Next;
 use quarantine::Quarantine;
 use serde_json::Value;
@@ -30,6 +33,9 @@ use tokio_util::task::TaskTracker;
 
 /// Time that results have to be delivered when everything else is over. What is not stays in the spool.
 const LAST_UPLOADS: Duration = Duration::from_secs(10);
+
+/// What killing sandboxes and cleaning up may take beside the drain time-out, on a loaded host.
+const CLEARING: Duration = Duration::from_secs(60);
 
 /// Results that are on their way to the backend at a time.
 const UPLOADS: usize = 4;
@@ -52,6 +58,8 @@ pub struct Runner {
     pub drain_timeout: Duration,
     /// What is said of it to whoever looks.
     pub board: Board,
+    /// Who started us, where that is a service manager.
+    pub manager: Manager,
     /// Whether this host is to be trusted.
     pub quarantine: Mutex<Quarantine>,
 }
@@ -96,14 +104,19 @@ impl Runner {
             deliveries: TaskTracker::new(),
             uploads: Semaphore::new(UPLOADS),
         });
-        tokio::spawn(kill_after(shared.runner.drain_timeout, stop.clone()));
+        let (drain_timeout, manager) = (shared.runner.drain_timeout, shared.runner.manager.clone());
+        let at_most = drain_timeout.saturating_add(LAST_UPLOADS + CLEARING);
+        tokio::spawn(kill_after(drain_timeout, stop.clone()));
+        tokio::spawn(manager.clone().stopping_after(stop.drain.clone(), at_most));
+        manager.ready();
+        manager.say(&shared.runner.board.now().line());
         let mut resumed = shared.recover(found);
         let (give_back, mut free) = mpsc::unbounded_channel();
         for slot in slots {
             // The receiver lives as long as this function.
             let _ = give_back.send(Arc::new(slot));
         }
-        let mut tasks = JoinSet::new();
+        let (count, mut tasks) = (free.len(), JoinSet::new());
         let ended = loop {
             let slot = tokio::select! {
                 biased;
@@ -114,7 +127,10 @@ impl Runner {
             match shared.next(&slot, &mut resumed, tasks.is_empty()).await {
                 Next::Task(task) => {
                     let (shared, give_back) = (shared.clone(), give_back.clone());
+                    let longest = bound::longest(&shared.rules().grading, count);
+                    let promise = manager.vigil.promise(format!("grading {}", task.key), longest);
                     tasks.spawn(async move {
+                        let _promise = promise;
                         let body = shared.grade_or_say_why(slot.clone(), &task).await;
                         shared.keep_and_deliver(task.key.clone(), Some(&task), body);
                         // The slot is free while the result is on its way.
@@ -131,6 +147,8 @@ impl Runner {
                 log_fault(done);
             }
         };
+        // With `--once` nobody has told it.
+        manager.stopping(at_most);
         if stop.drain.is_cancelled() {
             shared.runner.board.change(|status| status.turn(State::Draining, "told to stop"));
         }

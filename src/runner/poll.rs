@@ -22,6 +22,9 @@ const ONCE_PATIENCE: u32 = 5;
 /// Pause between two looks at a spool that cannot be written to.
 const SPOOL_PAUSE: Duration = Duration::from_secs(10);
 
+/// What a canary takes at the most: its stages may take some minutes each, and an environment may have to be built for it.
+const CANARY: Duration = Duration::from_secs(3600);
+
 /// How often the spool is searched for what an operator has put back.
 const SEARCH: Duration = Duration::from_secs(30);
 
@@ -127,10 +130,12 @@ impl Shared {
         steps::at("poll: about to ask");
         // Once asked, the answer is waited for: the backend may have handed a task out already, and an attempt whose
         // answer nobody reads hangs for ever. The client's time-out bounds the wait.
+        let promise = self.runner.manager.vigil.promise("asking the backend", self.runner.backend.longest_call());
         let answer = tokio::select! {
             () = self.stop.now.cancelled() => return Asked::Stopped,
             answer = self.runner.backend.next_task() => answer,
         };
+        drop(promise);
         match &answer {
             Ok(_) => self.runner.board.change(|status| status.turn(State::Asking, "")),
             Err(error) => self.runner.board.change(|status| status.turn(State::BackendAway, &error.to_string())),
@@ -154,6 +159,7 @@ impl Shared {
 
     /// `true`: told to stop meanwhile.
     async fn pause(&self, pause: Duration) -> bool {
+        let _promise = self.runner.manager.vigil.promise("a pause between two questions", pause);
         tokio::select! {
             biased;
             () = self.stop.drain.cancelled() => true,
@@ -228,6 +234,7 @@ impl Shared {
     /// Whether the host is well again.
     async fn fly_canary(&self, slot: &Slot) {
         let rules = self.rules();
+        let _promise = self.runner.manager.vigil.promise("the canary", CANARY);
         let found = canary::run(&self.runner.host, &rules.grading, slot, When::Always, &self.stop.now).await;
         let wrong: Vec<&Finding> = found.iter().filter(|finding| finding.grade == Grade::Red).collect();
         match wrong.first() {

@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// Wall clock where the configuration says nothing.
-const DEFAULT_TIME: Duration = Duration::from_secs(120);
+pub(super) const DEFAULT_TIME: Duration = Duration::from_secs(120);
 
 /// Memory of the stages in which only tools of the operator run.
 pub const TOOL_MEMORY: u64 = 1 << 30;

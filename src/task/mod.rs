@@ -1,5 +1,6 @@
 //! The pipeline of one task: fetch → prepare → build → test → verdict.
 
+pub mod bound;
 pub mod build;
 pub mod fetch;
 pub mod prepare;

@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// Wall clock where the configuration says nothing.
-const DEFAULT_TIME: Duration = Duration::from_secs(600);
+pub(super) const DEFAULT_TIME: Duration = Duration::from_secs(600);
 
 /// Changes when environments are built in another way, so that old ones are not used.
 const RECIPE: &str = "3";

@@ -169,6 +169,12 @@ pub fn show(unit: &str, property: &str) -> String {
     String::from_utf8_lossy(&out.expect("systemctl starts").stdout).trim().to_string()
 }
 
+/// What systemd's journal holds of a unit, in this form of `journalctl`.
+pub fn journal(unit: &str, form: &str) -> String {
+    let out = Command::new("journalctl").args(["--no-pager", "--output", form, "--unit", unit]).output();
+    String::from_utf8_lossy(&out.expect("journalctl starts").stdout).into_owned()
+}
+
 /// Sees, from now on, every process that writes a `cgroup.subtree_control`.
 pub struct Writers {
     listener: Child,

@@ -7,6 +7,7 @@
 #[path = "../common/mod.rs"]
 mod common;
 mod machine;
+mod service;
 
 use common::{BINARY, Place, cmdline, is_gone, pids_below, send_signal, wait_until};
 use machine::{By, TREE, Writers, alone, done, exec, nothing_is_left, only_systemd_wrote_outside, ours, scopes, show};

@@ -1,0 +1,98 @@
+//! The journal, where it reads what this program prints: each line begins with its priority, as sd-daemon(3) has it, and has no
+//! time, which the journal knows.
+
+use std::fmt::{self, Write};
+use std::fs::File;
+use std::os::fd::AsFd;
+use std::os::unix::fs::MetadataExt;
+use tracing::{Event, Level, Subscriber};
+use tracing_subscriber::fmt::FmtContext;
+use tracing_subscriber::fmt::format::{Format, FormatEvent, FormatFields, Full, Writer};
+use tracing_subscriber::registry::LookupSpan;
+
+/// Whether what is written to this descriptor goes to the journal. That systemd's variable is there does not say so: it is handed
+/// down to programs whose output somebody else reads (systemd.exec(5)).
+pub fn reads(output: impl AsFd) -> bool {
+    let told = std::env::var("JOURNAL_STREAM").ok();
+    let Some(told) = told.as_deref().and_then(parse_stream) else { return false };
+    let output = output.as_fd().try_clone_to_owned().map(File::from);
+    output.and_then(|file| file.metadata()).is_ok_and(|file| (file.dev(), file.ino()) == told)
+}
+
+/// `DEVICE:INODE`, both decimal.
+fn parse_stream(text: &str) -> Option<(u64, u64)> {
+    let (device, inode) = text.split_once(':')?;
+    Some((device.parse().ok()?, inode.parse().ok()?))
+}
+
+/// The last words of a program that could not do its work, on standard error.
+pub fn complain(text: &str) {
+    if reads(std::io::stderr()) {
+        eprint!("{}", prefixed(Level::ERROR, text));
+    } else {
+        eprintln!("{text}");
+    }
+}
+
+/// syslog(3)'s number of a level.
+fn priority(level: Level) -> u8 {
+    match level {
+        Level::ERROR => 3,
+        Level::WARN => 4,
+        Level::INFO => 6,
+        Level::DEBUG | Level::TRACE => 7,
+    }
+}
+
+/// Every line with the priority: the journal makes an entry of each, and one without would pass for a notice.
+fn prefixed(level: Level, text: &str) -> String {
+    let number = priority(level);
+    text.trim().lines().fold(String::new(), |mut all, line| {
+        // Writing to a string does not fail.
+        let _ = writeln!(all, "<{number}>{line}");
+        all
+    })
+}
+
+/// The form of the log's lines for the journal.
+#[derive(Debug)]
+pub struct JournalFormat(Format<Full, ()>);
+
+impl Default for JournalFormat {
+    fn default() -> Self {
+        JournalFormat(tracing_subscriber::fmt::format().without_time().with_ansi(false).with_target(false))
+    }
+}
+
+impl<S, N> FormatEvent<S, N> for JournalFormat
+where
+    S: Subscriber + for<'a> LookupSpan<'a>,
+    N: for<'a> FormatFields<'a> + 'static,
+{
+    fn format_event(&self, context: &FmtContext<'_, S, N>, mut writer: Writer<'_>, event: &Event<'_>) -> fmt::Result {
+        let mut text = String::new();
+        self.0.format_event(context, Writer::new(&mut text), event)?;
+        writer.write_str(&prefixed(*event.metadata().level(), &text))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_stream_is_two_decimal_numbers() {
+        assert_eq!(parse_stream("9:41255"), Some((9, 41255)));
+        for wrong in ["", "9", "9:", ":1", "9:1:1", "9: 1", "0x9:1", "-1:1"] {
+            assert_eq!(parse_stream(wrong), None, "{wrong}");
+        }
+    }
+
+    #[test]
+    fn every_line_has_its_priority() {
+        assert_eq!(prefixed(Level::INFO, " INFO taken\n"), "<6>INFO taken\n");
+        assert_eq!(prefixed(Level::ERROR, "pip said:\n<7>not ours\n"), "<3>pip said:\n<3><7>not ours\n");
+        let all = [Level::ERROR, Level::WARN, Level::INFO, Level::DEBUG, Level::TRACE].map(priority);
+        assert_eq!(all, [3, 4, 6, 7, 7]);
+    }
+}

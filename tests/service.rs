@@ -124,7 +124,7 @@ fn the_manager_hears_that_it_is_ready_alive_and_stopping() {
     // Without a backend it is alive all the same, and the line says what is wrong.
     drop(backend);
     let said = socket.wait_for("STATUS=2 slots, 0 busy; ");
-    assert!(said.contains("the backend gave no task"), "{said}");
+    assert!(said.contains("no tasks come: asking for a task failed"), "{said}");
     socket.wait_for("WATCHDOG=1");
 
     assert_eq!(runner.stop(), Some(0));

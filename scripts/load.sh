@@ -1,11 +1,12 @@
 #!/usr/bin/env bash
 # Lets the runner grade many tasks for a backend that fails, and looks whether it loses any or leaves anything behind.
 #
-#   sudo scripts/load.sh [--tasks 10000] [--fail 10] [--concurrent 2] [--seed 1] [--fail-by WAY,…] [--growth MIB]
+#   sudo scripts/load.sh [--tasks 10000] [--fail 10] [--concurrent 2] [--seed 1] [--fail-by WAY,…] [--growth MIB] [--debug]
 #       Every task has real sandboxes: a small submission out of a git repository, and a suite with one test. Of a hundred
 #       answers of the backend --fail are spoilt, in the ways of `mock-backend --fail`, or in those of --fail-by only; the
 #       same --seed spoils in the same order. Printed are what the runner and the host held at the start, in the middle and
 #       at the end, and tasks per minute.
+#       --debug takes the debug build, which tests have made anyhow.
 #       The exit code is 1, with a sentence, if a task was lost or answered twice with different content, if a redirect was
 #       followed, if the runner's memory has grown by more than --growth (16), or if there are more descriptors, control
 #       groups, mounts, files or processes at the end than at the start.
@@ -17,10 +18,11 @@ set -euo pipefail
 
 usage() { sed -n '2,/^set /s/^# \{0,1\}//p' "$0" && exit "$1"; }
 
-tasks=10000 fail=10 concurrent=2 seed=1 ways= growth=16
+tasks=10000 fail=10 concurrent=2 seed=1 ways= growth=16 build=release
 while [ $# -gt 0 ]; do
   case $1 in
     --help | -h) usage 0 ;;
+    --debug) build=debug && shift && continue ;;
     --tasks | --fail | --concurrent | --seed | --fail-by | --growth) [ $# -ge 2 ] || usage 2 >&2 ;;&
     --tasks) tasks=$2 ;;
     --fail) fail=$2 ;;
@@ -41,8 +43,12 @@ read -r -a timeouts <<<"${TIMEOUTS---connect-timeout 2 --idle-timeout 3 --reques
 need_root
 find_cargo
 cd "$top"
-cargo build --release --workspace --quiet
-bin=$top/target/release/ostest-sandbox
+if [ "$build" = release ]; then
+  cargo build --release --workspace --quiet
+else
+  cargo build --workspace --quiet
+fi
+bin=$top/target/$build/ostest-sandbox
 
 place=$(mktemp -d)
 backend= watch=

@@ -44,6 +44,9 @@ fn install() {
         }
         let tmpfiles = "/usr/local/lib/tmpfiles.d/ostest-sandbox.conf";
         put("644", deploy.join("ostest-sandbox.tmpfiles.conf"), tmpfiles);
+        let sysusers = "/usr/local/lib/sysusers.d/ostest-sandbox.conf";
+        put("644", deploy.join("ostest-sandbox.sysusers.conf"), sysusers);
+        done(&["systemd-sysusers", sysusers]);
         done(&["systemd-tmpfiles", "--create", tmpfiles]);
         write("/srv/suite/test_sleep.py", SUITE);
         write("/srv/other-suite/test_other.py", "def test_nothing(): pass\n");
@@ -301,4 +304,22 @@ fn testing() -> PathBuf {
         ours().iter().any(|dir| dir.to_string_lossy().contains("-test-") && !read(dir, "cgroup.procs").is_empty())
     });
     stage()
+}
+
+#[test]
+fn who_is_in_the_group_reads_log_files_and_nobody_else() {
+    let _alone = alone();
+    install();
+    let log = "/var/log/ostest-sandbox/log";
+    write(log, "a line\n");
+    let entry = Command::new("getent").args(["group", "ostest-sandbox"]).output().expect("getent starts");
+    let entry = String::from_utf8(entry.stdout).expect("text");
+    let group = entry.split(':').nth(2).unwrap_or_else(|| panic!("no group: {entry:?}"));
+    let reads = |groups: &str| {
+        let mut command = Command::new("setpriv");
+        command.args(["--reuid=65534", "--regid=65534", groups, "cat", log]);
+        command.output().expect("setpriv starts").status.success()
+    };
+    assert!(reads(&format!("--groups={group}")));
+    assert!(!reads("--clear-groups"));
 }

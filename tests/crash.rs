@@ -113,7 +113,7 @@ fn every_place_of(share: usize, shares: usize) {
     assert!(places.len() >= 25, "a task passes {} places only: {places:?}", places.len());
     let (mut killed, mut finished, mut interrupted) = (0, 0, 0);
     for (at, place) in places.iter().enumerate().filter(|(at, _)| at % shares == share) {
-        if !whole() && (at / shares) % 7 != 0 {
+        if !whole() && !(at / shares).is_multiple_of(7) {
             continue;
         }
         let attempt = course.offer();

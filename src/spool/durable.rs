@@ -41,17 +41,18 @@ pub fn remove(dir: &Path, name: &str) -> io::Result<()> {
     }
 }
 
-/// Removes what was being written when an earlier run ended.
-pub fn sweep(dir: &Path) -> anyhow::Result<()> {
+/// Ends what was being written when an earlier run ended: what is whole is put in its place, a half is removed.
+pub fn sweep(dir: &Path, is_whole: impl Fn(&[u8]) -> bool) -> anyhow::Result<()> {
     let cannot = || format!("the spool {} cannot be read", dir.display());
     for entry in std::fs::read_dir(dir).with_context(cannot)? {
         let path = entry.with_context(cannot)?.path();
         let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        if name.starts_with('.') && name.ends_with(ASIDE) {
-            std::fs::remove_file(&path).with_context(|| format!("the half {} cannot be removed", path.display()))?;
-        }
+        let Some(place) = name.strip_prefix('.').and_then(|name| name.strip_suffix(ASIDE)) else { continue };
+        let whole = std::fs::read(&path).is_ok_and(|bytes| is_whole(&bytes));
+        let done = if whole { std::fs::rename(&path, dir.join(place)) } else { std::fs::remove_file(&path) };
+        done.with_context(|| format!("{}, which an earlier run was writing, cannot be put away", path.display()))?;
     }
-    Ok(())
+    sync_dir(dir).with_context(cannot)
 }
 
 /// Tries whether files can be written, without waiting for the disk.

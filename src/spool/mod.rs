@@ -89,7 +89,10 @@ impl Spool {
         let dir = state_dir.join(DIR);
         durable::make_dir(&dir.join(REJECTED))?;
         let spool = Spool { dir, backend: backend.to_owned(), slots, book: Mutex::default() };
-        durable::sweep(&spool.dir)?;
+        for dir in [&spool.dir, &spool.dir.join(REJECTED)] {
+            // Half of JSON is none.
+            durable::sweep(dir, |bytes| Entry::parse(bytes).is_ok())?;
+        }
         let mut found = Found { asking: entry::changed_at(&spool.dir.join(ASKING)), ..Found::default() };
         spool.asked();
         for (path, entry) in read_all(&spool.dir)? {

@@ -128,6 +128,20 @@ fn halves_are_swept_and_what_is_no_entry_is_left_and_told() {
 }
 
 #[test]
+fn what_was_whole_and_not_in_its_place_yet_is_put_there() {
+    let dir = tempfile::tempdir().unwrap();
+    let (spool, _) = open(dir.path());
+    let task = task(json!({"attempt": 7}));
+    spool.take(&task).unwrap();
+    let result = json!({"attempt": 7, "testResults": {}});
+    let entry = Entry::finished(HERE, &task.key, Some(&task), &result, SystemTime::now());
+    std::fs::write(dir.path().join(DIR).join(".attempt-7.json.new"), entry.to_bytes()).unwrap();
+    let (_, found) = open(dir.path());
+    assert_eq!((found.taken.len(), found.waiting), (0, vec![entry]));
+    assert_eq!(names(&dir.path().join(DIR)), ["attempt-7.json", "rejected"]);
+}
+
+#[test]
 fn a_result_that_answers_another_attempt_is_none() {
     let good =
         Entry::finished(HERE, &task(json!({"attempt": 1})).key, None, &json!({"attempt": 1}), SystemTime::UNIX_EPOCH);

@@ -21,12 +21,14 @@ pub fn look(state_dir: &Path) -> Vec<Finding> {
     let spool = match Shelf::of(state_dir).list() {
         Ok(entries) => {
             let count = |is: fn(&Stage) -> bool| {
-                entries.iter().filter(|lying| lying.entry.as_ref().is_ok_and(|entry| is(&entry.stage))).count()
+                let here = entries.iter().filter(|lying| !lying.is_elsewhere());
+                here.filter(|lying| lying.entry.as_ref().is_ok_and(|entry| is(&entry.stage))).count()
             };
             judge_spool(&Counts {
                 taken: count(|stage| matches!(stage, Stage::Taken)),
                 waiting: count(|stage| matches!(stage, Stage::Waiting { .. })),
                 rejected: count(|stage| matches!(stage, Stage::Rejected { .. })),
+                elsewhere: entries.iter().filter(|lying| lying.is_elsewhere()).count(),
                 unreadable: entries.iter().filter(|lying| lying.entry.is_err()).count(),
                 alive,
             })
@@ -86,25 +88,30 @@ fn judge_runner(status: Option<&Status>, alive: bool) -> Finding {
 }
 
 /// What a spool holds.
+#[derive(Default)]
 struct Counts {
     taken: usize,
     waiting: usize,
     rejected: usize,
+    elsewhere: usize,
     unreadable: usize,
     alive: bool,
 }
 
 fn judge_spool(counts: &Counts) -> Finding {
-    let Counts { taken, waiting, rejected, unreadable, alive } = *counts;
+    let Counts { taken, waiting, rejected, elsewhere, unreadable, alive } = *counts;
     let mut found = format!("{taken} being graded, {waiting} waiting for the backend, {rejected} refused by it");
+    if elsewhere > 0 {
+        found.push_str(&format!(", {elsewhere} for another backend"));
+    }
     if unreadable > 0 {
         found.push_str(&format!(", {unreadable} that cannot be read"));
     }
-    if rejected + unreadable > 0 {
+    if rejected + elsewhere + unreadable > 0 {
         return Finding::yellow(
             SPOOL,
             found,
-            "`ostest-sandbox spool list` shows them; `spool retry` sends one again, `spool drop` throws it away",
+            "`ostest-sandbox spool list` shows them; `spool retry` sends one again (`--backend-url URL`: elsewhere), `spool drop` throws it away",
         );
     }
     if !alive && taken + waiting > 0 {
@@ -143,13 +150,14 @@ mod tests {
 
     #[test]
     fn what_somebody_has_to_decide_on_is_yellow() {
-        let counts = |waiting, rejected, unreadable, alive| Counts { taken: 0, waiting, rejected, unreadable, alive };
+        let alive = || Counts { alive: true, ..Counts::default() };
         for (counts, grade) in [
-            (counts(0, 0, 0, false), Grade::Green),
-            (counts(3, 0, 0, true), Grade::Green),
-            (counts(3, 0, 0, false), Grade::Yellow),
-            (counts(0, 1, 0, true), Grade::Yellow),
-            (counts(0, 0, 1, true), Grade::Yellow),
+            (Counts::default(), Grade::Green),
+            (Counts { waiting: 3, ..alive() }, Grade::Green),
+            (Counts { waiting: 3, ..Counts::default() }, Grade::Yellow),
+            (Counts { rejected: 1, ..alive() }, Grade::Yellow),
+            (Counts { elsewhere: 1, ..alive() }, Grade::Yellow),
+            (Counts { unreadable: 1, ..alive() }, Grade::Yellow),
         ] {
             assert_eq!(judge_spool(&counts).grade, grade);
         }

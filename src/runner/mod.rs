@@ -108,6 +108,8 @@ impl Runner {
         let at_most = drain_timeout.saturating_add(LAST_UPLOADS + CLEARING);
         tokio::spawn(kill_after(drain_timeout, stop.clone()));
         tokio::spawn(manager.clone().stopping_after(stop.drain.clone(), at_most));
+        let (waiting, rejected) = (shared.runner.spool.waiting(), shared.runner.spool.rejected());
+        shared.runner.board.change(|status| (status.waiting, status.rejected) = (waiting, rejected));
         manager.ready();
         manager.say(&shared.runner.board.now().line());
         let mut resumed = shared.recover(found);

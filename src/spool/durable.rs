@@ -32,6 +32,13 @@ pub fn replace(dir: &Path, name: &str, bytes: &[u8]) -> io::Result<()> {
     sync_dir(dir)
 }
 
+/// Moves a file to another directory of the same file system.
+pub fn put_away(from: &Path, to: &Path) -> anyhow::Result<()> {
+    let dirs = [from.parent(), to.parent()];
+    let moved = std::fs::rename(from, to).and_then(|()| dirs.into_iter().flatten().try_for_each(sync_dir));
+    moved.with_context(|| format!("{} cannot be moved to {}", from.display(), to.display()))
+}
+
 /// Removes a file, so that it is gone after a loss of power, too. One that is not there is gone.
 pub fn remove(dir: &Path, name: &str) -> io::Result<()> {
     match std::fs::remove_file(dir.join(name)) {

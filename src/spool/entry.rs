@@ -139,6 +139,13 @@ impl Entry {
         format!("{}@{time}", self.name())
     }
 
+    /// The name under which it waits for a runner that asks its own backend again.
+    pub fn name_elsewhere(&self) -> String {
+        let digest = Sha256::digest(&self.backend);
+        let hash: String = digest.iter().take(4).map(|byte| format!("{byte:02x}")).collect();
+        format!("{}@{hash}", self.name())
+    }
+
     /// Since when it is as it is (RFC 3339, UTC).
     pub fn since(&self) -> String {
         match &self.stage {

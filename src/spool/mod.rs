@@ -29,6 +29,9 @@ const RESERVE: u64 = 8 << 20;
 /// The directory in the state directory.
 pub const DIR: &str = "spool";
 
+/// Where entries of other backends wait until a runner asks theirs again: the same attempt may be another one here.
+const ELSEWHERE: &str = "elsewhere";
+
 /// A file that is there while the backend is asked.
 const ASKING: &str = ".asking";
 
@@ -87,18 +90,20 @@ impl Spool {
     /// The directory cannot be made, read or written to.
     pub fn open(state_dir: &Path, backend: &str, slots: usize) -> anyhow::Result<(Spool, Found)> {
         let dir = state_dir.join(DIR);
-        durable::make_dir(&dir.join(REJECTED))?;
+        for below in [REJECTED, ELSEWHERE] {
+            durable::make_dir(&dir.join(below))?;
+        }
         let spool = Spool { dir, backend: backend.to_owned(), slots, book: Mutex::default() };
-        for dir in [&spool.dir, &spool.dir.join(REJECTED)] {
+        for dir in [&spool.dir, &spool.dir.join(REJECTED), &spool.dir.join(ELSEWHERE)] {
             // Half of JSON is none.
             durable::sweep(dir, |bytes| Entry::parse(bytes).is_ok())?;
         }
         let mut found = Found { asking: entry::changed_at(&spool.dir.join(ASKING)), ..Found::default() };
         spool.asked();
+        found.others = spool.part()?;
         for (path, entry) in read_all(&spool.dir)? {
             match entry {
                 Err(problem) => found.unreadable.push((path, problem)),
-                Ok(entry) if entry.backend != spool.backend => found.others.push(entry.name()),
                 Ok(entry) => match entry.stage {
                     Stage::Taken => {
                         spool.book().insert(entry.name(), Held::Taken);
@@ -262,6 +267,29 @@ impl Spool {
             .map_or(0, |entries| entries.flatten().filter(|e| is_entry(&e.path())).count())
     }
 
+    /// Takes back what is this backend's, and puts away what is not; the names of all that is not.
+    fn part(&self) -> anyhow::Result<Vec<String>> {
+        let elsewhere = self.dir.join(ELSEWHERE);
+        let mut others = Vec::new();
+        for (path, entry) in read_all(&self.dir)? {
+            if let Ok(entry) = entry
+                && entry.backend != self.backend
+            {
+                durable::put_away(&path, &elsewhere.join(file_name(&entry.name_elsewhere())))?;
+            }
+        }
+        for (path, entry) in read_all(&elsewhere)? {
+            match entry {
+                Ok(entry) if entry.backend == self.backend && !self.dir.join(file_name(&entry.name())).exists() => {
+                    durable::put_away(&path, &self.dir.join(file_name(&entry.name())))?;
+                }
+                Ok(entry) => others.push(entry.name_elsewhere()),
+                Err(problem) => tracing::error!(file = %path.display(), "it is left alone: {problem}"),
+            }
+        }
+        Ok(others)
+    }
+
     fn read(&self, name: &str) -> anyhow::Result<Entry> {
         let path = self.dir.join(file_name(name));
         read_entry(&path).map_err(|problem| anyhow::anyhow!("{} cannot be read: {problem}", path.display()))
@@ -315,7 +343,7 @@ fn read_entry(path: &Path) -> Result<Entry, String> {
     let bytes = std::fs::read(path).map_err(|error| format!("it cannot be read: {error}"))?;
     let entry = Entry::parse(&bytes)?;
     let name = path.file_stem().and_then(|name| name.to_str()).unwrap_or_default();
-    match name == entry.name() || name == entry.name_aside() {
+    match [entry.name(), entry.name_aside(), entry.name_elsewhere()].contains(&name.to_owned()) {
         true => Ok(entry),
         false => Err(format!("its name does not fit: it holds {}", entry.name())),
     }

@@ -1,6 +1,6 @@
 //! A spool as people see it, who look into it or change it, with or without a runner.
 
-use super::{DIR, Entry, REJECTED, durable, file_name, name_of, read_all};
+use super::{DIR, ELSEWHERE, Entry, REJECTED, durable, file_name, name_of, read_all};
 use anyhow::Context;
 use std::path::{Path, PathBuf};
 
@@ -29,7 +29,7 @@ impl Shelf {
     /// A directory that is there and cannot be read.
     pub fn list(&self) -> anyhow::Result<Vec<Lying>> {
         let mut all = Vec::new();
-        for dir in [self.dir.clone(), self.dir.join(REJECTED)] {
+        for dir in [self.dir.clone(), self.dir.join(ELSEWHERE), self.dir.join(REJECTED)] {
             all.extend(read_all(&dir)?.into_iter().map(|(path, entry)| Lying { path, entry }));
         }
         Ok(all)
@@ -82,6 +82,11 @@ impl Shelf {
 }
 
 impl Lying {
+    /// Whether it is another backend's than the runner's that asked last.
+    pub fn is_elsewhere(&self) -> bool {
+        self.path.parent().is_some_and(|dir| dir.ends_with(ELSEWHERE))
+    }
+
     /// Its name: that of its file.
     pub fn name(&self) -> String {
         self.path.file_stem().map_or_else(String::new, |name| name.to_string_lossy().into_owned())

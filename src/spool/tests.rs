@@ -59,7 +59,7 @@ fn a_result_is_there_until_it_is_confirmed() {
 
     spool.confirm(&task.key).unwrap();
     assert!(!spool.has(&task.key));
-    assert_eq!(names(&dir.path().join(DIR)), ["rejected"]);
+    assert_eq!(names(&dir.path().join(DIR)), ["elsewhere", "rejected"]);
     spool.take(&task).expect("it can be graded again");
 }
 
@@ -73,7 +73,7 @@ fn what_is_refused_moves_aside_and_comes_back_when_somebody_says_so() {
     spool.finish(&task.key, None, &result).unwrap();
     spool.reject(&task.key, 422, "no such attempt").unwrap();
     assert_eq!((spool.waiting(), spool.rejected()), (0, 1));
-    assert_eq!(names(&dir.path().join(DIR)), ["rejected"]);
+    assert_eq!(names(&dir.path().join(DIR)), ["elsewhere", "rejected"]);
     assert!(open(dir.path()).1.waiting.is_empty(), "it is not sent again by itself");
 
     let shelf = Shelf::of(dir.path());
@@ -81,7 +81,7 @@ fn what_is_refused_moves_aside_and_comes_back_when_somebody_says_so() {
     let Ok(Entry { stage: Stage::Rejected { status, reason, .. }, .. }) = &found[0].entry else { panic!() };
     assert_eq!((*status, &**reason), (422, "no such attempt"));
     shelf.retry(&found[0], None).unwrap();
-    assert_eq!((names(&dir.path().join(DIR)).len(), spool.rejected()), (2, 0));
+    assert_eq!((names(&dir.path().join(DIR)).len(), spool.rejected()), (3, 0));
     // A runner that runs finds it, once.
     assert_eq!(spool.search().unwrap().len(), 1);
     assert!(spool.search().unwrap().is_empty());
@@ -93,16 +93,28 @@ fn what_is_refused_moves_aside_and_comes_back_when_somebody_says_so() {
 }
 
 #[test]
-fn another_backends_results_are_left_alone_until_they_are_sent_elsewhere() {
+fn another_backends_results_wait_until_it_is_asked_again_or_they_are_sent_elsewhere() {
+    const THERE: &str = "http://old";
     let dir = tempfile::tempdir().unwrap();
-    let (spool, _) = Spool::open(dir.path(), "http://old", 1).unwrap();
-    let task = task(json!({"attempt": 1}));
-    spool.finish(&task.key, Some(&task), &json!({"attempt": 1})).unwrap();
-    let (_, found) = open(dir.path());
-    assert_eq!((found.waiting.len(), found.others), (0, vec!["attempt-1".to_string()]));
+    let (spool, _) = Spool::open(dir.path(), THERE, 1).unwrap();
+    let (first, second) = (task(json!({"attempt": 1})), task(json!({"attempt": 2})));
+    for task in [&first, &second] {
+        spool.finish(&task.key, Some(task), &json!({"attempt": task.key.token().as_value(), "of": THERE})).unwrap();
+    }
+    // The same number is another attempt here, and both are kept.
+    let (spool, found) = open(dir.path());
+    assert_eq!((found.waiting.len(), found.others.len()), (0, 2));
+    spool.take(&first).unwrap();
+    spool.finish(&first.key, None, &json!({"attempt": 1, "of": HERE})).unwrap();
     let shelf = Shelf::of(dir.path());
-    shelf.retry(&shelf.find("1").unwrap()[0], Some(HERE)).unwrap();
-    assert_eq!(open(dir.path()).1.waiting.len(), 1);
+    assert_eq!(shelf.find("1").unwrap().len(), 2);
+    let second = shelf.find("2").unwrap();
+    shelf.retry(&second[0], Some(HERE)).unwrap();
+    assert_eq!((open(dir.path()).1.waiting.len(), shelf.list().unwrap().len()), (2, 3));
+
+    let (_, found) = Spool::open(dir.path(), THERE, 1).unwrap();
+    let Stage::Waiting { result, .. } = &found.waiting[0].stage else { panic!("{found:?}") };
+    assert_eq!((found.waiting.len(), found.others.len(), result), (1, 2, &json!({"attempt": 1, "of": THERE})));
 }
 
 #[test]
@@ -120,7 +132,7 @@ fn halves_are_swept_and_what_is_no_entry_is_left_and_told() {
     assert_eq!((found.taken.len(), found.unreadable.len()), (1, 3));
     let told: String = found.unreadable.iter().map(|(_, problem)| format!("{problem}\n")).collect();
     assert!(told.contains("no entry") && told.contains("version 2") && told.contains("name does not fit"), "{told}");
-    assert_eq!(names(&here).len(), 5, "nothing was thrown away");
+    assert_eq!(names(&here).len(), 6, "nothing was thrown away");
     assert!(!here.join(".attempt-7.json.new").exists());
     let shelf = Shelf::of(dir.path());
     assert_eq!(shelf.list().unwrap().len(), 4);
@@ -138,7 +150,7 @@ fn what_was_whole_and_not_in_its_place_yet_is_put_there() {
     std::fs::write(dir.path().join(DIR).join(".attempt-7.json.new"), entry.to_bytes()).unwrap();
     let (_, found) = open(dir.path());
     assert_eq!((found.taken.len(), found.waiting), (0, vec![entry]));
-    assert_eq!(names(&dir.path().join(DIR)), ["attempt-7.json", "rejected"]);
+    assert_eq!(names(&dir.path().join(DIR)), ["attempt-7.json", "elsewhere", "rejected"]);
 }
 
 #[test]

@@ -26,11 +26,11 @@ cd "$top"
 left_out='' only=''
 case "$kernel $#" in
   "6.12 0")
-    left_out="attacks check cpython grade harness mock runner service spool"
+    left_out="attacks check cpython crash grade harness mock runner service spool"
     only="this_host_is_fit_and_the_canary_leaves_nothing a_memory_limit_says a_time_limit_leaves a_pytest_that_is_killed \
 what_a_starter_starts a_suite_says_what pexpect_and_psutil the_first_signal_lets become_pytest change_suite forge_events \
 hide_memory honest_failing kill_by_memory kill_pytest limit_pytest starve_tests trace_pytest two_at_once wait_from_build \
-write_report"
+write_report loses_nothing_first_share"
     ;;
   "6.1 0")
     left_out="attacks check course cpython crash grade grade_memory harness mock plan runner service spool"

@@ -92,6 +92,8 @@ struct Shared {
     last_call: CancellationToken,
     deliveries: TaskTracker,
     uploads: Semaphore,
+    /// When the spool was searched last for what an operator has put back.
+    searched: Mutex<Instant>,
 }
 
 impl Runner {
@@ -103,6 +105,7 @@ impl Runner {
             last_call: CancellationToken::new(),
             deliveries: TaskTracker::new(),
             uploads: Semaphore::new(UPLOADS),
+            searched: Mutex::new(Instant::now()),
         });
         let (drain_timeout, manager) = (shared.runner.drain_timeout, shared.runner.manager.clone());
         let at_most = drain_timeout.saturating_add(LAST_UPLOADS + CLEARING);

@@ -13,7 +13,7 @@ use crate::verdict::Verdict;
 use backon::{BackoffBuilder, ExponentialBackoff, ExponentialBuilder};
 use serde_json::Value;
 use std::collections::VecDeque;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
 /// Failed questions in a row after which `--once` gives up; without it the runner asks for ever.
@@ -75,7 +75,7 @@ pub fn pauses() -> ExponentialBackoff {
 impl Shared {
     /// Asks for a task until there is one, or a reason to do something else. `slot`: the free one, for a canary.
     pub async fn next(self: &Arc<Self>, slot: &Slot, resumed: &mut VecDeque<Task>, idle: bool) -> Next {
-        let (mut failures, mut pauses, mut searched) = (0, pauses(), Instant::now());
+        let (mut failures, mut pauses) = (0, pauses());
         loop {
             match self.may_ask(slot).await {
                 Ok(()) => {}
@@ -86,10 +86,7 @@ impl Shared {
             if let Some(task) = resumed.pop_front() {
                 return Next::Task(Box::new(task));
             }
-            if searched.elapsed() >= SEARCH {
-                self.search();
-                searched = Instant::now();
-            }
+            self.search_now_and_then();
             let pause = match self.ask().await {
                 Asked::Stopped => return Next::Ended(Ok(())),
                 Asked::Next(next) => return next,
@@ -200,8 +197,15 @@ impl Shared {
         Asked::Next(Next::Answered { key, body, kept })
     }
 
-    /// Takes over results that an operator has put back into the spool.
-    fn search(self: &Arc<Self>) {
+    /// Takes over results that an operator has put back into the spool. A runner that is never idle finds them, too.
+    fn search_now_and_then(self: &Arc<Self>) {
+        {
+            let mut searched = self.searched.lock().unwrap_or_else(PoisonError::into_inner);
+            if searched.elapsed() < SEARCH {
+                return;
+            }
+            *searched = Instant::now();
+        }
         match self.runner.spool.search() {
             Ok(entries) => entries.into_iter().for_each(|entry| self.adopt(entry)),
             Err(error) => tracing::warn!("{error:#}"),

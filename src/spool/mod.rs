@@ -215,10 +215,13 @@ impl Spool {
     /// The backend has refused the result for good: it is kept aside, with the reason, and not sent again unless somebody says so.
     ///
     /// # Errors
-    /// The disk does not take it; the entry stays where it was.
+    /// The disk does not take it, or has not taken the result before; the entry stays where it was.
     pub fn reject(&self, key: &Key, status: u16, reason: &str) -> anyhow::Result<()> {
         let name = name_of(key);
-        let entry = self.read(&name)?.rejected(SystemTime::now(), status, reason);
+        let entry = self.read(&name)?;
+        // Otherwise a record without the result would take its place.
+        anyhow::ensure!(matches!(entry.stage, Stage::Waiting { .. }), "the result of {name} is not on disk");
+        let entry = entry.rejected(SystemTime::now(), status, reason);
         let kept = entry.name_aside();
         durable::replace(&self.dir.join(REJECTED), &file_name(&kept), &entry.to_bytes())
             .and_then(|()| durable::remove(&self.dir, &file_name(&name)))

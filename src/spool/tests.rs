@@ -140,6 +140,16 @@ fn halves_are_swept_and_what_is_no_entry_is_left_and_told() {
 }
 
 #[test]
+fn a_result_that_the_disk_did_not_take_is_not_said_to_be_kept() {
+    let dir = tempfile::tempdir().unwrap();
+    let (spool, _) = open(dir.path());
+    let task = task(json!({"attempt": 7}));
+    spool.take(&task).unwrap();
+    assert!(spool.reject(&task.key, 422, "no").is_err_and(|e| e.to_string().contains("not on disk")));
+    assert_eq!((spool.rejected(), open(dir.path()).1.taken.len()), (0, 1));
+}
+
+#[test]
 fn what_was_whole_and_not_in_its_place_yet_is_put_there() {
     let dir = tempfile::tempdir().unwrap();
     let (spool, _) = open(dir.path());

@@ -1,5 +1,6 @@
 //! The runner: takes tasks from a backend, has each stage contained by the launcher, uploads results.
 
+pub mod attacks;
 pub mod backend;
 pub mod canary;
 pub mod check;

@@ -8,6 +8,7 @@ use crate::confine::{caps, landlock, rlimits, seccomp};
 use crate::mounts::{self, Sources};
 use crate::order::{Answer, MAX_ANSWER, Order};
 use crate::plan::{Network, Plan};
+use crate::switch::Switch;
 use crate::sys;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::prctl;
@@ -78,12 +79,16 @@ fn live(order: &Order, control: &OwnedFd) -> Result<(), InitError> {
     // socket. (A change of credentials would clear it: there is none after this.)
     prctl::set_pdeathsig(Signal::SIGKILL).map_err(failed("asking for the parent's death signal"))?;
     nix::sched::unshare(nix::sched::CloneFlags::CLONE_NEWCGROUP).map_err(failed("unsharing the cgroup namespace"))?;
-    nix::unistd::sethostname(&plan.hostname).map_err(failed("setting the host name"))?;
-    if plan.network == Network::Loopback {
+    if !plan.off(Switch::Names) {
+        nix::unistd::sethostname(&plan.hostname).map_err(failed("setting the host name"))?;
+    }
+    if plan.network == Network::Loopback && !plan.off(Switch::Network) {
         sys::loopback_up().map_err(failed("bringing the loopback interface up"))?;
     }
     rustix::process::umask(Mode::empty());
-    mounts::build(plan, &own_sources(order)?)?;
+    if !plan.off(Switch::Mounts) {
+        mounts::build(plan, &own_sources(order)?)?;
+    }
     rustix::process::umask(Mode::from_raw_mode(0o022));
 
     // Blocked before the fork, so that no end of a child is missed.
@@ -197,22 +202,27 @@ fn try_become_payload(order: &Order, control: &OwnedFd) -> Result<std::convert::
     // If the host itself runs out of memory, the kernel shall choose a payload first. A wish, not a limit.
     let _ = std::fs::write("/proc/self/oom_score_adj", OOM_SCORE);
     arrange_fds(order)?;
-    rlimits::apply(&plan.rlimits)?;
-
-    match plan.apart {
-        None => caps::drop_bounding()?,
-        Some(_) => caps::drop_bounding_before_apart()?,
+    if !plan.off(Switch::Rlimits) {
+        rlimits::apply(&plan.rlimits)?;
+    }
+    if !plan.off(Switch::Capabilities) {
+        match plan.apart {
+            None => caps::drop_bounding()?,
+            Some(_) => caps::drop_bounding_before_apart()?,
+        }
     }
     let groups: Vec<Gid> = plan.apart.iter().map(|apart| Gid::from_raw(apart.gid)).collect();
     nix::unistd::setgroups(&groups).map_err(failed("setting supplementary groups"))?;
     let (uid, gid) = (Uid::from_raw(plan.user.uid), Gid::from_raw(plan.user.gid));
     nix::unistd::setresgid(gid, gid, gid).map_err(failed("changing the group"))?;
     nix::unistd::setresuid(uid, uid, uid).map_err(failed("changing the user"))?;
-    match plan.apart {
-        None => caps::drop_all()?,
-        Some(_) => caps::keep_for_apart()?,
+    if !plan.off(Switch::Capabilities) {
+        match plan.apart {
+            None => caps::drop_all()?,
+            Some(_) => caps::keep_for_apart()?,
+        }
+        prctl::set_no_new_privs().map_err(failed("setting no_new_privs"))?;
     }
-    prctl::set_no_new_privs().map_err(failed("setting no_new_privs"))?;
 
     let cwd = &plan.command.cwd;
     std::env::set_current_dir(cwd).map_err(|error| InitError {

@@ -14,6 +14,7 @@ use crate::mounts;
 use crate::order::{Answer, Fds, INIT_NAME, Order};
 use crate::outcome::{Ended, Outcome};
 use crate::plan::{Channel, Layer, LeafChannels, Network, Plan};
+use crate::switch::Switch;
 use crate::sys::{self, Cloned};
 use crate::watch::{Watch, Watched};
 use crate::wire::{self, Kind, Note};
@@ -98,6 +99,9 @@ fn launch(out: &mut impl Write) -> Result<Outcome, LaunchError> {
     let program = sealed_self()?;
 
     let (mut group, mut limits, waived) = StageGroup::create(&plan.cgroup, &plan.name, &plan.limits, &plan.waived)?;
+    if plan.off(Switch::CgroupKill) {
+        group.spare();
+    }
     degraded.extend(waived);
     if !plan.cores.is_empty() {
         limits.push(group.pin(&plan.cores)?);
@@ -173,6 +177,9 @@ fn copy_report(report: &mut std::fs::File, channel: Option<Channel>, out: &mut i
 
 /// The domain. The operator's word that there may be none counts only where the kernel has none.
 fn choose_landlock(plan: &Plan, degraded: &mut Vec<Layer>) -> Result<Option<landlock::Writable>, LaunchError> {
+    if plan.off(Switch::Landlock) {
+        return Ok(None);
+    }
     match (sys::landlock_abi(), plan.waives(Layer::Landlock)) {
         (0, false) => Err(ConfineError::NoLandlock.into()),
         (0, true) => {
@@ -185,6 +192,9 @@ fn choose_landlock(plan: &Plan, degraded: &mut Vec<Layer>) -> Result<Option<land
 
 /// The filters of the payload and of init, on the same terms.
 fn choose_seccomp(plan: &Plan, degraded: &mut Vec<Layer>) -> Result<(Option<Programs>, Option<Programs>), LaunchError> {
+    if plan.off(Switch::Seccomp) {
+        return Ok((None, None));
+    }
     let there = Path::new("/proc/sys/kernel/seccomp/actions_avail").exists();
     if !there && plan.waives(Layer::Seccomp) {
         degraded.push(Layer::Seccomp);
@@ -323,12 +333,15 @@ fn clone_init(
     let mut paper = std::fs::File::from(paper);
     paper.write_all(&text).map_err(failed("writing the order"))?;
 
-    let network = match order.plan.network {
-        Network::Loopback => sys::NEW_NETWORK,
-        Network::Host => 0,
-    };
+    let mut namespaces = sys::INIT_NAMESPACES;
+    if order.plan.network == Network::Loopback {
+        namespaces |= sys::NEW_NETWORK;
+    }
+    for switch in &order.plan.off {
+        namespaces &= !sys::namespace_of(*switch);
+    }
     let place = group.open_dir()?;
-    let cloned = sys::clone_into(sys::INIT_NAMESPACES | network, place.as_fd()).map_err(failed(
+    let cloned = sys::clone_into(namespaces, place.as_fd()).map_err(failed(
         "cloning init into new namespaces (are user namespaces allowed? `sysctl user.max_user_namespaces` must not be 0)",
     ))?;
     let Cloned::Parent(pid, pidfd) = cloned else {
@@ -338,7 +351,8 @@ fn clone_init(
     let prepare = || -> Result<(), LaunchError> {
         group.place_init(Pid::from_raw(pid))?;
         let map = format!("0 {} {}", order.plan.ids.base, order.plan.ids.count);
-        for file in ["uid_map", "gid_map"] {
+        let files: &[&str] = if order.plan.off(Switch::Ids) { &[] } else { &["uid_map", "gid_map"] };
+        for file in files {
             let path = Path::new("/proc").join(pid.to_string()).join(file);
             std::fs::write(&path, &map).map_err(failed(&format!("mapping the sandbox's ids ({map} into {file})")))?;
         }

@@ -19,6 +19,7 @@ pub mod order;
 pub mod outcome;
 pub mod plan;
 pub mod spawn;
+pub mod switch;
 pub mod sys;
 pub mod watch;
 pub mod wire;

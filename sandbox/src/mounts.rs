@@ -6,6 +6,7 @@
 //! ever resolved in a tree that holds both the host and the submission.
 
 use crate::plan::{Mount, Plan};
+use crate::switch::Switch;
 use crate::sys::{self, mount_attr};
 use rustix::fs::{self, CWD, Mode, OFlags, ResolveFlags};
 use rustix::mount::{
@@ -21,7 +22,7 @@ pub const DEVICES: [&str; 6] = ["null", "zero", "full", "random", "urandom", "tt
 
 /// Files of /proc that tell of the host or act on it; /dev/null is put over them. (The kernel guards
 /// them by uid or capability as well.)
-const MASKED: [&str; 7] = [
+const MASKED: [&str; 12] = [
     "/proc/kcore",
     "/proc/keys",
     "/proc/timer_list",
@@ -29,7 +30,16 @@ const MASKED: [&str; 7] = [
     "/proc/kallsyms",
     "/proc/sched_debug",
     "/proc/kmsg",
+    "/proc/mtrr",
+    "/proc/latency_stats",
+    "/proc/kpagecount",
+    "/proc/kpageflags",
+    "/proc/kpagecgroup",
 ];
+
+/// Directories of /proc with settings of the host's; they become read-only. (Those of processes stay as they are: a program
+/// names its threads there.)
+const SETTINGS: [&str; 6] = ["/proc/sys", "/proc/irq", "/proc/bus", "/proc/fs", "/proc/scsi", "/proc/acpi"];
 
 /// Size of the root file system, which holds directories, links and small files only.
 const ROOT_SIZE: u64 = 16 << 20;
@@ -149,8 +159,11 @@ pub fn build(plan: &Plan, sources: &Sources) -> Result<(), MountError> {
         MountAttrFlags::MOUNT_ATTR_NOSUID | MountAttrFlags::MOUNT_ATTR_NODEV | MountAttrFlags::MOUNT_ATTR_NOEXEC;
     // While the host's /proc is still in sight: the kernel gives a user namespace a new proc only
     // if it could see one that hides nothing.
-    let proc = new_fs("proc", &[], nothing).map_err(at("making /proc; where the host's /proc has \
-         parts mounted over (as in a container), the kernel refuses it: run the grader with an unmasked /proc"))?;
+    let proc = match plan.mounts.contains(&Mount::Proc) {
+        true => Some(new_fs("proc", &[], nothing).map_err(at("making /proc; where the host's /proc has \
+             parts mounted over (as in a container), the kernel refuses it: run the grader with an unmasked /proc"))?),
+        false => None,
+    };
     let pts = new_fs(
         "devpts",
         &[("ptmxmode", "666".into()), ("mode", "620".into())],
@@ -163,7 +176,7 @@ pub fn build(plan: &Plan, sources: &Sources) -> Result<(), MountError> {
     )
     .map_err(at("cutting the mounts off from the host's"))?;
     enter_new_root()?;
-    let attach = Attach { sources, proc, pts };
+    let attach = Attach { sources, proc, pts, own_user_namespace: !plan.off(Switch::Ids) };
     for (index, mount) in plan.mounts.iter().enumerate() {
         attach.one(index, mount)?;
     }
@@ -191,8 +204,10 @@ fn enter_new_root() -> Result<(), MountError> {
 
 struct Attach<'a> {
     sources: &'a Sources,
-    proc: OwnedFd,
+    /// None where the plan has no /proc of its own.
+    proc: Option<OwnedFd>,
     pts: OwnedFd,
+    own_user_namespace: bool,
 }
 
 impl Attach<'_> {
@@ -219,14 +234,24 @@ impl Attach<'_> {
                 make_parents(target)?;
                 fs::symlink(to, target).map_err(at(format!("linking {}", target.display())))
             }
-            Mount::Proc => self.proc(),
+            Mount::Proc => self.proc.as_ref().map_or(Ok(()), |proc| self.proc(proc)),
             Mount::Dev { shm_size } => self.dev(*shm_size),
         }
     }
 
     /// Needs /dev to be there already: /dev/null is what masks.
-    fn proc(&self) -> Result<(), MountError> {
-        attach_on_dir(self.proc.as_fd(), Path::new("/proc"))?;
+    fn proc(&self, proc: &OwnedFd) -> Result<(), MountError> {
+        attach_on_dir(proc.as_fd(), Path::new("/proc"))?;
+        if self.own_user_namespace {
+            self.forbid_user_namespaces()?;
+        }
+        for settings in SETTINGS.map(Path::new).into_iter().filter(|path| path.is_dir()) {
+            let shown = settings.display();
+            let copy = detach(settings).map_err(at(format!("copying {shown}")))?;
+            sys::mount_setattr(copy.as_fd(), mount_attr::RDONLY, true)
+                .map_err(at(format!("making {shown} read-only")))?;
+            move_onto(copy.as_fd(), settings)?;
+        }
         for masked in MASKED {
             if Path::new(masked).exists() {
                 let null = detach(Path::new("/dev/null")).map_err(at("copying /dev/null"))?;
@@ -234,6 +259,20 @@ impl Attach<'_> {
             }
         }
         Ok(())
+    }
+
+    /// In a user namespace that one makes one has every capability again, and with them most of what kernels are attacked
+    /// through. The filters refuse it; this is the kernel's own count, of this namespace and those below it, and only a
+    /// capability that nobody inside has (CAP_SYS_RESOURCE) raises it again. Read back, as every limit.
+    fn forbid_user_namespaces(&self) -> Result<(), MountError> {
+        const COUNT: &str = "/proc/sys/user/max_user_namespaces";
+        std::fs::write(COUNT, "0").map_err(at(format!("writing {COUNT}")))?;
+        let kept = std::fs::read_to_string(COUNT).map_err(at(format!("reading {COUNT}")))?;
+        if kept.trim() == "0" {
+            return Ok(());
+        }
+        let error = io::Error::other(format!("the kernel kept {}", kept.trim()));
+        Err(at(format!("forbidding user namespaces by {COUNT}"))(error))
     }
 
     fn dev(&self, shm_size: u64) -> Result<(), MountError> {

@@ -4,6 +4,7 @@
 //! carried out there. Nothing in it is looked up again: what is not in the plan does not exist
 //! inside. Paths named `source` are paths on the host, paths named `target` are paths inside.
 
+use crate::switch::Switch;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
@@ -58,6 +59,9 @@ pub struct Plan {
     /// Layers that the operator has waived by name (`--allow-degraded`).
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub waived: BTreeSet<Layer>,
+    /// Layers that the attack suite has switched off; only in debug builds.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub off: BTreeSet<Switch>,
 }
 
 /// A range of host ids. Both uids and gids are mapped by it, one to one from inside id 0.
@@ -203,6 +207,8 @@ pub struct Rlimits {
     pub memlock: u64,
     /// Bytes in POSIX message queues.
     pub msgqueue: u64,
+    /// Processes and threads of one user of the sandbox: what is left of a fork bomb where the cgroup's limit is not.
+    pub nproc: u64,
 }
 
 /// What happens to standard output and error, each.
@@ -334,7 +340,14 @@ impl Plan {
         if self.ids.base.checked_add(self.ids.count).is_none() {
             return bad("the id range does not fit into 32 bits".into());
         }
-        if self.user.uid == 0 || self.user.gid == 0 {
+        if !self.off.is_empty() && !cfg!(debug_assertions) {
+            return bad("it switches layers off, which only a debug build does, for the attack suite".into());
+        }
+        if self.off(Switch::Pids) && !self.off(Switch::Ids) && self.mounts.contains(&Mount::Proc) {
+            return bad("a user namespace gets no /proc of a pid namespace that is not its own".into());
+        }
+        let root = self.off(Switch::Ids) || self.off(Switch::Capabilities);
+        if (self.user.uid == 0 || self.user.gid == 0) && !root {
             return bad("the command may not run as the sandbox's root".into());
         }
         if self.user.uid >= self.ids.count || self.user.gid >= self.ids.count {
@@ -385,7 +398,7 @@ impl Plan {
         let place = |wanted: fn(&Mount) -> bool| self.mounts.iter().position(wanted);
         let dev = place(|m| matches!(m, Mount::Dev { .. }));
         let proc = place(|m| matches!(m, Mount::Proc));
-        if dev.is_none() || proc.is_none() || dev > proc {
+        if !self.off(Switch::Pids) && (dev.is_none() || proc.is_none() || dev > proc) {
             return bad("it needs a /dev and, after it, a /proc".into());
         }
         let fds = self.channels.numbers();
@@ -393,6 +406,11 @@ impl Plan {
             return bad("the channels' descriptors must differ and lie between 3 and 63".into());
         }
         Ok(())
+    }
+
+    /// Whether the attack suite has switched this layer off.
+    pub fn off(&self, switch: Switch) -> bool {
+        self.off.contains(&switch)
     }
 
     /// Whether the operator waived this layer.

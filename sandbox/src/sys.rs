@@ -3,6 +3,7 @@
 //! Each function is one system call (or one conversion) with safe arguments and an `io::Result`;
 //! policy belongs to the callers.
 
+use crate::switch::Switch;
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 
@@ -18,6 +19,19 @@ pub const INIT_NAMESPACES: u64 =
 
 /// The network namespace's flag for [`clone_into`].
 pub const NEW_NETWORK: u64 = libc::CLONE_NEWNET as u64;
+
+/// The namespace that a layer consists of, as a flag for [`clone_into`]; 0 where it is none.
+pub fn namespace_of(switch: Switch) -> u64 {
+    let flag = match switch {
+        Switch::Ids => libc::CLONE_NEWUSER,
+        Switch::Network => libc::CLONE_NEWNET,
+        Switch::Pids => libc::CLONE_NEWPID,
+        Switch::Ipc => libc::CLONE_NEWIPC,
+        Switch::Names => libc::CLONE_NEWUTS,
+        _ => 0,
+    };
+    flag as u64
+}
 
 /// Which side of a clone or fork this is.
 #[derive(Debug)]

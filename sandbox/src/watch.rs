@@ -406,6 +406,11 @@ impl<'a, W: Write> Watch<'a, W> {
         if !self.killed {
             self.killed = true;
             self.seen.stop = Some(why);
+            // First by what holds alone, should the group not: with pid 1 the kernel ends its namespace.
+            match rustix::process::pidfd_send_signal(&self.pidfd, rustix::process::Signal::KILL) {
+                Ok(()) | Err(rustix::io::Errno::SRCH) => {}
+                Err(error) => return Err(WatchError::Kernel { what: "killing init", error: error.into() }),
+            }
             self.group.kill()?;
         }
         Ok(())

@@ -36,7 +36,15 @@ fn plan() -> Plan {
         network: Network::Loopback,
         limits: Limits { memory: 64 << 20, pids: 64, cpu_millis: 1500, wall_ms: 10_000 },
         cores: Vec::new(),
-        rlimits: Rlimits { nofile: 4096, core: 0, fsize: 1 << 20, stack: 8 << 20, memlock: 8 << 20, msgqueue: 819_200 },
+        rlimits: Rlimits {
+            nofile: 4096,
+            core: 0,
+            fsize: 1 << 20,
+            stack: 8 << 20,
+            memlock: 8 << 20,
+            msgqueue: 819_200,
+            nproc: 64,
+        },
         output: OutputPolicy { limit: 1 << 20, beyond: Beyond::Discard },
         policy: Policy::Test,
         channels: Channels {
@@ -46,6 +54,7 @@ fn plan() -> Plan {
         },
         cgroup: Base::Unified { dir: "/sys/fs/cgroup/ostest-sandbox/0123456789ab".into() },
         waived: [Layer::SwapLimit].into(),
+        off: [].into(),
     }
 }
 

@@ -2,7 +2,8 @@
 
 use super::fitness::{Fitness, show};
 use super::options::RunArgs;
-use super::{Failure, run};
+use super::{Failure, attacks, run};
+use crate::attacks::Off;
 use crate::canary::When;
 use crate::check::{Grade, runner};
 use clap::Args;
@@ -22,7 +23,14 @@ HEAD, and only where --backend-url names one: no task is taken.
 
     sudo ostest-sandbox check --backend-url https://backend.example --tests /srv/course --concurrent 4
 
-Exit codes: 0 fit (all green), 1 degraded (some yellow), 2 unfit (some red).";
+Exit codes: 0 fit (all green), 1 degraded (some yellow), 2 unfit (some red).
+
+With --attacks programs are tried instead that want to get out: at the host's files, memory, processes, network; one line for each with what came of it and what stops it. They harm nothing: what they aim at is made for them, and their limits are small. It takes a minute or two, and a gcc.
+
+    sudo ostest-sandbox check --attacks
+    sudo ostest-sandbox check --attacks --only memory --json
+
+Exit codes of --attacks: 0 all were contained, 2 one was not, or could not be tried.";
 
 /// Flags of `check`.
 #[derive(Debug, Args)]
@@ -31,8 +39,40 @@ pub struct CheckArgs {
     /// Print the findings as JSON: {"verdict", "findings": [{"name", "grade", "found", "remedy"}]}
     #[arg(long)]
     json: bool,
+    /// Try the attack suite on this host: what is contained, and by what
+    #[arg(long)]
+    attacks: bool,
+    /// Of the attacks only those whose name has this word in it (repeatable)
+    #[arg(long, value_name = "WORD", requires = "attacks")]
+    only: Vec<String>,
+    /// Layers that are off, to show that the others hold: only where nothing can be harmed
+    #[cfg(debug_assertions)]
+    #[arg(long, value_name = "WHICH", requires = "attacks", value_enum, hide = true)]
+    off: Option<OffName>,
     #[command(flatten)]
     run: RunArgs,
+}
+
+#[cfg(debug_assertions)]
+#[derive(Debug, Clone, Copy, clap::ValueEnum)]
+enum OffName {
+    First,
+    Second,
+    Everything,
+}
+
+impl CheckArgs {
+    /// Which layers are off: in a release build none can be.
+    fn off(&self) -> Off {
+        #[cfg(debug_assertions)]
+        match self.off {
+            Some(OffName::First) => return Off::First,
+            Some(OffName::Second) => return Off::Second,
+            Some(OffName::Everything) => return Off::Everything,
+            None => {}
+        }
+        Off::Nothing
+    }
 }
 
 /// Looks at the host; the number is the exit code.
@@ -43,6 +83,10 @@ pub fn main(args: &CheckArgs) -> Result<u8, Failure> {
 fn go(args: &CheckArgs) -> anyhow::Result<u8> {
     let settings = run::Settings::resolve(&args.run)?;
     super::log::start(&args.run.log, &settings.file, false)?;
+    if args.attacks {
+        let wanted = attacks::Wanted { only: &args.only, off: args.off(), json: args.json };
+        return attacks::run(&settings, &wanted);
+    }
     let named = args.run.backend_url.is_some() || settings.file.backend_url.is_some();
     let mut fitness = Fitness::begin(&settings, false)?;
     let cancel = CancellationToken::new();

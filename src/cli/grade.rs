@@ -70,7 +70,7 @@ fn go(args: &GradeArgs) -> anyhow::Result<u8> {
     let cancel = CancellationToken::new();
     let graded = super::runtime()?.block_on(async {
         tokio::spawn(super::run::cancel_on_signal(cancel.clone()));
-        let bar = progress_bar();
+        let bar = progress_bar("tests");
         let mut progress = |done: usize, total: usize| {
             bar.set_length(total as u64);
             bar.set_position(done as u64);
@@ -109,13 +109,15 @@ fn write_files(args: &GradeArgs, graded: &Graded, title: &str) -> anyhow::Result
     Ok(())
 }
 
-/// Where a person waits: on a terminal, on standard error.
-fn progress_bar() -> indicatif::ProgressBar {
+/// A progress line, where a person waits; `what` is counted.
+pub fn progress_bar(what: &str) -> indicatif::ProgressBar {
     let bar = indicatif::ProgressBar::new(0);
     if !std::io::stderr().is_terminal() {
         bar.set_draw_target(indicatif::ProgressDrawTarget::hidden());
     }
-    if let Ok(style) = indicatif::ProgressStyle::with_template("{bar:30} {pos}/{len} tests, {elapsed}") {
+    if let Ok(style) =
+        indicatif::ProgressStyle::with_template(&format!("{{bar:30}} {{pos}}/{{len}} {what}, {{elapsed}}"))
+    {
         bar.set_style(style);
     }
     bar.enable_steady_tick(std::time::Duration::from_millis(200));

@@ -1,5 +1,6 @@
 //! The command line: what can be said on it, and which command it leads to.
 
+pub mod attacks;
 pub mod check;
 pub mod exec;
 pub mod fitness;

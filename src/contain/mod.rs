@@ -217,12 +217,15 @@ impl Host {
                 stack: 8 << 20,
                 memlock: 8 << 20,
                 msgqueue: 819_200,
+                // Counted for each user, so the cgroup's own, which counts all, is reached first.
+                nproc: stage.pids,
             },
             output: stage.output,
             policy: stage.policy,
             channels: stage.channels,
             cgroup: self.base.clone(),
             waived: self.waived.clone(),
+            off: BTreeSet::new(),
         }
     }
 

@@ -35,6 +35,7 @@ pub struct StageGroup {
     /// Retired leaves whose directories are still there.
     dying: Vec<Base>,
     removed: bool,
+    spared: bool,
 }
 
 impl StageGroup {
@@ -68,7 +69,7 @@ impl StageGroup {
         make_group(&stage, make_dir)?;
         // From here on dropping it cleans up.
         let (leaves, retired, dying) = (BTreeMap::new(), Retired::default(), Vec::new());
-        let mut group = StageGroup { stage, leaves, retired, dying, removed: false };
+        let mut group = StageGroup { stage, leaves, retired, dying, removed: false, spared: false };
         match &group.stage {
             Base::Unified { dir } => {
                 unified::limit(dir, limits, &mut applied)?;
@@ -220,7 +221,12 @@ impl StageGroup {
     /// # Errors
     /// When a file of the group cannot be read or written.
     pub fn kill(&self) -> Result<(), CgroupError> {
-        tree::kill(&self.stage)
+        if self.spared { Ok(()) } else { tree::kill(&self.stage) }
+    }
+
+    /// Switches [`StageGroup::kill`] off, for a plan that has to end without it ([`crate::switch::Switch::CgroupKill`]).
+    pub fn spare(&mut self) {
+        self.spared = true;
     }
 
     /// Whether any process is in the stage, in any hierarchy.

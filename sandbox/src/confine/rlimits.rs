@@ -19,6 +19,7 @@ pub fn apply(limits: &Rlimits) -> Result<(), ConfineError> {
         (Resource::RLIMIT_STACK, limits.stack),
         (Resource::RLIMIT_MEMLOCK, limits.memlock),
         (Resource::RLIMIT_MSGQUEUE, limits.msgqueue),
+        (Resource::RLIMIT_NPROC, limits.nproc),
         (Resource::RLIMIT_RTPRIO, 0),
         (Resource::RLIMIT_NICE, 0),
     ];

@@ -248,6 +248,7 @@ fn submissions_come_over_tls_from_whom_the_certificate_names_and_no_one_else() {
     for trusted in [true, false] {
         let backend = Backend::start(&place, &tasks, &["--once"]);
         let mut runner = place.command(&["--backend-url", &backend.url, "--once", "--allow-url", &top]);
+        runner.arg("--allow-internal").arg(format!("localhost:{}", port.trim()));
         runner.arg("--tests").arg(&suite).env_remove("GIT_SSL_CAINFO");
         if trusted {
             runner.env("GIT_SSL_CAINFO", &certificate);

@@ -8,6 +8,7 @@ use crate::confine::{caps, landlock, rlimits, seccomp};
 use crate::mounts::{self, Sources};
 use crate::order::{Answer, MAX_ANSWER, Order};
 use crate::plan::{Network, Plan};
+use crate::proxy;
 use crate::sys;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::prctl;
@@ -79,8 +80,10 @@ fn live(order: &Order, control: &OwnedFd) -> Result<(), InitError> {
     prctl::set_pdeathsig(Signal::SIGKILL).map_err(failed("asking for the parent's death signal"))?;
     nix::sched::unshare(nix::sched::CloneFlags::CLONE_NEWCGROUP).map_err(failed("unsharing the cgroup namespace"))?;
     nix::unistd::sethostname(&plan.hostname).map_err(failed("setting the host name"))?;
-    if plan.network == Network::Loopback {
-        sys::loopback_up().map_err(failed("bringing the loopback interface up"))?;
+    sys::loopback_up().map_err(failed("bringing the loopback interface up"))?;
+    if plan.network == Network::Proxy {
+        // Before the payload is forked: it finds the socket, and has no descriptor of it.
+        hand_out_proxy(control)?;
     }
     rustix::process::umask(Mode::empty());
     mounts::build(plan, &own_sources(order)?)?;
@@ -99,6 +102,13 @@ fn live(order: &Order, control: &OwnedFd) -> Result<(), InitError> {
     };
     confine_init(order)?;
     reap(control, &children, Pid::from_raw(payload))
+}
+
+/// Makes the socket of the proxy, which belongs to this network namespace for ever, and gives it away.
+fn hand_out_proxy(control: &OwnedFd) -> Result<(), InitError> {
+    let listener = proxy::listen().map_err(failed("making the proxy's socket"))?;
+    let text = serde_json::to_vec(&Answer::Proxy).map_err(failed("announcing the proxy's socket"))?;
+    proxy::send(control.as_fd(), &text, listener.as_fd()).map_err(failed("handing the proxy's socket out"))
 }
 
 /// The descriptors of the mounts, taken over from the launcher.

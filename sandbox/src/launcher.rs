@@ -13,7 +13,7 @@ use crate::leaves::Leaves;
 use crate::mounts;
 use crate::order::{Answer, Fds, INIT_NAME, Order};
 use crate::outcome::{Ended, Outcome};
-use crate::plan::{Channel, Layer, LeafChannels, Network, Plan};
+use crate::plan::{Channel, Layer, LeafChannels, Plan};
 use crate::sys::{self, Cloned};
 use crate::watch::{Watch, Watched};
 use crate::wire::{self, Kind, Note};
@@ -323,12 +323,8 @@ fn clone_init(
     let mut paper = std::fs::File::from(paper);
     paper.write_all(&text).map_err(failed("writing the order"))?;
 
-    let network = match order.plan.network {
-        Network::Loopback => sys::NEW_NETWORK,
-        Network::Host => 0,
-    };
     let place = group.open_dir()?;
-    let cloned = sys::clone_into(sys::INIT_NAMESPACES | network, place.as_fd()).map_err(failed(
+    let cloned = sys::clone_into(sys::INIT_NAMESPACES, place.as_fd()).map_err(failed(
         "cloning init into new namespaces (are user namespaces allowed? `sysctl user.max_user_namespaces` must not be 0)",
     ))?;
     let Cloned::Parent(pid, pidfd) = cloned else {

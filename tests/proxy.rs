@@ -6,7 +6,7 @@ mod support;
 use serde_json::json;
 use std::path::{Path, PathBuf};
 use support::backend::Counting;
-use support::servers::{Certificate, Server, Untouched};
+use support::servers::{Certificate, Server, Untouched, Upstream};
 use support::{Graded, Place, need_root};
 
 /// A submission and a suite that is a repository, served over TLS.
@@ -135,6 +135,31 @@ fn a_submission_from_the_backends_own_address_is_refused_and_submodules_are_not_
     let log = String::from_utf8_lossy(&output.stdout);
     assert!(log.contains("(the backend's)") && log.contains("has moved 32 MiB"), "{log}");
     host.assert();
+}
+
+#[test]
+fn where_the_operator_has_a_proxy_git_goes_through_it() {
+    if !need_root("where_the_operator_has_a_proxy_git_goes_through_it") {
+        return;
+    }
+    let (course, upstream) = (Course::new(), Upstream::start());
+    let config = format!(
+        "allow-internal = ['{}']\n[fetch]\nenv = {{ https_proxy = 'http://me:secret@127.0.0.1:{}' }}",
+        course.git.place(),
+        upstream.port
+    );
+    let graded = course.grade(&course.git.url("suite"), &config, &[]);
+    assert_eq!(graded.code(), 0, "{:#}", graded.result);
+    let heads = upstream.heads();
+    let whole =
+        |head: &String| head.starts_with(&format!("CONNECT {} ", course.git.place())) && head.contains("Basic ");
+    assert!(!heads.is_empty() && heads.iter().all(whole), "{heads:?}");
+    // What it cannot go through it does not go around.
+    let mut runner = course.place.command(&["--once"]);
+    let output = runner.env("https_proxy", "socks5://me:secret@127.0.0.1:1").output().expect("the runner starts");
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(said.contains("http://host:port") && !said.contains("secret"), "{said}");
 }
 
 /// A program that stands in for git inside, and tries to get out.

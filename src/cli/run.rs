@@ -70,6 +70,10 @@ impl Settings {
         let concurrent = args.concurrent.or(file.concurrent).unwrap_or(2);
         anyhow::ensure!((1..=512).contains(&concurrent), "--concurrent must be between 1 and 512, not {concurrent}");
         let mut grading = args.grading.resolve(args.limits, &file, concurrent)?;
+        // Known now, and not when the first tasks have failed by it.
+        for env in [&grading.fetch.env, &grading.prepare.env] {
+            crate::task::outward::upstream(env).map_err(anyhow::Error::msg)?;
+        }
         let backend = backend(args, &file)?;
         // One that is no URL is told of where it is called.
         grading.backend = url::Url::parse(&backend.url).ok().as_ref().and_then(Place::of_url);

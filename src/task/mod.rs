@@ -4,7 +4,7 @@ pub mod bound;
 pub mod build;
 pub mod fetch;
 mod index;
-mod outward;
+pub mod outward;
 pub mod prepare;
 mod shipped;
 mod starter;

@@ -33,6 +33,18 @@ pub fn environment(more: &BTreeMap<String, String>) -> BTreeMap<String, String> 
     own.chain(more.iter().map(|(name, value)| (name.clone(), value.clone()))).collect()
 }
 
+/// The operator's own proxy, by a stage's environment and the runner's.
+///
+/// # Errors
+/// A sentence, where it is one that ours cannot go through.
+pub fn upstream(env: &BTreeMap<String, String>) -> Result<Upstream, String> {
+    let named = |name: &str| env.get(name).cloned().or_else(|| std::env::var(name).ok());
+    Upstream::of(|name| match name {
+        "https_proxy" | "http_proxy" => env.get("PIP_PROXY").cloned().or_else(|| named(name)),
+        _ => named(name),
+    })
+}
+
 /// Lets a stage go where `reach` says, through a proxy of its own that moves at most `bytes`, with this environment.
 pub fn open(
     context: &Context<'_>,
@@ -41,11 +53,7 @@ pub fn open(
     reach: Reach,
     bytes: u64,
 ) -> Result<Rules, TaskError> {
-    let named = |name: &str| env.get(name).cloned().or_else(|| std::env::var(name).ok());
-    let upstream = Upstream::of(|name| match name {
-        "https_proxy" | "http_proxy" => env.get("PIP_PROXY").cloned().or_else(|| named(name)),
-        _ => named(name),
-    });
+    let upstream = upstream(&env);
     let upstream = upstream.map_err(|why| TaskError::Host(format!("the {} stage cannot start: {why}", stage.name)))?;
     stage.network = Network::Proxy;
     show_files(stage, env);

@@ -1,10 +1,11 @@
 //! Servers of a test's own, on the host's loopback: git and a package index over TLS, and one that must not be spoken to.
 
 use super::Place;
-use std::io::{BufRead, BufReader};
-use std::net::TcpListener;
+use std::io::{BufRead, BufReader, Write};
+use std::net::{TcpListener, TcpStream};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
+use std::sync::{Arc, Mutex};
 
 /// A certificate for `localhost`, and its key.
 pub struct Certificate {
@@ -103,4 +104,55 @@ impl Untouched {
         self.0.accept().expect("a connection is noticed");
         self.0.set_nonblocking(true).expect("it need not wait");
     }
+}
+
+/// A proxy of an operator's, which lets everybody through and remembers the heads of what it was asked.
+pub struct Upstream {
+    /// Its port on 127.0.0.1.
+    pub port: u16,
+    heads: Arc<Mutex<Vec<String>>>,
+}
+
+impl Upstream {
+    /// It ends with the test's process.
+    pub fn start() -> Upstream {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+        let (port, heads) = (listener.local_addr().expect("an address").port(), Arc::new(Mutex::new(Vec::new())));
+        let shared = heads.clone();
+        std::thread::spawn(move || {
+            for client in listener.incoming().flatten() {
+                let heads = shared.clone();
+                std::thread::spawn(move || relay(client, &heads));
+            }
+        });
+        Upstream { port, heads }
+    }
+
+    /// What it was asked.
+    pub fn heads(&self) -> Vec<String> {
+        self.heads.lock().expect("nobody panicked").clone()
+    }
+}
+
+fn relay(client: TcpStream, heads: &Mutex<Vec<String>>) -> Option<()> {
+    let mut input = BufReader::new(client.try_clone().ok()?);
+    let mut head = String::new();
+    while !head.ends_with("\r\n\r\n") {
+        if input.read_line(&mut head).ok()? == 0 {
+            return None;
+        }
+    }
+    let place = head.split(' ').nth(1)?.to_string();
+    heads.lock().expect("nobody panicked").push(head);
+    let server = TcpStream::connect(place).ok()?;
+    (&client).write_all(b"HTTP/1.1 200 Come in\r\n\r\n").ok()?;
+    let (mut up, mut down) = (server.try_clone().ok()?, client);
+    let mut from_server = server;
+    let back = std::thread::spawn(move || {
+        let _ = std::io::copy(&mut from_server, &mut down);
+        let _ = down.shutdown(std::net::Shutdown::Both);
+    });
+    let _ = std::io::copy(&mut input, &mut up);
+    let _ = up.shutdown(std::net::Shutdown::Write);
+    back.join().ok()
 }

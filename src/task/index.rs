@@ -26,7 +26,7 @@ impl Told {
     /// A setting of pip's by its name in a file, its environment or a requirement's option.
     fn setting(&mut self, name: &str, value: &str) {
         match name.trim_start_matches('-').replace('_', "-").to_ascii_lowercase().as_str() {
-            "index-url" | "i" | "pypi-url" => self.replaced = !value.trim().is_empty() || self.replaced,
+            "index-url" | "i" => self.replaced = !value.trim().is_empty() || self.replaced,
             "no-index" => {
                 self.replaced |= !matches!(value.trim().to_ascii_lowercase().as_str(), "0" | "no" | "false" | "off")
             }

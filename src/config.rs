@@ -5,6 +5,7 @@
 //! started, and may lower limits, never raise them.
 
 use crate::backend::contract::MemoryUnit;
+use crate::proxy::{Internal, Place};
 use crate::units::{parse_duration, parse_size};
 use sandbox::plan::Layer;
 use serde::Deserialize;
@@ -63,6 +64,17 @@ impl FromStr for LayerName {
     }
 }
 
+/// A host or a network of the operator's own.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct InternalName(pub Internal);
+
+impl FromStr for InternalName {
+    type Err = String;
+    fn from_str(text: &str) -> Result<Self, String> {
+        text.parse().map(InternalName)
+    }
+}
+
 /// A place where repositories under a URL prefix are taken from, written `URLPREFIX=DIR`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Mirror {
@@ -102,7 +114,7 @@ macro_rules! from_text_or_number {
         }
     )*};
 }
-from_text_or_number!(Size, Span, Cores, LayerName);
+from_text_or_number!(Size, Span, Cores, LayerName, InternalName);
 
 /// Limits of a task, as the operator or a suite gives them.
 #[derive(Debug, Clone, Copy, Default, PartialEq, clap::Args, Deserialize)]
@@ -227,14 +239,31 @@ pub struct StageOptions {
     pub timeout: Option<Span>,
 }
 
-/// `[fetch]` and `[prepare]`: the stages with a network.
+/// `[fetch]`: git.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
-pub struct NetworkStageOptions {
+pub struct FetchOptions {
+    /// More environment, for example proxy variables.
+    pub env: BTreeMap<String, String>,
+    /// Wall clock.
+    pub timeout: Option<Span>,
+    /// Bytes that go through its proxy, in both directions; none: what the disk limit makes of it.
+    pub traffic_limit: Option<Size>,
+}
+
+/// `[prepare]`: venv and pip.
+#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
+pub struct PrepareOptions {
     /// More environment, for example proxy variables or PIP_INDEX_URL.
     pub env: BTreeMap<String, String>,
     /// Wall clock.
     pub timeout: Option<Span>,
+    /// Bytes that go through its proxy, in both directions.
+    pub traffic_limit: Option<Size>,
+    /// Hosts that packages may come from, beside the indexes of `env`; none: what those and the suite's requirements name, and
+    /// without an index any public host.
+    pub hosts: Option<Vec<Place>>,
 }
 
 /// Laboratory numbers are TOML keys, hence strings.
@@ -275,6 +304,7 @@ pub struct FileOptions {
     pub tests_branch: Option<String>,
     pub git_mirror: BTreeMap<String, PathBuf>,
     pub allow_url: Option<Vec<String>>,
+    pub allow_internal: Vec<InternalName>,
     pub allow_degraded: Vec<LayerName>,
     pub python: Option<PathBuf>,
     pub toolchain: Vec<PathBuf>,
@@ -284,8 +314,8 @@ pub struct FileOptions {
     pub disk_limit: Option<Size>,
     pub output_limit: Option<Size>,
     pub timeout: Option<Span>,
-    pub fetch: NetworkStageOptions,
-    pub prepare: NetworkStageOptions,
+    pub fetch: FetchOptions,
+    pub prepare: PrepareOptions,
     pub build: StageOptions,
     pub test: TestOptions,
     pub lab: Labs,
@@ -428,10 +458,14 @@ pub struct Grading {
     pub allow_url: Vec<String>,
     /// Local places of repositories.
     pub mirrors: Vec<Mirror>,
+    /// Parts of the operator's network that fetch and prepare may reach.
+    pub allow_internal: Vec<Internal>,
+    /// The backend, which they may not.
+    pub backend: Option<Place>,
     /// The operator's sections.
-    pub fetch: NetworkStageOptions,
+    pub fetch: FetchOptions,
     /// The operator's sections.
-    pub prepare: NetworkStageOptions,
+    pub prepare: PrepareOptions,
     /// The operator's sections.
     pub build: StageOptions,
     /// The operator's sections.

@@ -11,6 +11,7 @@ pub mod events;
 pub mod harness;
 pub mod judge;
 pub mod junit;
+pub mod proxy;
 pub mod runner;
 pub mod spool;
 pub mod status;

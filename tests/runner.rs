@@ -8,6 +8,7 @@ use std::io::{BufRead, BufReader, Read};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use support::backend::request;
+use support::servers::{Certificate, Server};
 use support::{BIN, Place, need_root, traces};
 
 /// A mock backend that ends when every task has its result.
@@ -219,25 +220,9 @@ fn submissions_come_over_tls_from_whom_the_certificate_names_and_no_one_else() {
     let place = Place::new();
     place.repository("good", &[("main.c", "int main(void) { return 0; }\n")]);
     let suite = place.tree("suite", &[("test_a.py", "def test_a(): pass\n")]);
-    let (certificate, key) = (place.path("certificate.pem"), place.path("key.pem"));
-    let made = Command::new("openssl")
-        .args(["req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=localhost"])
-        .args(["-addext", "subjectAltName=DNS:localhost", "-addext", "basicConstraints=critical,CA:FALSE", "-out"])
-        .arg(&certificate)
-        .arg("-keyout")
-        .arg(&key)
-        .output();
-    assert!(made.expect("openssl starts").status.success());
-    let mut server = Command::new("python3")
-        .arg(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/support/git_over_https.py"))
-        .args([&place.path("git"), &certificate, &key])
-        .stdout(Stdio::piped())
-        .spawn()
-        .expect("the git server starts");
-    let mut port = String::new();
-    let mut said = BufReader::new(server.stdout.take().expect("a pipe"));
-    said.read_line(&mut port).expect("it says its port");
-    let top = format!("https://localhost:{}/", port.trim());
+    let certificate = Certificate::make(&place);
+    let server = Server::git(&place, &certificate);
+    let top = server.url("");
     let tasks = json!([
         {"attempt": 1, "repositoryUrl": format!("{top}good"), "branch": "main"},
         {"attempt": 2, "repositoryUrl": format!("{top}good"), "branch": "missing"},
@@ -248,9 +233,10 @@ fn submissions_come_over_tls_from_whom_the_certificate_names_and_no_one_else() {
     for trusted in [true, false] {
         let backend = Backend::start(&place, &tasks, &["--once"]);
         let mut runner = place.command(&["--backend-url", &backend.url, "--once", "--allow-url", &top]);
+        runner.arg("--allow-internal").arg(server.place());
         runner.arg("--tests").arg(&suite).env_remove("GIT_SSL_CAINFO");
         if trusted {
-            runner.env("GIT_SSL_CAINFO", &certificate);
+            runner.env("GIT_SSL_CAINFO", &certificate.file);
         }
         let output = runner.output().expect("the runner starts");
         assert!(output.status.success(), "{output:?}");
@@ -258,19 +244,18 @@ fn submissions_come_over_tls_from_whom_the_certificate_names_and_no_one_else() {
     }
     // The same server, as a backend that has no task (404): known by its certificate, or not spoken to.
     let asked = || {
-        let mut runner = place.command(&["--backend-url", &format!("https://localhost:{}", port.trim())]);
+        let mut runner = place.command(&["--backend-url", &server.url("")]);
         runner.arg("--tests").arg(&suite);
         runner
     };
-    let output = asked().arg("--once").arg("--ca-file").arg(&certificate).output().expect("the runner starts");
+    let output = asked().arg("--once").arg("--ca-file").arg(&certificate.file).output().expect("the runner starts");
     assert_eq!(output.status.code(), Some(0), "{output:?}");
     let mut stranger = asked().stdout(Stdio::piped()).spawn().expect("the runner starts");
     let log = BufReader::new(stranger.stdout.take().expect("a pipe"));
     assert!(log.lines().map_while(Result::ok).any(|line| line.contains("certificate")), "it is not said why");
     common::send_signal(i32::try_from(stranger.id()).expect("a pid"), 15);
     assert_eq!(stranger.wait().expect("it ends").code(), Some(0));
-    server.kill().expect("it can be killed");
-    server.wait().expect("it ends");
+    drop(server);
     let good = answers[0].iter().find(|r| r["attempt"] == 1).expect("it is answered");
     assert_eq!(good["testResults"]["isPassed"], true, "{good:#}");
     assert!(error_of(&answers[0], &json!(2)).contains("no such branch"));

@@ -8,6 +8,7 @@ use crate::confine::{caps, landlock, rlimits, seccomp};
 use crate::mounts::{self, Sources};
 use crate::order::{Answer, MAX_ANSWER, Order};
 use crate::plan::{Network, Plan};
+use crate::proxy;
 use crate::switch::Switch;
 use crate::sys;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -82,8 +83,12 @@ fn live(order: &Order, control: &OwnedFd) -> Result<(), InitError> {
     if !plan.off(Switch::Names) {
         nix::unistd::sethostname(&plan.hostname).map_err(failed("setting the host name"))?;
     }
-    if plan.network == Network::Loopback && !plan.off(Switch::Network) {
+    if !plan.off(Switch::Network) {
         sys::loopback_up().map_err(failed("bringing the loopback interface up"))?;
+    }
+    if plan.network == Network::Proxy {
+        // Before the payload is forked: it finds the socket, and has no descriptor of it.
+        hand_out_proxy(control)?;
     }
     rustix::process::umask(Mode::empty());
     if !plan.off(Switch::Mounts) {
@@ -104,6 +109,13 @@ fn live(order: &Order, control: &OwnedFd) -> Result<(), InitError> {
     };
     confine_init(order)?;
     reap(control, &children, Pid::from_raw(payload))
+}
+
+/// Makes the socket of the proxy, which belongs to this network namespace for ever, and gives it away.
+fn hand_out_proxy(control: &OwnedFd) -> Result<(), InitError> {
+    let listener = proxy::listen().map_err(failed("making the proxy's socket"))?;
+    let text = serde_json::to_vec(&Answer::Proxy).map_err(failed("announcing the proxy's socket"))?;
+    proxy::send(control.as_fd(), &text, listener.as_fd()).map_err(failed("handing the proxy's socket out"))
 }
 
 /// The descriptors of the mounts, taken over from the launcher.

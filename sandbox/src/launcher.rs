@@ -13,7 +13,7 @@ use crate::leaves::Leaves;
 use crate::mounts;
 use crate::order::{Answer, Fds, INIT_NAME, Order};
 use crate::outcome::{Ended, Outcome};
-use crate::plan::{Channel, Layer, LeafChannels, Network, Plan};
+use crate::plan::{Channel, Layer, LeafChannels, Plan};
 use crate::switch::Switch;
 use crate::sys::{self, Cloned};
 use crate::watch::{Watch, Watched};
@@ -334,9 +334,6 @@ fn clone_init(
     paper.write_all(&text).map_err(failed("writing the order"))?;
 
     let mut namespaces = sys::INIT_NAMESPACES;
-    if order.plan.network == Network::Loopback {
-        namespaces |= sys::NEW_NETWORK;
-    }
     for switch in &order.plan.off {
         namespaces &= !sys::namespace_of(*switch);
     }

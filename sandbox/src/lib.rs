@@ -18,6 +18,7 @@ pub mod mounts;
 pub mod order;
 pub mod outcome;
 pub mod plan;
+pub mod proxy;
 pub mod spawn;
 pub mod switch;
 pub mod sys;

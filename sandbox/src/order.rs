@@ -61,6 +61,8 @@ impl Fds {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "answer", rename_all = "kebab-case")]
 pub enum Answer {
+    /// Init: the message carries the socket of the proxy, for the runner.
+    Proxy,
     /// The payload, before its exec: place me. It waits for one byte.
     Place,
     /// A step failed; nothing of the command has run.

@@ -18,6 +18,10 @@ pub const STUDENT_ID: u32 = 1000;
 /// Inside ids of a harness that sets itself apart from what it starts.
 pub const APART: Apart = Apart { uid: 1001, gid: 1002 };
 
+/// Port, on the loopback inside, of the socket of [`Network::Proxy`]. Fixed, because it stands in the command's environment, which is a
+/// part of the plan; and free, because nothing else has ever been in that network namespace.
+pub const PROXY_PORT: u16 = 3128;
+
 /// One sandbox, completely.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -173,8 +177,9 @@ pub enum Mount {
 pub enum Network {
     /// An empty network namespace whose loopback is up.
     Loopback,
-    /// The host's network: only for the fetch and prepare stages, where no student code runs.
-    Host,
+    /// The same, and on that loopback, at [`PROXY_PORT`], a socket that the runner serves ([`crate::proxy`]). Only for the fetch
+    /// and prepare stages, where no student code runs.
+    Proxy,
 }
 
 /// Limits on the stage's cgroup, and on its time.

@@ -14,11 +14,12 @@ const CLONE_INTO_CGROUP: u64 = 0x2_0000_0000;
 /// Namespaces that init starts in. Its cgroup namespace is not among them: a namespace made by
 /// clone3 would have the *launcher's* group as its root, not the one named by CLONE_INTO_CGROUP,
 /// so init unshares it by itself when it stands in its group.
-pub const INIT_NAMESPACES: u64 =
-    (libc::CLONE_NEWUSER | libc::CLONE_NEWNS | libc::CLONE_NEWPID | libc::CLONE_NEWIPC | libc::CLONE_NEWUTS) as u64;
-
-/// The network namespace's flag for [`clone_into`].
-pub const NEW_NETWORK: u64 = libc::CLONE_NEWNET as u64;
+pub const INIT_NAMESPACES: u64 = (libc::CLONE_NEWUSER
+    | libc::CLONE_NEWNS
+    | libc::CLONE_NEWPID
+    | libc::CLONE_NEWIPC
+    | libc::CLONE_NEWUTS
+    | libc::CLONE_NEWNET) as u64;
 
 /// The namespace that a layer consists of, as a flag for [`clone_into`]; 0 where it is none.
 pub fn namespace_of(switch: Switch) -> u64 {

@@ -9,14 +9,14 @@ use crate::launcher::Ends;
 use crate::leaves::Leaves;
 use crate::order::{Answer, MAX_ANSWER};
 use crate::outcome::{Ended, Figure, OutputCount, Setting};
-use crate::plan::{Beyond, Plan};
+use crate::plan::{Beyond, Network, Plan};
 use crate::wire::{Kind, Note, write_frame};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use nix::sys::socket::{ControlMessageOwned, MsgFlags, UnixCredentials, recvmsg, send};
 use std::io::{self, IoSliceMut, Write};
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
 use std::time::{Duration, Instant};
 
 /// Time that a sandbox may take until its command runs. Far above what any host needs.
@@ -61,6 +61,8 @@ pub struct Watch<'a, W: Write> {
     limits: Vec<Setting>,
     started: Option<Instant>,
     killed: bool,
+    /// Whether the runner has the proxy's socket.
+    handed_out: bool,
     seen: Watched,
 }
 
@@ -131,6 +133,7 @@ impl<'a, W: Write> Watch<'a, W> {
             limits: Vec::new(),
             started: None,
             killed: false,
+            handed_out: false,
             seen: Watched { report: ends.report, leaves: ends.leaves, ..Watched::default() },
         })
     }
@@ -291,18 +294,26 @@ impl<'a, W: Write> Watch<'a, W> {
     /// One answer of init or the payload, if there is one.
     fn hear(&mut self) -> Result<bool, WatchError> {
         let mut text = [0u8; MAX_ANSWER];
-        let mut space = nix::cmsg_space!(UnixCredentials);
+        let mut space = nix::cmsg_space!(UnixCredentials, [RawFd; 1]);
         let mut parts = [IoSliceMut::new(&mut text)];
-        let message = recvmsg::<()>(self.control.as_raw_fd(), &mut parts, Some(&mut space), MsgFlags::MSG_DONTWAIT);
-        let (length, sender) = match message {
+        let flags = MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_CMSG_CLOEXEC;
+        let message = recvmsg::<()>(self.control.as_raw_fd(), &mut parts, Some(&mut space), flags);
+        let (length, sender, socket) = match message {
             Ok(message) => {
-                let sender = message.cmsgs().ok().and_then(|mut all| {
-                    all.find_map(|c| match c {
-                        ControlMessageOwned::ScmCredentials(who) => Some(who.pid()),
-                        _ => None,
-                    })
-                });
-                (message.bytes, sender)
+                let (mut sender, mut socket) = (None, None);
+                for part in message.cmsgs().into_iter().flatten() {
+                    match part {
+                        ControlMessageOwned::ScmCredentials(who) => sender = Some(who.pid()),
+                        ControlMessageOwned::ScmRights(fds) => {
+                            // The kernel has just made them, for this process alone.
+                            for fd in fds {
+                                socket = crate::sys::own_inherited(fd).ok();
+                            }
+                        }
+                        _ => {}
+                    }
+                }
+                (message.bytes, sender, socket)
             }
             Err(nix::errno::Errno::EAGAIN | nix::errno::Errno::ECONNRESET) => return Ok(false),
             Err(error) => return Err(WatchError::Kernel { what: "listening to init", error: error.into() }),
@@ -311,6 +322,7 @@ impl<'a, W: Write> Watch<'a, W> {
             return Ok(false);
         }
         match serde_json::from_slice(&text[..length]) {
+            Ok(Answer::Proxy) => self.hand_out(socket)?,
             Ok(Answer::Place) => self.place(sender)?,
             Ok(Answer::Failed { message, host }) => self.seen.failure = Some((message, host)),
             Ok(Answer::Exited { code }) => self.seen.ended = Some(Ended::Exited { code }),
@@ -320,11 +332,23 @@ impl<'a, W: Write> Watch<'a, W> {
         Ok(true)
     }
 
+    /// Passes the proxy's socket on to the runner, once, and before the payload is let go.
+    fn hand_out(&mut self, socket: Option<OwnedFd>) -> Result<(), WatchError> {
+        let expected = self.plan.network == Network::Proxy && !self.handed_out && self.started.is_none();
+        let socket = socket.filter(|_| expected).ok_or(WatchError::NoProxy)?;
+        self.handed_out = true;
+        crate::proxy::hand_out(socket.as_fd())
+            .map_err(|error| WatchError::Kernel { what: "handing the proxy's socket to the runner", error })
+    }
+
     /// Puts the payload into its leaf and starts the clock.
     fn place(&mut self, sender: Option<i32>) -> Result<(), WatchError> {
         let pid = sender.filter(|pid| *pid > 0).ok_or(WatchError::NoSender)?;
         if self.started.is_some() {
             return Err(WatchError::NoSender);
+        }
+        if self.plan.network == Network::Proxy && !self.handed_out {
+            return Err(WatchError::NoProxy);
         }
         self.group.place_payload(nix::unistd::Pid::from_raw(pid))?;
         self.seen.pids_sampled = match self.group.usage()?.pids_peak {
@@ -442,6 +466,9 @@ pub enum WatchError {
     /// Init said something that is no answer.
     #[error("init's answer cannot be read: {0}; runner and launcher must come from one build")]
     Answer(serde_json::Error),
+    /// The socket of a proxy came when there was none to come, or did not come.
+    #[error("the proxy's socket did not come once and before the command")]
+    NoProxy,
     /// A request to be placed whose sender the kernel did not name, or a second one.
     #[error("a process asked to be placed that may not be")]
     NoSender,

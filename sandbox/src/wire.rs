@@ -1,8 +1,9 @@
 //! How runner and launcher talk: frames over the launcher's standard input and output.
 //!
-//! The runner sends one plan as JSON, preceded by its length (u32, little endian), and then keeps
-//! the pipe open: its end is the order to stop, whether the runner gave it or died. The launcher
-//! sends frames: one byte kind, u32 length, body.
+//! The launcher's standard input is one end of a socket pair. The runner sends one plan as JSON, preceded by its length (u32,
+//! little endian), and then keeps its end open: that it ends is the order to stop, whether the runner gave it or died. Where
+//! the plan has a proxy, the launcher sends its socket back on the same pair ([`crate::proxy`]). On its standard output, a
+//! pipe, the launcher sends frames: one byte kind, u32 length, body.
 
 use crate::outcome::{LeafUsage, Outcome, Setting};
 use serde::{Deserialize, Serialize};

@@ -103,6 +103,8 @@ async fn fly(
         proxy_timeout: Duration::from_secs(10),
         allow_url: vec![URL_PREFIX.into()],
         mirrors: vec![Mirror { prefix: URL_PREFIX.into(), dir: nest.repositories() }],
+        allow_internal: grading.allow_internal.clone(),
+        backend: grading.backend.clone(),
         fetch: grading.fetch.clone(),
         prepare: grading.prepare.clone(),
         // The operator's commands are for the operator's suite.

@@ -1,7 +1,7 @@
 //! Flags that several commands share, and how they become settings.
 
 use crate::backend::allow::DEFAULT_ALLOWED;
-use crate::config::{FileOptions, Grading, HostOptions, LayerName, LimitOptions, Limits, Mirror, Span};
+use crate::config::{FileOptions, Grading, HostOptions, InternalName, LayerName, LimitOptions, Limits, Mirror, Span};
 use anyhow::Context;
 use clap::Args;
 use secrecy::SecretString;
@@ -121,6 +121,15 @@ pub struct GradingArgs {
     /// Prefix that a repository's URL may have (repeatable) [default: https://github.com/ and the mirrors]
     #[arg(long, value_name = "PREFIX", help_heading = "Grading")]
     pub allow_url: Vec<String>,
+    /// A host or network of your own that git and pip may reach, such as git.example.internal:443 or 10.1.0.0/16 (repeatable)
+    #[arg(
+        long,
+        value_name = "HOST-or-NETWORK",
+        env = "OSTEST_ALLOW_INTERNAL",
+        value_delimiter = ',',
+        help_heading = "Grading"
+    )]
+    pub allow_internal: Vec<InternalName>,
 }
 
 /// Flags on the host.
@@ -203,6 +212,8 @@ impl GradingArgs {
             proxy_timeout: self.proxy_timeout.or(file.proxy_timeout).map_or(Duration::from_secs(10), |s| s.0),
             allow_url,
             mirrors,
+            allow_internal: self.allow_internal.iter().chain(&file.allow_internal).map(|i| i.0.clone()).collect(),
+            backend: None,
             fetch: file.fetch.clone(),
             prepare: file.prepare.clone(),
             build: file.build.clone(),

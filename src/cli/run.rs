@@ -10,6 +10,7 @@ use crate::backend::{
 use crate::canary::When;
 use crate::check::Grade;
 use crate::config::{FileOptions, Grading, HostOptions, memory_unit};
+use crate::proxy::Place;
 use crate::runner::notify::Manager;
 use crate::runner::quarantine::{self, Quarantine};
 use crate::runner::{Rules, Runner, Stop};
@@ -68,7 +69,14 @@ impl Settings {
         let file = args.host.file()?;
         let concurrent = args.concurrent.or(file.concurrent).unwrap_or(2);
         anyhow::ensure!((1..=512).contains(&concurrent), "--concurrent must be between 1 and 512, not {concurrent}");
-        let grading = args.grading.resolve(args.limits, &file, concurrent)?;
+        let mut grading = args.grading.resolve(args.limits, &file, concurrent)?;
+        // Known now, and not when the first tasks have failed by it.
+        for env in [&grading.fetch.env, &grading.prepare.env] {
+            crate::task::outward::upstream(env).map_err(anyhow::Error::msg)?;
+        }
+        let backend = backend(args, &file)?;
+        // One that is no URL is told of where it is called.
+        grading.backend = url::Url::parse(&backend.url).ok().as_ref().and_then(Place::of_url);
         let interval = args.check_interval.or(file.check_interval).map_or(Duration::from_secs(5), |s| s.0);
         Ok(Settings {
             concurrent,
@@ -77,7 +85,7 @@ impl Settings {
             drain_timeout: args.drain_timeout.or(file.drain_timeout).map_or(grading.limits.timeout, |s| s.0),
             quarantine_after: args.quarantine_after.or(file.quarantine_after).unwrap_or(quarantine::AFTER),
             grading,
-            backend: backend(args, &file)?,
+            backend,
             memory_unit: memory_unit(args.memory_unit.as_deref().or(file.memory_unit.as_deref()))?,
             host: args.host.resolve(&file),
             file,
@@ -127,7 +135,7 @@ fn go(args: &RunArgs) -> anyhow::Result<u8> {
             concurrent = settings.concurrent,
             cgroup = %host.describe_cgroup(),
             tests = %settings.grading.tests,
-            "started; the fetch and prepare stages use the host's network"
+            "started"
         );
         let backend = Arc::new(Backend::new(settings.backend.clone())?);
         let (change, rules) = watch::channel(Arc::new(settings.rules()));

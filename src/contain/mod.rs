@@ -2,6 +2,7 @@
 
 mod frames;
 pub mod gate;
+mod outlet;
 pub mod outside;
 pub mod python;
 mod scope;
@@ -12,18 +13,23 @@ pub mod tree;
 pub mod work;
 
 use crate::config::HostOptions;
+use crate::proxy::Rules;
 use crate::steps;
 use anyhow::Context;
 use frames::{Collected, read_frame, read_log};
+use outlet::{Outlet, handed_out};
 use sandbox::cgroup::{Base, Offers};
 use sandbox::plan::{APART, CommandLine, Layer, Limits, Network, PLAN_VERSION, Plan, Rlimits, STUDENT_ID, User};
 use sandbox::wire::{Kind, Note};
 pub use stage::{Finished, Stage, Tail};
 use std::collections::{BTreeMap, BTreeSet};
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream as Pair;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::sync::atomic::{AtomicU64, Ordering};
 use tokio::io::AsyncWriteExt;
+use tokio::net::UnixStream;
 use tokio_util::sync::CancellationToken;
 
 /// Host name inside.
@@ -181,7 +187,7 @@ impl Host {
     pub fn plan(&self, slot: &slots::Slot, stage: &Stage) -> Plan {
         let serial = self.serial.fetch_add(1, Ordering::Relaxed);
         let shm_size = stage.disk.min(stage.memory);
-        let mut mounts = tree::system(&self.toolchain, stage.network == Network::Host, shm_size);
+        let mut mounts = tree::system(&self.toolchain, stage.network == Network::Proxy, shm_size);
         mounts.push(tree::tmp(stage.disk));
         mounts.extend(stage.mounts.iter().cloned());
         let mut env: BTreeMap<String, String> =
@@ -237,11 +243,28 @@ impl Host {
         cancel: &CancellationToken,
         sink: Sink<'_>,
     ) -> Result<Finished, ContainError> {
+        self.run_with(stage, plan, None, cancel, sink).await
+    }
+
+    /// The same for a plan with a proxy, which is served by these rules while it runs.
+    pub async fn run_with(
+        &self,
+        stage: &'static str,
+        plan: &Plan,
+        rules: Option<Rules>,
+        cancel: &CancellationToken,
+        sink: Sink<'_>,
+    ) -> Result<Finished, ContainError> {
         let host = |message: String| ContainError::Host { stage, message };
+        if rules.is_some() != (plan.network == Network::Proxy) {
+            return Err(host("its plan has a proxy without rules, or rules without a proxy".into()));
+        }
+        let (order, input) =
+            order_pair().map_err(|e| host(format!("a socket pair for the launcher cannot be made: {e}")))?;
         let mut child = tokio::process::Command::new(&self.launcher)
             .env_clear()
             .current_dir("/")
-            .stdin(Stdio::piped())
+            .stdin(Stdio::from(input))
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             // Ctrl-C on the terminal is for the runner, which then decides.
@@ -249,17 +272,16 @@ impl Host {
             .spawn()
             .map_err(|e| host(format!("{} cannot be started: {e}", self.launcher.display())))?;
         steps::at("stage: the launcher is started");
-        let (Some(stdin), Some(mut stdout), Some(stderr)) =
-            (child.stdin.take(), child.stdout.take(), child.stderr.take())
-        else {
+        let (Some(mut stdout), Some(stderr)) = (child.stdout.take(), child.stderr.take()) else {
             return Err(host("the launcher's pipes are missing".into()));
         };
         let log = tokio::spawn(read_log(stderr));
         let bytes = sandbox::wire::encode_plan(plan).map_err(|e| host(e.to_string()))?;
-        let mut order = Some(stdin);
-        if let Some(pipe) = &mut order {
-            pipe.write_all(&bytes).await.map_err(|e| host(format!("the launcher does not take the plan: {e}")))?;
+        let mut order = Some(order);
+        if let Some(socket) = &mut order {
+            socket.write_all(&bytes).await.map_err(|e| host(format!("the launcher does not take the plan: {e}")))?;
         }
+        let mut outlet = Outlet::new(stage, rules);
         steps::at("stage: the launcher has its plan");
         let mut collected = Collected::default();
         // A task of its own reads, because a read that select gives up half way would lose bytes.
@@ -278,10 +300,15 @@ impl Host {
                 frame = frames.recv() => match frame {
                     Some(Ok(Some((kind, body)))) => collected.take(kind, body, sink),
                     Some(Ok(None)) | None => break Ok(()),
-                    Some(Err(error)) => break Err(error),
+                    Some(Err(error)) => break Err(format!("the launcher's answer cannot be read: {error}")),
                 },
                 // The end of its standard input is the launcher's order to stop.
                 () = cancel.cancelled(), if order.is_some() => order = None,
+                socket = handed_out(order.as_ref()), if outlet.waits() => {
+                    if let Err(error) = outlet.open(socket) {
+                        break Err(format!("its proxy cannot be served: {error}"));
+                    }
+                }
             }
         };
         drop(order);
@@ -292,7 +319,7 @@ impl Host {
         if !log.trim().is_empty() {
             tracing::warn!(stage, "the launcher said: {}", log.trim());
         }
-        ended.map_err(|e| host(format!("the launcher's answer cannot be read: {e}")))?;
+        ended.map_err(host)?;
         match collected.end {
             Some(Note::Ended(outcome)) => {
                 if !outcome.degraded.is_empty() {
@@ -304,6 +331,7 @@ impl Host {
                     stderr: collected.stderr,
                     report: collected.report,
                     leaves: collected.leaves,
+                    refused: outlet.close(),
                 })
             }
             Some(Note::Failed { message, host: true }) => Err(ContainError::Host { stage, message }),
@@ -311,6 +339,13 @@ impl Host {
             _ => Err(host(format!("the launcher ended early ({status}): {}", log.trim()))),
         }
     }
+}
+
+/// The runner's and the launcher's end of what is the launcher's standard input: the plan goes in, and a proxy's socket may come out.
+fn order_pair() -> std::io::Result<(UnixStream, OwnedFd)> {
+    let (ours, theirs) = Pair::pair()?;
+    ours.set_nonblocking(true)?;
+    Ok((UnixStream::from_std(ours)?, theirs.into()))
 }
 
 /// The groups that a runner of this state directory, which need not exist yet, gets; in one line. On a systemd host this moves the

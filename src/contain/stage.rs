@@ -1,5 +1,6 @@
 //! A stage to be run, and what it gives back: data.
 
+use crate::proxy::Refused;
 use sandbox::outcome::{LeafUsage, Outcome};
 use sandbox::plan::{Beyond, Channels, Mount, Network, OutputPolicy, Policy};
 use std::collections::BTreeMap;
@@ -77,6 +78,8 @@ pub struct Finished {
     pub report: Vec<u8>,
     /// What was used in each leaf that was asked for, by its name.
     pub leaves: BTreeMap<String, LeafUsage>,
+    /// What it wanted of its proxy and did not get.
+    pub refused: Vec<Refused>,
 }
 
 /// The last bytes of a stream.

@@ -34,11 +34,11 @@ const ETC: [&str; 10] = [
     "/etc/timezone",
 ];
 
-/// What the stages with a network need beside: certificates and the resolver.
-const ETC_NETWORK: [&str; 4] = ["/etc/ca-certificates", "/etc/pip.conf", "/etc/resolv.conf", "/etc/ssl"];
+/// What the stages with a proxy need beside: certificates, and pip's settings. Not the resolver's: the proxy resolves names.
+const ETC_PROXY: [&str; 3] = ["/etc/ca-certificates", "/etc/pip.conf", "/etc/ssl"];
 
-/// Directories that are visible whole where there is a network.
-pub const SHOWN_WITH_NETWORK: [&str; 3] = ["/usr", "/etc/ca-certificates", "/etc/ssl"];
+/// Directories that are visible whole where there is a proxy.
+pub const SHOWN_WITH_PROXY: [&str; 3] = ["/usr", "/etc/ca-certificates", "/etc/ssl"];
 
 /// A read-only bind of a host path at its own place.
 pub fn same_place(path: impl Into<PathBuf>, optional: bool) -> Mount {
@@ -57,7 +57,7 @@ pub fn file(target: impl Into<PathBuf>, content: impl Into<String>) -> Mount {
 }
 
 /// The system: /usr and what belongs to it, the needed part of /etc, /dev, /proc. `extra` are toolchains elsewhere.
-pub fn system(extra: &[PathBuf], network: bool, shm_size: u64) -> Vec<Mount> {
+pub fn system(extra: &[PathBuf], proxy: bool, shm_size: u64) -> Vec<Mount> {
     let mut mounts = vec![same_place("/usr", false)];
     for top in TOP {
         match std::fs::read_link(top) {
@@ -66,8 +66,8 @@ pub fn system(extra: &[PathBuf], network: bool, shm_size: u64) -> Vec<Mount> {
         }
     }
     mounts.extend(ETC.into_iter().map(|path| same_place(path, true)));
-    if network {
-        mounts.extend(ETC_NETWORK.into_iter().map(|path| same_place(path, true)));
+    if proxy {
+        mounts.extend(ETC_PROXY.into_iter().map(|path| same_place(path, true)));
     }
     // Accounts of the host are none of the sandbox's business: these are made up.
     mounts.push(file(

@@ -36,6 +36,8 @@ mod tests {
             proxy_timeout: Duration::from_secs(10),
             allow_url: Vec::new(),
             mirrors: Vec::new(),
+            allow_internal: Vec::new(),
+            backend: None,
             fetch: file.fetch.clone(),
             prepare: file.prepare.clone(),
             build: file.build.clone(),

@@ -1,15 +1,17 @@
 //! The fetch stage: git, and only git, in a sandbox of its own.
 
+use super::outward::{self, Reader};
 use super::{Context, Source, TaskError};
 use crate::config::Mirror;
 use crate::contain::Stage;
 use crate::contain::tree::{self, inside};
 use crate::contain::work::WorkTree;
+use crate::proxy::{Place, Reach, Refused};
 use sandbox::outcome::Verdict;
-use sandbox::plan::{Network, Policy};
-use std::collections::BTreeMap;
+use sandbox::plan::Policy;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
+use url::Url;
 
 /// Wall clock where the configuration says nothing.
 pub(super) const DEFAULT_TIME: Duration = Duration::from_secs(120);
@@ -71,15 +73,20 @@ pub async fn git(
     stage.mounts.push(tree::file("/run/ostest/gitconfig", GIT_CONFIG));
     stage.mounts.push(tree::bind(to, target, true));
     let mut from = url.to_string();
-    match mirrored(&context.grading.mirrors, url) {
+    let env = outward::environment(&options.env);
+    let rules = match mirrored(&context.grading.mirrors, url) {
         Some(Ok(path)) => {
             stage.mounts.push(tree::bind(path, inside::MIRROR, false));
             from = format!("file://{}", inside::MIRROR);
+            outward::show_files(&mut stage, env);
+            None
         }
         Some(Err(sentence)) => return Err(TaskError::Theirs(sentence)),
-        None => stage.network = Network::Host,
-    }
-    network(&mut stage, network_env(&options.env));
+        None => {
+            let bytes = options.traffic_limit.map_or(traffic(context.limits.disk), |size| size.0);
+            Some(outward::open(context, &mut stage, env, reach(url), bytes)?)
+        }
+    };
     stage.env.extend(
         [
             ("GIT_CONFIG_NOSYSTEM", "1"),
@@ -92,17 +99,35 @@ pub async fn git(
     let reference = branch.map_or("HEAD".to_string(), |b| format!("refs/heads/{b}"));
     stage.argv = ["sh", "-euc", SCRIPT, "fetch", &from, &reference, target].map(str::to_string).to_vec();
     let plan = context.host.plan(context.slot, &stage);
-    let finished = context.host.run("fetch", &plan, context.cancel, &mut |_, _| {}).await?;
+    let finished = context.host.run_with("fetch", &plan, rules, context.cancel, &mut |_, _| {}).await?;
     let what = branch.map_or(format!("the repository {url}"), |b| format!("branch {b:?} of {url}"));
     match finished.outcome.verdict {
         Verdict::Ok => Ok(finished.stdout.lines(1)),
         Verdict::Interrupted => Err(TaskError::Interrupted),
         _ => {
             let said = finished.stderr.lines(20);
-            let why = explain(&said, &finished.outcome.message);
+            let why = refused(&finished.refused).unwrap_or_else(|| explain(&said, &finished.outcome.message));
             Err(TaskError::Theirs(format!("{what} could not be fetched: {why}\n{said}").trim_end().to_string()))
         }
     }
+}
+
+/// Where git may go: to the server of the repository, which was checked against what is allowed, and nowhere else. A URL of
+/// another kind than http leads nowhere.
+fn reach(url: &str) -> Reach {
+    let server = Url::parse(url).ok().as_ref().and_then(Place::of_url);
+    Reach::Listed(server.into_iter().collect())
+}
+
+/// Bytes that may come: what fits into /tmp, twice, because of what git and TLS say beside it. A pack that is larger does not fit there; a
+/// server that never ends to talk about it would otherwise only end with the stage's time.
+fn traffic(disk: u64) -> u64 {
+    disk.saturating_mul(2).saturating_add(16 << 20)
+}
+
+/// What the proxy did not give, for the student.
+fn refused(all: &[Refused]) -> Option<String> {
+    outward::explain(all, Reader::Student).into_iter().next()
 }
 
 /// What a person should make of git's words.
@@ -147,38 +172,6 @@ fn mirrored(mirrors: &[Mirror], url: &str) -> Option<Result<PathBuf, String>> {
     Some(found.ok_or_else(|| format!("there is no repository {url}")))
 }
 
-/// Gives a stage an environment for the network, and shows it the files that this environment names. They are named by
-/// their real paths inside: a place below a link cannot be mounted on.
-pub fn network(stage: &mut Stage, env: BTreeMap<String, String>) {
-    for (name, value) in env {
-        let real = Some(&value).filter(|v| Path::new(v).is_absolute()).and_then(|v| std::fs::canonicalize(v).ok());
-        let Some(real) = real else {
-            stage.env.insert(name, value);
-            continue;
-        };
-        if !tree::SHOWN_WITH_NETWORK.iter().any(|top| real.starts_with(top)) {
-            stage.mounts.push(tree::same_place(&real, true));
-        }
-        stage.env.insert(name, real.display().to_string());
-    }
-}
-
-/// Proxy and certificate settings of the runner's own environment, and what the configuration adds.
-pub fn network_env(more: &BTreeMap<String, String>) -> BTreeMap<String, String> {
-    const PASSED_ON: [&str; 8] = [
-        "http_proxy",
-        "https_proxy",
-        "HTTPS_PROXY",
-        "no_proxy",
-        "NO_PROXY",
-        "SSL_CERT_FILE",
-        "SSL_CERT_DIR",
-        "GIT_SSL_CAINFO",
-    ];
-    let own = PASSED_ON.into_iter().filter_map(|name| Some((name.to_string(), std::env::var(name).ok()?)));
-    own.chain(more.iter().map(|(k, v)| (k.clone(), v.clone()))).collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -202,19 +195,12 @@ mod tests {
     }
 
     #[test]
-    fn files_that_the_environment_names_are_shown_by_their_real_paths() {
-        let dir = tempfile::tempdir().unwrap();
-        let real = dir.path().canonicalize().unwrap().join("real");
-        std::fs::create_dir(&real).unwrap();
-        std::os::unix::fs::symlink(&real, dir.path().join("link")).unwrap();
-        let limits = crate::config::Limits::from_options(crate::config::LimitOptions::default(), 1);
-        let mut stage = Stage::new("fetch", Policy::Fetch, &limits);
-        let link = dir.path().join("link").display().to_string();
-        let env = [("A", link.as_str()), ("B", "/usr/bin"), ("C", "http://proxy"), ("D", "/not/there")];
-        network(&mut stage, env.map(|(k, v)| (k.to_string(), v.to_string())).into());
-        assert_eq!(stage.env["A"], real.display().to_string());
-        assert_eq!(stage.mounts, [tree::same_place(&real, true)]);
-        assert_eq!((stage.env["C"].as_str(), stage.env["D"].as_str()), ("http://proxy", "/not/there"));
+    fn git_may_go_to_the_repositorys_server_alone() {
+        let one = |text: &str| Reach::Listed([Place::parse(text).unwrap()].into());
+        assert_eq!(reach("https://Git.Example/a.git"), one("git.example:443"));
+        assert_eq!(reach("https://0x7f.1:8443/a.git"), one("127.0.0.1:8443"));
+        assert_eq!(reach("http://git.example/a"), one("git.example:80"));
+        assert_eq!(reach("file:///srv/git/a"), Reach::Listed([].into()));
     }
 
     #[test]

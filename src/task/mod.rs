@@ -3,6 +3,8 @@
 pub mod bound;
 pub mod build;
 pub mod fetch;
+mod index;
+pub mod outward;
 pub mod prepare;
 mod shipped;
 mod starter;

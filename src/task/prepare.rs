@@ -1,13 +1,15 @@
 //! The prepare stage: a Python environment with the suite's requirements, built once and kept by content.
 
-use super::fetch::{TOOL_MEMORY, network, network_env};
-use super::{Context, TaskError};
+use super::fetch::TOOL_MEMORY;
+use super::outward::{self, Reader};
+use super::{Context, TaskError, index};
 use crate::contain::python::Python;
 use crate::contain::tree::{self, inside};
 use crate::contain::{Host, Stage};
+use crate::proxy::Reach;
 use anyhow::Context as _;
 use sandbox::outcome::Verdict;
-use sandbox::plan::{Network, Policy, STUDENT_ID};
+use sandbox::plan::{Policy, STUDENT_ID};
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -15,6 +17,9 @@ use std::time::Duration;
 
 /// Wall clock where the configuration says nothing.
 pub(super) const DEFAULT_TIME: Duration = Duration::from_secs(600);
+
+/// Bytes that pip may move where the configuration says nothing: the largest frameworks are below a gigabyte.
+const TRAFFIC: u64 = 4 << 30;
 
 /// Changes when environments are built in another way, so that old ones are not used.
 const RECIPE: &str = "3";
@@ -94,26 +99,45 @@ async fn build(context: &Context<'_>, requirements: &str, cache: &Path, place: &
 
     let options = &context.grading.prepare;
     let mut stage = Stage::new("prepare", Policy::Fetch, &context.limits);
-    stage.network = Network::Host;
     stage.memory = stage.memory.max(TOOL_MEMORY);
     stage.pids = stage.pids.max(64);
     stage.disk = stage.disk.max(256 << 20);
     stage.wall = options.timeout.map_or(DEFAULT_TIME, |t| t.0);
-    network(&mut stage, pip_env(network_env(&options.env)));
+    let env = pip_env(outward::environment(&options.env));
+    let reach = index::reach(options.hosts.as_deref(), &env, &settings(&env), requirements);
+    if matches!(reach, Reach::Public(_)) {
+        tracing::info!(
+            "pip's default index is in use, so prepare may reach any public host; [prepare] hosts narrows that"
+        );
+    }
+    let bytes = options.traffic_limit.map_or(TRAFFIC, |size| size.0);
+    let rules = outward::open(context, &mut stage, env, reach, bytes)?;
     stage.mounts.push(tree::file("/run/ostest/requirements.txt", requirements));
     stage.mounts.push(tree::bind(&building, inside::VENV, true));
     let python = context.host.python()?.program.display().to_string();
     stage.argv = ["sh", "-euc", SCRIPT, "prepare", &python].map(str::to_string).to_vec();
     let plan = context.host.plan(context.slot, &stage);
-    let finished = context.host.run("prepare", &plan, context.cancel, &mut |_, _| {}).await?;
+    let finished = context.host.run_with("prepare", &plan, Some(rules), context.cancel, &mut |_, _| {}).await?;
     match finished.outcome.verdict {
         Verdict::Ok => {}
         Verdict::Interrupted => return Err(TaskError::Interrupted),
         _ => {
             let said = format!("{}\n{}", finished.stderr.lines(30), finished.stdout.lines(10));
+            let refused = outward::explain(&finished.refused, Reader::Operator);
+            let why = match refused.is_empty() {
+                true => {
+                    "is a package index reachable, and does the suite's requirements.txt install? (proxy and index \
+                         belong into [prepare] env of the configuration)"
+                        .to_string()
+                }
+                // The tool asks many places, and any of these may be the one that it needed.
+                false => format!(
+                    "{} (hosts of packages belong into [prepare] hosts, those of a network of your own into allow-internal)",
+                    refused.join("; ")
+                ),
+            };
             return Err(TaskError::Host(format!(
-                "the suite's Python environment could not be built, {}: is a package index reachable, and does the \
-                 suite's requirements.txt install? (proxy and index belong into [prepare] env of the configuration)\n{}",
+                "the suite's Python environment could not be built, {}: {why}\n{}",
                 finished.outcome.message,
                 said.trim()
             )));
@@ -125,6 +149,13 @@ async fn build(context: &Context<'_>, requirements: &str, cache: &Path, place: &
     sandbox::copy::chown_tree(&building, 0, 0).context("the environment cannot be given to root")?;
     std::fs::rename(&building, place).context("the environment cannot be put in its place")?;
     Ok(())
+}
+
+/// The texts of pip's files of settings that it sees inside.
+fn settings(env: &BTreeMap<String, String>) -> Vec<String> {
+    let own = env.get("PIP_CONFIG_FILE").map(String::as_str);
+    let files = ["/etc/pip.conf"].into_iter().chain(own);
+    files.filter_map(|file| std::fs::read_to_string(file).ok()).collect()
 }
 
 /// pip's own settings in the runner's environment are the operator's.

@@ -1,6 +1,7 @@
 """A git server over TLS on the loopback, for one test: `git http-backend` behind Python's HTTP server.
 
-Arguments: the directory of the repositories, a certificate and its key. Prints its port.
+Arguments: the directory of the repositories, a certificate and its key. `/moved/…` leads to the same without it, `/to/HOST:PORT/…` to
+another server, and `/endless/…` does not end. Prints its port.
 """
 
 import gzip
@@ -21,9 +22,13 @@ class Handler(http.server.BaseHTTPRequestHandler):
         body = self.rfile.read(int(self.headers.get("content-length") or 0))
         if self.headers.get("content-encoding") == "gzip":
             body = gzip.decompress(body)
-        if path.startswith("/moved"):
+        if path.startswith("/endless/"):
+            self.advertise_without_end()
+            return
+        if path.startswith(("/moved", "/to/")):
+            there = path.replace("/moved", "/") if path.startswith("/moved") else path.replace("/to/", "https://")
             self.send_response(302)
-            self.send_header("Location", path.replace("/moved", "/") + "?" + query)
+            self.send_header("Location", there + "?" + query)
             self.send_header("Content-Length", "0")
             self.end_headers()
             return
@@ -47,6 +52,23 @@ class Handler(http.server.BaseHTTPRequestHandler):
         self.send_header("Content-Length", str(len(rest)))
         self.end_headers()
         self.wfile.write(rest)
+
+    def advertise_without_end(self):
+        """A repository with more branches than anybody can hear of."""
+        self.send_response(200)
+        self.send_header("Content-Type", "application/x-git-upload-pack-advertisement")
+        self.send_header("Connection", "close")
+        self.end_headers()
+        self.close_connection = True
+        self.wfile.write(b"001e# service=git-upload-pack\n0000")
+        number = 0
+        while True:
+            lines = (f"{number + n:040x} refs/heads/{number + n:060}\n" for n in range(1000))
+            try:
+                self.wfile.write("".join(f"{len(line) + 4:04x}{line}" for line in lines).encode())
+            except OSError:
+                return
+            number += 1000
 
     do_GET = do_POST = answer
 

@@ -12,6 +12,9 @@
 #   sudo scripts/selftest.sh --vm[=6.12|6.1|systemd] [FILTER...]
 #                                       one part; with filters only tests whose name contains one of them
 #   sudo scripts/selftest.sh FILTER...  the same as --host FILTER...
+#   sudo scripts/selftest.sh --prove-attacks[=6.12|6.1]
+#                                       the attack suite in a virtual machine, with single layers off, with which it must fail
+#                                       all the same, and with all layers off, where it must succeed (scripts/vm/attacks.sh)
 #
 # As root nothing is skipped: what cannot run fails. Without root, what needs it is counted as skipped, the machines
 # included. They are emulated where KVM does not work, and take minutes then. The exit code is 0 when everything passed.
@@ -26,6 +29,8 @@ case ${1:-} in
   --host) parts=(host) && shift ;;
   --vm) parts=(6.12) && shift ;;
   --vm=6.12 | --vm=6.1 | --vm=systemd) parts=("${1#--vm=}") && shift ;;
+  --prove-attacks) parts=("attacks 6.12") && shift ;;
+  --prove-attacks=6.12 | --prove-attacks=6.1) parts=("attacks ${1#--prove-attacks=}") && shift ;;
   -*) usage 2 >&2 ;;
   ?*) parts=(host) ;;
 esac
@@ -74,11 +79,18 @@ part() {
   case $name in
     host) host "$@" ;;
     systemd) scripts/vm/systemd-tests.sh "$@" ;;
-    6.1) scripts/vm/tests.sh 6.1 "$@" ;;
+    "attacks "*) scripts/vm/attacks.sh "${name#attacks }" --prove ;;
+    6.1)
+      local result=0
+      scripts/vm/tests.sh 6.1 "$@" || result=$?
+      [ $# -gt 0 ] || scripts/vm/attacks.sh 6.1 || result=$?
+      return $result
+      ;;
     6.12)
       local result=0
       scripts/vm/tests.sh 6.12 "$@" || result=$?
       scripts/vm/broken-hosts.sh "$@" || result=$?
+      [ $# -gt 0 ] || scripts/vm/attacks.sh 6.12 --prove || result=$?
       return $result
       ;;
   esac

@@ -130,10 +130,17 @@ fn refused(all: &[Refused]) -> Option<String> {
     outward::explain(all, Reader::Student).into_iter().next()
 }
 
+/// How the shell of [`SCRIPT`] tells of a program that SIGXFSZ has ended: 128 and the signal's number.
+const TOO_LARGE: &str = "code 153";
+
 /// What a person should make of git's words.
 fn explain(said: &str, ended: &str) -> String {
     let has = |text: &str| said.contains(text);
-    if has("couldn't find remote ref") {
+    // git's own words on an object that it does not take: "error: object ID: hasDotgit: contains '.git'".
+    let object = said.lines().find_map(|line| line.strip_prefix("error: object ")?.rsplit_once(": "));
+    if let Some((_, what)) = object.filter(|_| has("fsck error")) {
+        format!("it holds something that no repository should, which git refuses ({what}); rewrite it without that")
+    } else if has("couldn't find remote ref") {
         "there is no such branch; check its name, and that it has been pushed".into()
     } else if has("could not read Username") || has("Authentication failed") || has("terminal prompts disabled") {
         "the repository does not exist or is not public".into()
@@ -143,10 +150,13 @@ fn explain(said: &str, ended: &str) -> String {
         "the server cannot prove who it is; if this goes on, tell your teacher".into()
     } else if has("redirect") {
         "the address leads elsewhere; give the one that it leads to".into()
-    } else if has("Could not resolve host") || has("Failed to connect") || has("unable to access") {
+    } else if has("Could not resolve host") || has("Failed to connect") || has("fatal: unable to access") {
         "the server cannot be reached; if this goes on, tell your teacher".into()
-    } else if has("No space left on device") || has("write error") {
+    } else if has("No space left on device") || has("write error") || ended.ends_with(TOO_LARGE) {
         "it is larger than the disk limit".into()
+    } else if has("File name too long") || has("fatal: cannot create directory at") || has("unable to create file") {
+        // Of a long path git says so much that the reason does not fit.
+        "it holds a path that cannot be made here, most likely because it is too long".into()
     } else {
         format!("git failed, {ended}")
     }
@@ -208,5 +218,10 @@ mod tests {
         assert!(explain("fatal: couldn't find remote ref refs/heads/x", "").contains("no such branch"));
         assert!(explain("fatal: could not read Username for 'https://github.com'", "").contains("not public"));
         assert!(explain("?", "it exited with code 1").contains("code 1"));
+        let refused = "error: object 3de451: hasDotdot: contains '..'\nfatal: fsck error in packed object";
+        assert!(explain(refused, "").contains("(contains '..')"));
+        assert!(explain("remote: warning: unable to access 'd/d': File name too long", "").contains("too long"));
+        assert!(explain("", "it exited with code 153").contains("disk limit"));
+        assert!(explain("fatal: unable to access 'https://x/': timed out", "").contains("cannot be reached"));
     }
 }

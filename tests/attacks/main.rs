@@ -6,7 +6,9 @@
 
 #[path = "../common/mod.rs"]
 mod common;
+mod repositories;
 mod slots;
+mod suite;
 #[path = "../support/mod.rs"]
 mod support;
 
@@ -68,6 +70,12 @@ fn said<'a>(source: &'a str, key: &str) -> Vec<&'a str> {
     let head = source.split("*/").next().unwrap_or_default();
     let marker = format!(" * {key}: ");
     head.lines().filter_map(|line| line.strip_prefix(&*marker)).map(str::trim).filter(|text| *text != "-").collect()
+}
+
+/// The same for a script, in whose head it stands once.
+fn said_by_shell(source: &str, key: &str) -> String {
+    let marker = format!("# {key}: ");
+    source.lines().find_map(|line| line.strip_prefix(&*marker)).unwrap_or_default().trim().to_string()
 }
 
 fn attack(name: &str) {

@@ -1,0 +1,68 @@
+"""Judges what `check --attacks --json` said in the test machine: attacks.sh has the rest.
+
+    attacks.py KERNEL RUN... <OUTPUT
+
+Each run's JSON follows a line `=== RUN`. What must come of an attack depends on which layers were off.
+"""
+
+import json
+import sys
+
+WORDS = {"contained": "contained", "reached": "REACHED", "not-tried": "NOT TRIED", "passed": "-"}
+# What may come of it with these layers off.
+EXPECTED = {
+    "nothing": {"contained"},
+    "first": {"contained", "passed"},
+    "second": {"contained", "passed"},
+    "everything": {"reached", "passed"},
+}
+
+
+def read(text):
+    """{run: {attack: report}}"""
+    runs = {}
+    for part in text.split("=== ")[1:]:
+        name, _, body = part.partition("\n")
+        try:
+            runs[name.strip()] = {report["attack"]: report for report in json.loads(body)["attacks"]}
+        except ValueError:
+            runs[name.strip()] = {}
+    return runs
+
+
+def why(report):
+    return report.get("why") or "; ".join(report.get("what", []))
+
+
+def main():
+    kernel, *wanted = sys.argv[1:]
+    runs = read(sys.stdin.read())
+    attacks = list(runs.get("nothing", {}))
+    wrong = []
+    width = max(map(len, attacks), default=0)
+    print(f"{'attack on ' + kernel:{width}}  " + "  ".join(f"{'without ' + run:18}" for run in wanted))
+    for attack in attacks:
+        cells = [WORDS[runs.get(run, {}).get(attack, {}).get("verdict", "not-tried")] for run in wanted]
+        print(f"{attack:{width}}  " + "  ".join(f"{cell:18}" for cell in cells))
+    for run in wanted:
+        reports = runs.get(run, {})
+        bad = [a for a in attacks if reports.get(a, {}).get("verdict") not in EXPECTED[run]]
+        for attack in bad:
+            wrong.append(f"{attack}, without {run}: {why(reports.get(attack, {}))[:500]}")
+        passed = {a: why(r) for a, r in reports.items() if r["verdict"] == "passed"}
+        done = len(reports) - len(passed) - len(bad)
+        verb = "succeed" if run == "everything" else "are contained"
+        failed = bad or not reports
+        print(f"test attacks_{verb.replace(' ', '_')}_without_{run} ... {'FAILED' if failed else f'ok: {done} of {len(attacks)}'}")
+        if not reports:
+            wrong.append(f"without {run}: no answer")
+        for attack, reason in sorted(passed.items()):
+            print(f"    {attack}: {reason}")
+    failed = sum(any(f"without {run}:" in line for line in wrong) for run in wanted)
+    for line in wrong:
+        print(f"    {line}")
+    print(f"\ntest result: {'FAILED' if wrong else 'ok'}. {len(wanted) - failed} passed; {failed} failed; 0 ignored")
+    return 1 if wrong else 0
+
+
+sys.exit(main())

@@ -47,6 +47,8 @@ AUDIT_ARCH = {"x86_64": 0xC000003E, "aarch64": 0xC00000B7}
 PR_SET_NO_NEW_PRIVS, PR_SET_CHILD_SUBREAPER = 38, 36
 # Seconds without a call after which what outlives the command is killed.
 PATIENCE = 5
+# Programs that a policy becomes (confine/seccomp.rs): the guard, the allow-list, EPERM, and EAFNOSUPPORT in stages.
+FILTERS_OF_INIT, FILTERS_OF_TEST = 3, 4
 
 # What the policies look at: of each argument the bits that count. A test holds this against the policies.
 ARGUMENTS = {
@@ -105,7 +107,8 @@ def text_of(name, args, looked_at):
 
 
 class SandboxOf:
-    """Whose notes a process of a sandbox belongs to: `init`, `test`, or nobody's."""
+    """Whose notes a process of a sandbox belongs to: `init`, `test`, or None for nobody's; an empty string where it is too early to
+    say."""
 
     def __init__(self):
         self.tests = set()
@@ -117,12 +120,13 @@ class SandboxOf:
         return int(re.search(r"^Seccomp_filters:\s+(\d+)", pathlib.Path(f"/proc/{pid}/status").read_text(), re.M)[1])
 
     def __call__(self, pid):
-        # All filters of a stage: one that is being put on still looks like one that is to come.
-        if self.filters(pid) < self.outside + 4:
-            return None
         status = pathlib.Path(f"/proc/{pid}/status").read_text()
+        filters = int(re.search(r"^Seccomp_filters:\s+(\d+)", status, re.M)[1]) - self.outside
+        # As many as the policy has, or they are still being put on, and what is seen is the sandbox's making.
         if re.search(r"^NStgid:.*\s1$", status, re.M):
-            return "init"
+            return "init" if filters >= FILTERS_OF_INIT else ""
+        if filters < FILTERS_OF_TEST:
+            return ""
         space = os.readlink(f"/proc/{pid}/ns/pid")
         if space not in self.tests and b"OSTEST_PROJECT=" in pathlib.Path(f"/proc/{pid}/environ").read_bytes():
             self.tests.add(space)
@@ -219,13 +223,25 @@ def main():
     seen, sandbox_of = set(), SandboxOf() if sandbox else None
     itself = os.readlink("/proc/self/exe")
 
+    # By thread. Forgotten whenever anybody starts a program, so that no number means somebody who has gone.
+    known = {}
+
     def note(pid, text):
         try:
-            if pid == child and os.readlink(f"/proc/{pid}/exe") == itself:
-                return  # On its way to becoming the command.
-            whose = sandbox_of(pid) if sandbox else ""
+            if pid not in known:
+                if pid == child and os.readlink(f"/proc/{pid}/exe") == itself:
+                    return  # On its way to becoming the command.
+                whose = sandbox_of(pid) if sandbox else "notes"
+                if whose == "":
+                    return  # It has not put its filters on yet.
+                known[pid] = (whose, program_of(pid))
+            whose, program = known[pid]
             if whose is not None:
-                seen.add((whose, text, program_of(pid)))
+                seen.add((whose, text, program))
+            if text.startswith("exec"):
+                known.clear()
+            elif text in ("exit", "exit_group"):
+                del known[pid]
         except (FileNotFoundError, ProcessLookupError):
             pass  # It was killed while it waited.
 
@@ -233,7 +249,7 @@ def main():
     for whose, text, program in sorted(seen):
         if whose != "init" and text.partition("(")[0] in ("openat", "mmap", "mprotect"):
             text = text.partition("(")[0]
-        with open(f"{notes}.{whose}" if whose else notes, "a", encoding="utf-8") as file:
+        with open(f"{notes}.{whose}" if sandbox else notes, "a", encoding="utf-8") as file:
             file.write(f"{text}\t{program}\n")
     ended = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
     sys.exit(ended if ended >= 0 else 128 - ended)

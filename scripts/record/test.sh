@@ -7,11 +7,11 @@ for source in "$labs"/*.c; do
   gcc -Wall -g -pthread -o "$name" "$source" -lrt
   "./$name"
   # The C library of other systems. What it lacks does not compile, and is left out.
-  if musl-gcc -static -pthread -o "musl-$name" "$source" 2>/dev/null; then "./musl-$name" || true; fi
+  if musl-gcc -static -pthread -o musl-lab "$source" 2>/dev/null; then ./musl-lab || true; fi
   # The sanitizers' own libraries answer for some calls otherwise than the kernel does: what they ask for is what counts.
   for sanitizer in address undefined thread; do
-    if gcc -g -pthread "-fsanitize=$sanitizer" -o "$sanitizer-$name" "$source" -lrt; then
-      timeout 60 "./$sanitizer-$name" >/dev/null 2>&1 || true
+    if gcc -g -pthread "-fsanitize=$sanitizer" -o "$sanitizer-sanitizer" "$source" -lrt; then
+      timeout 60 "./$sanitizer-sanitizer" >/dev/null 2>&1 || true
     fi
   done
 done
@@ -35,8 +35,8 @@ says() {
 }
 for compiler in gcc clang; do
   while read -r sanitizer program wanted; do
-    $compiler -g -pthread "-fsanitize=$sanitizer" -o sanitized "$program.c"
-    says "$wanted" ./sanitized
+    $compiler -g -pthread "-fsanitize=$sanitizer" -o "$sanitizer-sanitizer" "$program.c"
+    says "$wanted" "./$sanitizer-sanitizer"
   done <<'CASES'
 address overflow stack-buffer-overflow
 undefined undefined signed integer overflow

@@ -125,13 +125,13 @@ sandboxes() {
   mkdir -p "$place/submissions"
   examples/make-submissions.sh "$place/submissions" >/dev/null
   # Some tests of each kind: with all of them the suite's time is over before it is done, for a recorder makes everything slower.
-  "${run[@]}" grade "$place/submissions/good" --tests examples/course --lab 1 --state-dir "$place/state" >"$place/first.log" ||
+  # The first is not watched: it makes the environment.
+  "${run[@]}" grade "$place/submissions/good" --tests examples/course --lab 1 --state-dir "$place/state" >"$place/first.log" || [ $? = 1 ] ||
     die "the example cannot be graded: $(tail -c 3000 "$place/first.log")"
   for name in good failing crashing; do
     project=$place/submissions/$name
     "$python" "$recorder" test "$place/notes" --sandbox -- "${run[@]}" grade "$project" --tests examples/course --lab 2 \
       --test test_counts_each_file --test test_zombies_are_reaped --test test_interrupt_key_ends_kvd --test test_missing_file_is_reported \
-      --test test_large_input_in_little_memory \
       --state-dir "$place/state" >"$place/$name.log" 2>&1 || [ $? = 1 ] || die "$name could not be graded: $(tail -c 3000 "$place/$name.log")"
   done
   "$python" "$recorder" test "$place/notes" --sandbox -- "${run[@]}" exec --state-dir "$place/state" -- sh -c 'sleep 0.1 & kill $$' \

@@ -59,8 +59,8 @@ for compiler in gcc clang; do
     ./main
   done
   for sanitizer in address undefined thread leak; do
-    $compiler -g -fsanitize=$sanitizer -o main half.c main.c
-    ./main
+    $compiler -g -fsanitize=$sanitizer -o $sanitizer-sanitizer half.c main.c
+    ./$sanitizer-sanitizer
   done
 done
 g++ -pthread -o main main.cc

@@ -3,7 +3,7 @@
 //! A line is a call, a tab, the programs. A call of which policies look at the arguments has them, as far as they are looked at:
 //! `ioctl(_,0x5401)`.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 const FILES: &[(&str, &str)] = &[
     ("fetch", include_str!("../../../policies/seen/fetch.txt")),
@@ -33,15 +33,6 @@ pub fn in_stage(stage: &str) -> Vec<Seen<'static>> {
 pub fn programs<'a>(stages: impl IntoIterator<Item = &'a str>, syscall: &str) -> BTreeSet<&'static str> {
     let seen = stages.into_iter().flat_map(in_stage).filter(|seen| seen.syscall == syscall);
     seen.flat_map(|seen| seen.programs).collect()
-}
-
-/// The programs of each call in a stage.
-pub fn by_call(stage: &str) -> BTreeMap<&'static str, BTreeSet<&'static str>> {
-    let mut calls: BTreeMap<_, BTreeSet<_>> = BTreeMap::new();
-    for seen in in_stage(stage) {
-        calls.entry(seen.syscall).or_default().extend(seen.programs);
-    }
-    calls
 }
 
 /// A line of a file; `None` for a remark. A line that is neither has no programs, which a test finds.

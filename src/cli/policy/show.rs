@@ -3,7 +3,8 @@
 use super::super::table;
 use super::{Kernel, colour, load, programs, some, verdict};
 use sandbox::confine::listing::{Kind, Listing, POLICIES};
-use sandbox::confine::policy::Policy;
+use sandbox::confine::policy::{Entry, Policy};
+use sandbox::confine::seen;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use std::io::IsTerminal;
@@ -120,14 +121,14 @@ fn stage(kernel: &Kernel, policy: &Policy) -> Value {
 
 /// What a policy says of a call, as JSON.
 pub fn described(policy: &Policy, call: &str, listing: &Listing<'_>) -> Value {
-    let rule = |entry: &&sandbox::confine::policy::Entry| json!({"file": entry.file, "when": entry.when, "errno": entry.errno, "why": entry.why});
+    let rule = |entry: &&Entry| json!({"file": entry.file, "when": entry.when, "errno": entry.errno, "why": entry.why});
     json!({
         "verdict": verdict(listing.kind()),
         "errno": listing.errno(),
         "when": listing.when(),
         "allow": listing.allow.iter().map(rule).collect::<Vec<_>>(),
         "refuse": listing.refuse.iter().map(rule).collect::<Vec<_>>(),
-        "seen": sandbox::confine::seen::programs([policy.name.as_str()], call),
+        "seen": seen::programs([policy.name.as_str()], call),
         "for": listing.needed_by(),
         "instead": listing.instead(),
     })

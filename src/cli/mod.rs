@@ -9,6 +9,7 @@ pub mod journal;
 pub mod log;
 pub mod mock;
 pub mod options;
+pub mod policy;
 pub mod run;
 pub mod spool;
 pub mod table;
@@ -56,6 +57,8 @@ pub enum Command {
     Check(Box<check::CheckArgs>),
     /// Show what was taken and has no confirmed answer; send it again or throw it away
     Spool(Box<spool::SpoolArgs>),
+    /// Show which system calls a sandbox allows, and why
+    Policy(Box<policy::PolicyArgs>),
     /// Serve a list of tasks as a backend would, to try the runner with
     MockBackend(Box<mock::MockArgs>),
 }
@@ -74,6 +77,7 @@ pub fn main(cli: Cli) -> u8 {
         Some(Command::Exec(args)) => exec::main(&args),
         Some(Command::Check(args)) => check::main(&args),
         Some(Command::Spool(args)) => spool::main(&args),
+        Some(Command::Policy(args)) => policy::main(&args),
         Some(Command::MockBackend(args)) => mock::main(&args),
     };
     match done {

@@ -1,7 +1,8 @@
 //! What the kernel does with filters, in user space, so that policies can be tested for every
-//! architecture and for calls that no test should make.
+//! architecture and for calls that no test should make. `sandbox/tests/seccomp_probe.rs` has it too, to compare it with the
+//! kernel's answers.
 
-use super::seccomp::Programs;
+use seccompiler::BpfProgram;
 
 /// A call as filters see it (struct seccomp_data).
 #[derive(Debug, Clone, Copy)]
@@ -20,10 +21,10 @@ pub enum Answer {
 }
 
 /// All programs, as `seccomp_run_filters` does it: newest first, only a stricter one replaces.
-pub fn run(programs: &Programs, call: &Call) -> Answer {
+pub fn run(programs: &[BpfProgram], call: &Call) -> Answer {
     let action = |value: u32| (value & libc::SECCOMP_RET_ACTION_FULL) as i32;
     let mut answer = libc::SECCOMP_RET_ALLOW;
-    for program in programs.as_slice().iter().rev() {
+    for program in programs.iter().rev() {
         let value = run_one(program, call);
         if action(value) < action(answer) {
             answer = value;

@@ -3,10 +3,14 @@
 pub mod caps;
 mod constants;
 pub mod landlock;
+pub mod listing;
 pub mod policy;
 pub mod rlimits;
 pub mod rules;
 pub mod seccomp;
+pub mod seen;
+pub mod verdict;
+mod written;
 
 #[cfg(test)]
 mod bpf_eval;
@@ -14,6 +18,10 @@ mod bpf_eval;
 mod policy_tests;
 #[cfg(test)]
 mod seccomp_tests;
+#[cfg(test)]
+mod seen_tests;
+#[cfg(test)]
+mod walk_tests;
 
 /// Why a layer could not be put in place. Each message names the layer and the remedy.
 #[derive(Debug, thiserror::Error)]

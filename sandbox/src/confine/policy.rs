@@ -11,15 +11,16 @@
 //!   "Operation not permitted" instead of "Function not implemented".
 
 use super::constants;
-use super::rules::{AnyOf, Condition, Width};
-use seccompiler::TargetArch;
-use serde::Deserialize;
+use super::rules::AnyOf;
+use super::written::{File, Rule};
+pub use seccompiler::TargetArch;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// The files, as they were when this was built.
 const FILES: &[(&str, &str)] = &[
     ("refused", include_str!("../../../policies/refused.json")),
     ("common", include_str!("../../../policies/common.json")),
+    ("programs", include_str!("../../../policies/programs.json")),
     ("fetch", include_str!("../../../policies/fetch.json")),
     ("build", include_str!("../../../policies/build.json")),
     ("test", include_str!("../../../policies/test.json")),
@@ -31,10 +32,35 @@ const FILES: &[(&str, &str)] = &[
 pub struct Policy {
     /// Its file's name, without `.json`.
     pub name: String,
+    /// What it is for.
+    pub about: String,
     /// What is allowed, by name of the call.
     pub allow: BTreeMap<String, Allowed>,
     /// What is refused with an error of its own, in the order in which it is written.
     pub refuse: Vec<Refused>,
+    /// The same as it is written, for people: a rule for each of its calls, in the order in which it is written.
+    pub entries: Vec<Entry>,
+}
+
+/// A rule for one call, in words.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Entry {
+    /// Name of the call.
+    pub syscall: String,
+    /// The file that has the rule, without `.json`.
+    pub file: String,
+    /// Whether it allows; otherwise it refuses.
+    pub allows: bool,
+    /// With which arguments it holds: any of these will do. Empty where they do not matter.
+    pub when: Vec<String>,
+    /// The name of the error: of what it refuses, or of what it allows with other arguments.
+    pub errno: Option<String>,
+    /// Its reason.
+    pub why: String,
+    /// Who needs the call, though it was not seen.
+    pub needed_by: Option<String>,
+    /// What to do instead, in words for students.
+    pub instead: Option<String>,
 }
 
 /// How a call is allowed.
@@ -102,10 +128,12 @@ pub enum PolicyError {
 impl Policy {
     /// Puts the policy of this name together for an architecture.
     pub fn load(name: &str, arch: TargetArch) -> Result<Policy, PolicyError> {
-        Policy::from_sources(name, arch, &|wanted| {
-            let (_, text) = FILES.iter().find(|(file, _)| *file == wanted)?;
-            Some((*text).to_owned())
-        })
+        Policy::from_sources(name, arch, &|wanted| Policy::embedded(wanted).map(str::to_owned))
+    }
+
+    /// A file as it was when this was built, by its name without `.json`.
+    pub fn embedded(name: &str) -> Option<&'static str> {
+        FILES.iter().find(|(file, _)| *file == name).map(|(_, text)| *text)
     }
 
     /// The same from any source of files; a file is asked for by its name without `.json`.
@@ -119,7 +147,13 @@ impl Policy {
             source,
             done: BTreeSet::new(),
             open: Vec::new(),
-            policy: Policy { name: name.to_owned(), allow: BTreeMap::new(), refuse: Vec::new() },
+            policy: Policy {
+                name: name.to_owned(),
+                about: String::new(),
+                allow: BTreeMap::new(),
+                refuse: Vec::new(),
+                entries: Vec::new(),
+            },
         };
         assembly.add_file(name)?;
         assembly.policy.check_conflicts()?;
@@ -163,6 +197,9 @@ impl Assembly<'_> {
         let text = (self.source)(name).ok_or_else(|| PolicyError::Missing { name: name.to_owned() })?;
         let file: File =
             serde_json::from_str(&text).map_err(|source| PolicyError::Syntax { name: name.to_owned(), source })?;
+        if self.open.is_empty() {
+            self.policy.about.clone_from(&file.about);
+        }
         self.open.push(name.to_owned());
         for include in &file.include {
             self.add_file(include)?;
@@ -178,12 +215,31 @@ impl Assembly<'_> {
         Ok(())
     }
 
+    /// Notes what a rule says of each of its calls.
+    fn note(&mut self, written: &Rule, allows: bool) {
+        let file = self.open.last().cloned().unwrap_or_default();
+        let entry = |syscall: &String| Entry {
+            syscall: syscall.clone(),
+            file: file.clone(),
+            allows,
+            when: written.words(),
+            errno: written.errno.clone().or(written.otherwise.clone()),
+            why: written.why.clone(),
+            needed_by: written.needed_by(syscall).cloned(),
+            instead: written.instead.clone(),
+        };
+        self.policy.entries.extend(written.syscalls.iter().map(entry));
+    }
+
     fn allow(&mut self, written: &Rule) -> Result<(), String> {
         if !written.applies_to(self.arch)? {
             return Ok(());
         }
         if written.errno.is_some() {
             return Err("a rule that allows has no errno; it may have an otherwise".into());
+        }
+        if written.instead.is_some() && written.otherwise.is_none() {
+            return Err("it says what to do instead, and refuses nothing".into());
         }
         let args = written.args()?;
         let otherwise = written.otherwise.as_deref().map(errno).transpose()?;
@@ -208,6 +264,7 @@ impl Assembly<'_> {
                 _ => return Err(format!("{syscall} is allowed by another rule already")),
             }
         }
+        self.note(written, true);
         Ok(())
     }
 
@@ -218,130 +275,20 @@ impl Assembly<'_> {
         if written.otherwise.is_some() {
             return Err("a rule that refuses has no otherwise".into());
         }
+        if !written.needed_by.is_empty() {
+            return Err("a rule that refuses has no \"for\": nobody is to have it".into());
+        }
         let name = written.errno.as_deref();
         let errno = errno(name.ok_or("it refuses without an errno")?)?;
         let rule = written.args()?;
         for syscall in &written.syscalls {
             self.policy.refuse.push(Refused { syscall: syscall.clone(), rule: rule.clone(), errno });
         }
+        self.note(written, false);
         Ok(())
     }
 }
 
 fn errno(name: &str) -> Result<u32, String> {
     constants::errno(name).ok_or_else(|| format!("the error {name:?} is not known"))
-}
-
-/// A file of `policies/`.
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct File {
-    #[serde(rename = "about")]
-    _about: String,
-    #[serde(default)]
-    include: Vec<String>,
-    allow: Vec<Rule>,
-    #[serde(default)]
-    refuse: Vec<Rule>,
-}
-
-/// A rule as it is written.
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Rule {
-    why: String,
-    syscalls: Vec<String>,
-    /// The architectures that have these calls; all, if absent.
-    arch: Option<Vec<String>>,
-    args: Option<Vec<Vec<Arg>>>,
-    otherwise: Option<String>,
-    errno: Option<String>,
-}
-
-/// A condition as it is written.
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Arg {
-    index: u8,
-    width: Width,
-    mask: Option<Number>,
-    op: Op,
-    value: Option<Number>,
-    values: Option<Vec<Number>>,
-}
-
-#[derive(Clone, Copy, Deserialize)]
-#[serde(rename_all = "snake_case")]
-enum Op {
-    Eq,
-    Ne,
-    In,
-    NotIn,
-}
-
-/// A number, or the names of constants.
-#[derive(Deserialize)]
-#[serde(untagged)]
-enum Number {
-    Literal(u64),
-    Names(String),
-}
-
-impl Rule {
-    fn applies_to(&self, arch: TargetArch) -> Result<bool, String> {
-        if self.why.trim().is_empty() {
-            return Err("it does not say why".into());
-        }
-        if self.syscalls.is_empty() {
-            return Err("it names no system call".into());
-        }
-        let Some(names) = &self.arch else {
-            return Ok(true);
-        };
-        let mut applies = false;
-        for name in names {
-            applies |= TargetArch::try_from(name.as_str()).map_err(|e| e.to_string())? == arch;
-        }
-        Ok(applies)
-    }
-
-    fn args(&self) -> Result<Option<AnyOf>, String> {
-        let Some(lists) = &self.args else {
-            return Ok(None);
-        };
-        if lists.is_empty() || lists.iter().any(Vec::is_empty) {
-            return Err("an empty list of arguments matches nothing or everything".into());
-        }
-        lists.iter().map(|all| all.iter().map(Arg::condition).collect()).collect::<Result<AnyOf, String>>().map(Some)
-    }
-}
-
-impl Arg {
-    fn condition(&self) -> Result<Condition, String> {
-        let values = match (self.op, &self.value, &self.values) {
-            (Op::Eq | Op::Ne, Some(value), None) => std::slice::from_ref(value),
-            (Op::In | Op::NotIn, None, Some(values)) => values.as_slice(),
-            _ => return Err("eq and ne take one value, in and not_in take values".into()),
-        };
-        let condition = Condition {
-            index: self.index,
-            width: self.width,
-            mask: self.mask.as_ref().map(Number::resolve).transpose()?,
-            values: values.iter().map(Number::resolve).collect::<Result<_, _>>()?,
-            negated: matches!(self.op, Op::Ne | Op::NotIn),
-        };
-        condition.check()?;
-        Ok(condition)
-    }
-}
-
-impl Number {
-    fn resolve(&self) -> Result<u64, String> {
-        match self {
-            Number::Literal(value) => Ok(*value),
-            Number::Names(names) => {
-                constants::number(names).map_err(|name| format!("the constant {name:?} is not known to constants.rs"))
-            }
-        }
-    }
 }

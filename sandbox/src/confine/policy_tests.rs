@@ -3,6 +3,7 @@
 use super::policy::{Policy, PolicyError};
 use super::rules::{Condition, Width, complement, lower};
 use super::seccomp::{SeccompError, compile_policy};
+use super::verdict::holds;
 use proptest::prelude::*;
 use seccompiler::TargetArch;
 
@@ -42,6 +43,13 @@ fn mistakes_in_a_policy_are_errors() {
         (mistake(r#"{"why": "w", "syscalls": ["read", "read"]}"#, ""), "another rule"),
         (mistake(r#"{"why": "w", "syscalls": ["read"], "arch": ["vax"]}"#, ""), "vax"),
         (mistake(r#"{"why": "w", "syscalls": ["read"], "args": [[]]}"#, ""), "empty list"),
+        (mistake(r#"{"why": "w", "syscalls": ["read"], "for": {"me": ["raed"]}}"#, ""), "none of its calls"),
+        (mistake(r#"{"why": "w", "syscalls": ["read"], "for": {"me": ["read"], "you": ["read"]}}"#, ""), "twice"),
+        (mistake(r#"{"why": "w", "syscalls": ["read"], "instead": "write"}"#, ""), "refuses nothing"),
+        (
+            mistake("", r#"{"why": "w", "syscalls": ["bpf"], "errno": "EPERM", "for": {"me": ["bpf"]}}"#),
+            "has no \"for\"",
+        ),
         (mistake("", r#"{"why": "w", "syscalls": ["bpf"]}"#), "errno"),
         (mistake("", r#"{"why": "w", "syscalls": ["bpf"], "errno": "EPREM"}"#), "EPREM"),
         (
@@ -76,15 +84,6 @@ fn includes_are_taken_once_and_never_in_a_circle() {
     assert!(matches!(circle, PolicyError::Cycle { .. }), "{circle}");
     let missing = written(&[("a", &a)]).unwrap_err();
     assert!(matches!(missing, PolicyError::Missing { .. }), "{missing}");
-}
-
-/// Whether a rule holds for these arguments, straight from its definition.
-fn holds(rule: &[Vec<Condition>], args: &[u64; 6]) -> bool {
-    let one = |c: &Condition| {
-        let seen = args[usize::from(c.index)] & c.width.max() & c.mask.unwrap_or(u64::MAX);
-        c.values.contains(&seen) != c.negated
-    };
-    rule.iter().any(|all| all.iter().all(one))
 }
 
 fn condition() -> impl Strategy<Value = Condition> {

@@ -2,6 +2,7 @@
 //! architecture and for calls that no test should make.
 
 use super::seccomp::Programs;
+use seccompiler::BpfProgram;
 
 /// A call as filters see it (struct seccomp_data).
 #[derive(Debug, Clone, Copy)]
@@ -17,13 +18,20 @@ pub enum Answer {
     Allow,
     Errno(i32),
     Kill,
+    /// Whoever holds the listener is asked.
+    Asked,
 }
 
 /// All programs, as `seccomp_run_filters` does it: newest first, only a stricter one replaces.
 pub fn run(programs: &Programs, call: &Call) -> Answer {
+    run_all(programs.as_slice(), call)
+}
+
+/// The same of programs in the order in which they are installed.
+pub fn run_all(programs: &[BpfProgram], call: &Call) -> Answer {
     let action = |value: u32| (value & libc::SECCOMP_RET_ACTION_FULL) as i32;
     let mut answer = libc::SECCOMP_RET_ALLOW;
-    for program in programs.as_slice().iter().rev() {
+    for program in programs.iter().rev() {
         let value = run_one(program, call);
         if action(value) < action(answer) {
             answer = value;
@@ -33,6 +41,7 @@ pub fn run(programs: &Programs, call: &Call) -> Answer {
         libc::SECCOMP_RET_ALLOW => Answer::Allow,
         libc::SECCOMP_RET_ERRNO => Answer::Errno((answer & libc::SECCOMP_RET_DATA) as i32),
         libc::SECCOMP_RET_KILL_PROCESS => Answer::Kill,
+        libc::SECCOMP_RET_USER_NOTIF => Answer::Asked,
         other => panic!("unexpected action {other:#x}"),
     }
 }

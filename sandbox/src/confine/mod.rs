@@ -1,5 +1,6 @@
 //! What a process gives up before it becomes the payload: limits, capabilities, file system rights, system calls.
 
+pub mod call;
 pub mod caps;
 mod constants;
 pub mod landlock;
@@ -7,6 +8,7 @@ pub mod policy;
 pub mod rlimits;
 pub mod rules;
 pub mod seccomp;
+pub mod told;
 
 #[cfg(test)]
 mod bpf_eval;

@@ -90,6 +90,12 @@ impl Condition {
         Ok(())
     }
 
+    /// Whether it holds for these arguments.
+    fn holds(&self, args: &[u64; 6]) -> bool {
+        let value = args[usize::from(self.index)] & self.mask.unwrap_or(u64::MAX) & self.width.max();
+        self.values.contains(&value) != self.negated
+    }
+
     /// The opposite.
     fn not(&self) -> Condition {
         Condition { negated: !self.negated, ..self.clone() }
@@ -127,6 +133,11 @@ fn bits(mask: u64) -> impl Iterator<Item = u64> {
 /// Every value whose bits lie in the mask.
 fn submasks(mask: u64) -> impl Iterator<Item = u64> {
     std::iter::successors(Some(mask), move |value| (*value != 0).then(|| (value - 1) & mask))
+}
+
+/// Whether a rule matches these arguments: what the filter that it becomes decides in the kernel.
+pub fn matches(rule: &AnyOf, args: &[u64; 6]) -> bool {
+    rule.iter().any(|all| all.iter().all(|condition| condition.holds(args)))
 }
 
 /// What a filter compares to match exactly when the rule does.

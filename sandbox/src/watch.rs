@@ -4,11 +4,13 @@
 //! kills by cgroup, and never waits for anything that only the sandbox could give it.
 
 use crate::cgroup::{CgroupError, StageGroup};
+use crate::denied::Denials;
 use crate::ending::Stop;
 use crate::launcher::Ends;
 use crate::leaves::Leaves;
 use crate::order::{Answer, MAX_ANSWER};
-use crate::outcome::{Ended, Figure, OutputCount, Setting};
+use crate::outcome::{Denied, Ended, Figure, Full, OutputCount, Setting};
+use crate::places::Places;
 use crate::plan::{Beyond, Plan};
 use crate::wire::{Kind, Note, write_frame};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -16,7 +18,7 @@ use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use nix::sys::socket::{ControlMessageOwned, MsgFlags, UnixCredentials, recvmsg, send};
 use std::io::{self, IoSliceMut, Write};
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
 use std::time::{Duration, Instant};
 
 /// Time that a sandbox may take until its command runs. Far above what any host needs.
@@ -47,6 +49,12 @@ pub struct Watched {
     pub report: Option<std::fs::File>,
     /// Leaves, with what is still to be said of them.
     pub leaves: Option<Leaves>,
+    /// System calls that were refused.
+    pub denied: Vec<Denied>,
+    /// Why they are not told, where they should be.
+    pub untold: Option<String>,
+    /// Places to write to that were full at the end.
+    pub full: Vec<Full>,
 }
 
 /// Everything the loop holds.
@@ -61,6 +69,8 @@ pub struct Watch<'a, W: Write> {
     limits: Vec<Setting>,
     started: Option<Instant>,
     killed: bool,
+    denials: Denials,
+    places: Places,
     seen: Watched,
 }
 
@@ -89,11 +99,13 @@ struct Ready {
     streams: [bool; 3],
     /// A request of the harness, and of a gate.
     leaves: [bool; 2],
+    /// Somebody whose system call is refused.
+    denied: bool,
 }
 
 impl Ready {
     fn anything(&self) -> bool {
-        let single = self.runner || self.signal || self.init_dead || self.answer;
+        let single = self.runner || self.signal || self.init_dead || self.answer || self.denied;
         single || self.streams.contains(&true) || self.leaves.contains(&true)
     }
 }
@@ -106,6 +118,7 @@ impl<'a, W: Write> Watch<'a, W> {
         pidfd: OwnedFd,
         control: OwnedFd,
         ends: Ends,
+        denials: Denials,
         out: &'a mut W,
     ) -> io::Result<Self> {
         // An operator who ends the launcher by hand ends the sandbox in good order.
@@ -131,6 +144,8 @@ impl<'a, W: Write> Watch<'a, W> {
             limits: Vec::new(),
             started: None,
             killed: false,
+            denials,
+            places: Places::default(),
             seen: Watched { report: ends.report, leaves: ends.leaves, ..Watched::default() },
         })
     }
@@ -159,6 +174,10 @@ impl<'a, W: Write> Watch<'a, W> {
             self.sample();
             if ready.answer {
                 self.hear()?;
+            }
+            // Before a leaf ends: who asked before that belongs to it.
+            if ready.denied {
+                self.denials.hear(Instant::now());
             }
             self.see_to_leaves(ready.leaves)?;
             for (index, ready) in ready.streams.into_iter().enumerate() {
@@ -190,6 +209,8 @@ impl<'a, W: Write> Watch<'a, W> {
         reaped.map_err(|e| WatchError::Kernel { what: "reaping init", error: e.into() })?;
         // An answer may still lie in the socket, sent just before the end.
         while self.hear()? {}
+        self.seen.denied = self.denials.finish();
+        self.seen.full = self.places.full();
         self.group.kill()?;
         self.last_words()?;
         if self.started.is_none() && self.seen.failure.is_none() && self.seen.stop.is_none() {
@@ -221,6 +242,8 @@ impl<'a, W: Write> Watch<'a, W> {
         if self.seen.pids_sampled.is_some() {
             timeout = timeout.min(SAMPLE);
         }
+        let pause = self.denials.pause();
+        timeout = timeout.min(pause.unwrap_or(timeout));
         // Rounded up: a deadline that is polled for one millisecond too early would spin.
         let up = if untidy == Some(Duration::ZERO) { 0 } else { timeout.as_millis() + 1 };
         let millis = u16::try_from(up).unwrap_or(u16::MAX);
@@ -248,6 +271,10 @@ impl<'a, W: Write> Watch<'a, W> {
                 }
             }
         }
+        let denied = self.denials.fd().filter(|_| !self.killed).map(|fd| {
+            fds.push(PollFd::new(fd, PollFlags::POLLIN));
+            fds.len() - 1
+        });
         match poll(&mut fds, PollTimeout::from(millis)) {
             Ok(_) | Err(nix::errno::Errno::EINTR) => {}
             Err(error) => return Err(WatchError::Kernel { what: "polling", error: error.into() }),
@@ -261,6 +288,8 @@ impl<'a, W: Write> Watch<'a, W> {
             answer: hit(3),
             streams: places.map(|place| place.is_some_and(hit)),
             leaves: leaves.map(|place| place.is_some_and(hit)),
+            // After a pause it is worth a look.
+            denied: !self.killed && (pause.is_some() || denied.is_some_and(hit)),
         })
     }
 
@@ -280,7 +309,7 @@ impl<'a, W: Write> Watch<'a, W> {
             leaves.admit(self.group).map_err(|error| WatchError::Kernel { what: "listening to gates", error })?;
         }
         if ready[0]
-            && let Some(usage) = leaves.hear(self.group)?
+            && let Some(usage) = leaves.hear(self.group, &self.places)?
         {
             let body = serde_json::to_vec(&Note::Leaf(Box::new(usage))).unwrap_or_default();
             self.tell(Kind::Note, &body)?;
@@ -291,18 +320,24 @@ impl<'a, W: Write> Watch<'a, W> {
     /// One answer of init or the payload, if there is one.
     fn hear(&mut self) -> Result<bool, WatchError> {
         let mut text = [0u8; MAX_ANSWER];
-        let mut space = nix::cmsg_space!(UnixCredentials);
+        let mut space = nix::cmsg_space!(UnixCredentials, [RawFd; 1]);
         let mut parts = [IoSliceMut::new(&mut text)];
-        let message = recvmsg::<()>(self.control.as_raw_fd(), &mut parts, Some(&mut space), MsgFlags::MSG_DONTWAIT);
-        let (length, sender) = match message {
+        let flags = MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_CMSG_CLOEXEC;
+        let message = recvmsg::<()>(self.control.as_raw_fd(), &mut parts, Some(&mut space), flags);
+        let (mut sender, mut sent) = (None, None);
+        let length = match message {
             Ok(message) => {
-                let sender = message.cmsgs().ok().and_then(|mut all| {
-                    all.find_map(|c| match c {
-                        ControlMessageOwned::ScmCredentials(who) => Some(who.pid()),
-                        _ => None,
-                    })
-                });
-                (message.bytes, sender)
+                for part in message.cmsgs().into_iter().flatten() {
+                    match part {
+                        ControlMessageOwned::ScmCredentials(who) => sender = Some(who.pid()),
+                        // Each was made for this process by the kernel, and nobody else owns it.
+                        ControlMessageOwned::ScmRights(fds) => {
+                            sent = fds.into_iter().filter_map(|fd| crate::sys::own_inherited(fd).ok()).next_back();
+                        }
+                        _ => {}
+                    }
+                }
+                message.bytes
             }
             Err(nix::errno::Errno::EAGAIN | nix::errno::Errno::ECONNRESET) => return Ok(false),
             Err(error) => return Err(WatchError::Kernel { what: "listening to init", error: error.into() }),
@@ -312,6 +347,8 @@ impl<'a, W: Write> Watch<'a, W> {
         }
         match serde_json::from_slice(&text[..length]) {
             Ok(Answer::Place) => self.place(sender)?,
+            Ok(Answer::Listener) => sent.into_iter().for_each(|listener| self.denials.listen(listener)),
+            Ok(Answer::Untold { why }) => self.seen.untold = Some(why),
             Ok(Answer::Failed { message, host }) => self.seen.failure = Some((message, host)),
             Ok(Answer::Exited { code }) => self.seen.ended = Some(Ended::Exited { code }),
             Ok(Answer::Signaled { signal }) => self.seen.ended = Some(Ended::Signaled { signal }),
@@ -327,6 +364,8 @@ impl<'a, W: Write> Watch<'a, W> {
             return Err(WatchError::NoSender);
         }
         self.group.place_payload(nix::unistd::Pid::from_raw(pid))?;
+        // It waits, and its tree is built and still nobody's but the sandbox's root's.
+        self.places = Places::open(pid, self.plan);
         self.seen.pids_sampled = match self.group.usage()?.pids_peak {
             Some(_) => None,
             None => Some(Figure { value: 1, source: "pids.current, sampled".into() }),

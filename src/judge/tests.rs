@@ -17,6 +17,9 @@ fn outcome(verdict: Word, ended: Ended) -> Outcome {
         limits: Vec::new(),
         output: OutputCount::default(),
         degraded: Vec::new(),
+        denied: Vec::new(),
+        untold: None,
+        full: Vec::new(),
     }
 }
 
@@ -75,7 +78,17 @@ fn leaf(name: &str, entered: u64, peak: Option<u64>, rise: Option<u64>) -> (Stri
     let figure =
         |value: Option<u64>| value.map(|value| sandbox::outcome::Figure { value, source: "memory.peak".into() });
     let usage = sandbox::outcome::Usage { memory_peak: figure(peak), ..Default::default() };
-    (name.into(), LeafUsage { leaf: name.into(), entered, wall_ms: 1, harness_rise: figure(rise), usage })
+    (
+        name.into(),
+        LeafUsage {
+            leaf: name.into(),
+            entered,
+            wall_ms: 1,
+            harness_rise: figure(rise),
+            usage,
+            meanwhile: Default::default(),
+        },
+    )
 }
 
 fn run<'a>(log: &'a Log, report: Option<Result<Report, JunitError>>, outcome: &'a Outcome) -> Run<'a> {

@@ -209,6 +209,9 @@ impl Ran {
             limits: Vec::new(),
             output: OutputCount::default(),
             degraded: Vec::new(),
+            denied: Vec::new(),
+            untold: None,
+            full: Vec::new(),
         };
         judge(&Run {
             log: &self.log,

@@ -8,11 +8,13 @@ use crate::junit::{About, JunitError, Outcome as TestOutcome, Report, ReportCase
 use crate::text::{cut_middle, last_lines, some_of};
 use crate::units::show_bytes;
 use crate::verdict::{Case, Status, Verdict, memory_of};
+use reasons::Met;
 use sandbox::outcome::{Ended, LeafUsage, Outcome, Verdict as Word};
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::time::Duration;
 use words::{exit_status, show_seconds, show_signal};
 
+mod reasons;
 #[cfg(test)]
 mod tests;
 mod words;
@@ -38,10 +40,25 @@ pub struct Run<'a> {
     pub apart: bool,
     /// The end of what the suite wrote to its standard error (or output).
     pub suite_stderr_tail: &'a str,
-    /// The memory limit that was in force, in bytes.
-    pub mem_limit: u64,
+    /// The limits that were in force.
+    pub limits: InForce,
     /// The wall clock that the stage was given.
     pub time_limit: Duration,
+}
+
+/// Limits that a test can meet, as they were in force.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct InForce {
+    /// Bytes of memory.
+    pub memory: u64,
+    /// Processes and threads.
+    pub pids: u64,
+    /// Thousandths of a core.
+    pub cpu_millis: u64,
+    /// Bytes of the largest file.
+    pub file: u64,
+    /// Time of each phase of a test, where it has a limit.
+    pub test_time: Option<Duration>,
 }
 
 /// The leaf of the test at this place in the list, as the harness names it.
@@ -101,6 +118,7 @@ pub fn judge(input: &Run<'_>) -> Verdict {
                 case.duration = Duration::ZERO;
             }
         }
+        explain(input, &mut case, &leaf_name(index));
         cases.push(case);
     }
     disagreements.extend(reported.strangers(input));
@@ -121,17 +139,44 @@ pub fn judge(input: &Run<'_>) -> Verdict {
     }
 }
 
+/// Puts what the sandbox knows in front of what is said of a test that did not pass.
+fn explain(input: &Run<'_>, case: &mut Case, leaf: &str) {
+    if !matches!(case.status, Status::Failed | Status::Error | Status::Stopped) {
+        return;
+    }
+    let stopped = case.status == Status::Stopped;
+    let measured = case.measured.as_ref();
+    let denied: Vec<_> = input.outcome.denied.iter().filter(|denied| denied.leaf == leaf).collect();
+    let took = measured.map(|leaf| Duration::from_millis(leaf.wall_ms));
+    let late = match stopped {
+        true => input.outcome.verdict == Word::TimeLimit,
+        false => input.limits.test_time.is_some_and(|limit| took.is_some_and(|took| took >= limit)),
+    };
+    let full = match (stopped, measured) {
+        // It ended with the stage.
+        (true, _) => &input.outcome.full[..],
+        (false, leaf) => leaf.map_or(&[][..], |leaf| &leaf.meanwhile.full),
+    };
+    let text = case.description.as_str();
+    let clauses = reasons::of(&Met { leaf: measured, denied: &denied, full, late, text, limits: &input.limits });
+    case.description = match stopped {
+        // What stopped it is the sandbox's word, too, and the first.
+        true => [text.to_owned(), reasons::in_front(&clauses, "")].join("\n").trim_end().to_owned(),
+        false => reasons::in_front(&clauses, text),
+    };
+}
+
 impl Run<'_> {
     /// Whether the sandbox ended the run itself, and why, in words that follow "stopped: ".
     fn limit(&self) -> Option<String> {
         Some(match self.outcome.verdict {
             Word::TimeLimit => {
-                format!("time limit of {} reached", show_seconds(self.time_limit))
+                format!("time limit of {} reached, which is for all tests together", show_seconds(self.time_limit))
             }
             Word::MemoryLimit => {
                 format!(
                     "memory limit of {} reached, peak {}",
-                    show_bytes(self.mem_limit),
+                    show_bytes(self.limits.memory),
                     show_bytes(self.outcome.memory_peak().unwrap_or(0))
                 )
             }

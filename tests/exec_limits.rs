@@ -108,7 +108,7 @@ print(len(started), flush=True); os._exit(0)";
     let threads: u32 = run.text().trim().parse().expect("a number");
     assert!((10..20).contains(&threads), "{threads} threads under a limit of 20 processes");
     assert!(run.number("pidsDenied") >= 1.0);
-    assert!(run.message().contains("the limit of 20 processes was reached"), "{}", run.message());
+    assert!(run.message().contains("the limit of 20 processes and threads was reached"), "{}", run.message());
 }
 
 #[test]

@@ -1,7 +1,8 @@
 //! Why a sandbox ended: facts in, one word and one sentence out. Pure.
 
-use crate::outcome::{Ended, Usage, Verdict};
+use crate::outcome::{Denied, Ended, Full, Usage, Verdict};
 use crate::plan::Limits;
+use crate::words::{self, bytes as show};
 
 /// What made the launcher kill the sandbox, if it did.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -25,16 +26,32 @@ pub struct Facts<'a> {
     pub usage: &'a Usage,
     /// The plan's limits.
     pub limits: &'a Limits,
+    /// System calls that were refused.
+    pub denied: &'a [Denied],
+    /// Places to write to that were full at the end.
+    pub full: &'a [Full],
 }
 
-/// The verdict and its sentence.
+/// The verdict and its sentence. What was refused and what was full is a part of it only where the command did not succeed.
 pub fn judge(facts: &Facts<'_>) -> (Verdict, String) {
+    let (verdict, mut text) = why(facts);
+    if !matches!(verdict, Verdict::Ok | Verdict::Interrupted) {
+        for clause in facts.full.iter().map(words::full).chain(words::all_denied(facts.denied)) {
+            text.push_str("; ");
+            text.push_str(&clause);
+        }
+    }
+    (verdict, text)
+}
+
+/// What ended it.
+fn why(facts: &Facts<'_>) -> (Verdict, String) {
     let figure = |f: &Option<crate::outcome::Figure>| f.as_ref().map_or(0, |f| f.value);
     let oom_kills = figure(&facts.usage.oom_kills);
     match facts.stop {
         Some(Stop::Runner) => return (Verdict::Interrupted, "the run was interrupted".into()),
         Some(Stop::Output(what, limit)) => {
-            let text = format!("more than {} of {what} were written", show(limit));
+            let text = format!("more than the limit of {} of {what} was written: print less", show(limit));
             return (Verdict::OutputLimit, text);
         }
         Some(Stop::Clock) => {
@@ -70,7 +87,7 @@ pub fn judge(facts: &Facts<'_>) -> (Verdict, String) {
     let denied = figure(&facts.usage.pids_denied);
     if denied > 0 {
         notes.push(format!(
-            "{denied} attempts to start a process failed because the limit of {} processes was reached",
+            "{denied} attempts to start a process or a thread failed because the limit of {} processes and threads was reached",
             facts.limits.pids
         ));
     }
@@ -93,15 +110,6 @@ fn name(signal: i32) -> String {
     }
 }
 
-/// Bytes with one decimal in the largest unit that fits.
-fn show(bytes: u64) -> String {
-    match bytes {
-        b if b >= 1 << 30 => format!("{:.1} GiB", b as f64 / (1u64 << 30) as f64),
-        b if b >= 1 << 20 => format!("{:.1} MiB", b as f64 / (1u64 << 20) as f64),
-        b => format!("{:.1} KiB", b as f64 / 1024.0),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -117,7 +125,7 @@ mod tests {
             pids_denied: figure(denied),
             ..Usage::default()
         };
-        judge(&Facts { stop, ended: &ended, usage: &usage, limits: &LIMITS })
+        judge(&Facts { stop, ended: &ended, usage: &usage, limits: &LIMITS, denied: &[], full: &[] })
     }
 
     #[test]
@@ -149,7 +157,8 @@ mod tests {
         let said = |throttled_us| {
             let figure = Some(Figure { value: throttled_us, source: "cpu.stat".into() });
             let usage = Usage { throttled_us: figure, ..Usage::default() };
-            judge(&Facts { stop: Some(Stop::Clock), ended: &Ended::Killed, usage: &usage, limits: &LIMITS }).1
+            let (stop, ended) = (Some(Stop::Clock), &Ended::Killed);
+            judge(&Facts { stop, ended, usage: &usage, limits: &LIMITS, denied: &[], full: &[] }).1
         };
         assert_eq!(said(249_999), "the time limit of 2.5 s was reached");
         assert_eq!(
@@ -163,7 +172,30 @@ mod tests {
         let (word, text) = verdict(None, Ended::Exited { code: 2 }, 1, 5);
         assert_eq!(word, Verdict::Failed);
         assert!(text.starts_with("it exited with code 2; the kernel ended 1 of its processes"), "{text}");
-        assert!(text.contains("5 attempts to start a process failed because the limit of 64"), "{text}");
+        assert!(text.contains("5 attempts to start a process or a thread failed because the limit of 64"), "{text}");
         assert_eq!(verdict(None, Ended::Exited { code: 0 }, 1, 0).0, Verdict::Ok);
+    }
+
+    #[test]
+    fn what_was_refused_is_said_of_a_command_that_did_not_succeed() {
+        let denied = [Denied {
+            leaf: "payload".into(),
+            program: "prog".into(),
+            call: "mount".into(),
+            error: "Operation not permitted".into(),
+            times: 1,
+            instead: None,
+        }];
+        let full = [Full { place: "/tmp".into(), bytes: 1 << 20, files: false }];
+        let said = |stop, code| {
+            let (ended, usage) = (&Ended::Exited { code }, &Usage::default());
+            judge(&Facts { stop, ended, usage, limits: &LIMITS, denied: &denied, full: &full }).1
+        };
+        let text = said(None, 1);
+        assert!(text.starts_with("it exited with code 1; /tmp (1.0 MiB) was full"), "{text}");
+        assert!(text.contains("; prog called mount, which"), "{text}");
+        assert!(said(Some(Stop::Clock), 0).contains("prog called mount"));
+        assert_eq!(said(None, 0), "");
+        assert_eq!(said(Some(Stop::Runner), 0), "the run was interrupted");
     }
 }

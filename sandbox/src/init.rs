@@ -4,6 +4,7 @@
 //! host (CVE-2019-5736). It runs as the sandbox's root, an unprivileged host id, and gives its
 //! capabilities up as soon as the payload is on its way.
 
+use crate::confine::told::{self, Installed};
 use crate::confine::{caps, landlock, rlimits, seccomp};
 use crate::mounts::{self, Sources};
 use crate::order::{Answer, MAX_ANSWER, Order};
@@ -15,11 +16,11 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::prctl;
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
-use nix::sys::socket::{MsgFlags, recv, send};
+use nix::sys::socket::{ControlMessage, MsgFlags, recv, send, sendmsg};
 use nix::unistd::{Gid, Pid, Uid};
 use rustix::fs::{Mode, OFlags};
 use std::ffi::CString;
-use std::io::Read;
+use std::io::{IoSlice, Read};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
 
 /// Descriptors below this number may become the payload's; init's own are moved above it.
@@ -245,10 +246,35 @@ fn try_become_payload(order: &Order, control: &OwnedFd) -> Result<std::convert::
         landlock::apply(writable)?;
     }
     sys::reset_signals().map_err(failed("resetting signals"))?;
+    install_filters(order, control)?;
+    Err(exec(plan))
+}
+
+/// The filters that tell, where they are wanted and the kernel gives a listener; else the plain ones, which refuse the same.
+/// Without any only where the operator waived them: then there are neither.
+fn install_filters(order: &Order, control: &OwnedFd) -> Result<(), InitError> {
+    if let Some(listening) = &order.listening {
+        match told::install(listening)? {
+            // Closed with this scope: whoever has it could let calls go on.
+            Installed::Told(listener) => {
+                let fds = [listener.as_raw_fd()];
+                let text = serde_json::to_vec(&Answer::Listener)?;
+                let (part, rights) = ([IoSlice::new(&text)], [ControlMessage::ScmRights(&fds)]);
+                sendmsg::<()>(control.as_raw_fd(), &part, &rights, MsgFlags::MSG_NOSIGNAL, None)
+                    .map_err(failed("handing the filters' listener to the launcher"))?;
+                return Ok(());
+            }
+            // Where it was sure to be given there are no others, and the command must not run.
+            Installed::Untold(error) if order.seccomp.is_none() => {
+                return Err(failed("installing the filter with a listener")(error));
+            }
+            Installed::Untold(error) => answer(control, &Answer::Untold { why: error.to_string() }),
+        }
+    }
     if let Some(programs) = &order.seccomp {
         seccomp::install(programs)?;
     }
-    Err(exec(plan))
+    Ok(())
 }
 
 /// Standard streams at 0 to 2, channels at the numbers of the plan, everything else close-on-exec.

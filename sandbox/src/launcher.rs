@@ -6,14 +6,16 @@
 
 use crate::cgroup::{PAYLOAD, StageGroup};
 use crate::confine::seccomp::{self, Programs};
+use crate::confine::told::{self, Answers, Availability, Listening};
 use crate::confine::{ConfineError, landlock};
+use crate::denied::Denials;
 use crate::ending::{self, Facts};
 use crate::gate::GATE_NAME;
 use crate::leaves::Leaves;
 use crate::mounts;
 use crate::order::{Answer, Fds, INIT_NAME, Order};
 use crate::outcome::{Ended, Outcome};
-use crate::plan::{Channel, Layer, LeafChannels, Plan};
+use crate::plan::{Channel, Layer, LeafChannels, Plan, Policy};
 use crate::switch::Switch;
 use crate::sys::{self, Cloned};
 use crate::watch::{Watch, Watched};
@@ -93,7 +95,7 @@ fn launch(out: &mut impl Write) -> Result<Outcome, LaunchError> {
     }
     // Everything that can be refused is tried before a process exists.
     let mut degraded = Vec::new();
-    let (seccomp, init_seccomp) = choose_seccomp(&plan, &mut degraded)?;
+    let filters = choose_seccomp(&plan, &mut degraded)?;
     let landlock = choose_landlock(&plan, &mut degraded)?;
     let sources = mounts::open_sources(&plan)?;
     let program = sealed_self()?;
@@ -107,12 +109,14 @@ fn launch(out: &mut impl Write) -> Result<Outcome, LaunchError> {
         limits.push(group.pin(&plan.cores)?);
     }
     let channels = Channels::open(&plan)?;
-    let order = Order { seccomp, init_seccomp, landlock, fds: channels.fds(&sources), plan };
+    let Filters { seccomp, listening, init_seccomp, answers } = filters;
+    let order = Order { seccomp, listening, init_seccomp, landlock, fds: channels.fds(&sources), plan };
     let init = clone_init(&order, &program, &group, &channels)?;
     let plan = &order.plan;
     let (control, watched_ends) = channels.keep();
 
-    let mut watch = Watch::new(plan, &mut group, init, control, watched_ends, out)?;
+    let denials = Denials::new(answers);
+    let mut watch = Watch::new(plan, &mut group, init, control, watched_ends, denials, out)?;
     watch.started_limits(&limits);
     let watched = watch.run();
     // Whatever happened: nothing of the sandbox is left when the launcher speaks of it.
@@ -156,9 +160,10 @@ fn finish(
         copy_report(&mut report, plan.channels.report, out)?;
     }
     let ended = watched.ended.unwrap_or(Ended::Killed);
-    let facts = Facts { stop: watched.stop, ended: &ended, usage: &usage, limits: &plan.limits };
+    let Watched { stop, wall_ms, output, denied, untold, full, .. } = watched;
+    let facts = Facts { stop, ended: &ended, usage: &usage, limits: &plan.limits, denied: &denied, full: &full };
     let (verdict, message) = ending::judge(&facts);
-    Ok(Outcome { ended, verdict, message, wall_ms: watched.wall_ms, usage, limits, output: watched.output, degraded })
+    Ok(Outcome { ended, verdict, message, wall_ms, usage, limits, output, degraded, denied, untold, full })
 }
 
 /// Passes the report on, one byte more than its limit at the most, so that the runner can tell a report that is too long.
@@ -190,17 +195,37 @@ fn choose_landlock(plan: &Plan, degraded: &mut Vec<Layer>) -> Result<Option<land
     }
 }
 
+/// Filters of the payload, plain and those that tell, of which it takes one; those of init; and what the launcher answers.
+#[derive(Default)]
+struct Filters {
+    seccomp: Option<Programs>,
+    listening: Option<Listening>,
+    init_seccomp: Option<Programs>,
+    answers: Option<Answers>,
+}
+
 /// The filters of the payload and of init, on the same terms.
-fn choose_seccomp(plan: &Plan, degraded: &mut Vec<Layer>) -> Result<(Option<Programs>, Option<Programs>), LaunchError> {
+fn choose_seccomp(plan: &Plan, degraded: &mut Vec<Layer>) -> Result<Filters, LaunchError> {
     if plan.off(Switch::Seccomp) {
-        return Ok((None, None));
+        return Ok(Filters::default());
     }
     let there = Path::new("/proc/sys/kernel/seccomp/actions_avail").exists();
     if !there && plan.waives(Layer::Seccomp) {
         degraded.push(Layer::Seccomp);
-        return Ok((None, None));
+        return Ok(Filters::default());
     }
-    Ok((Some(seccomp::compile(plan.policy)?), Some(seccomp::compile_init()?)))
+    let init_seccomp = Some(seccomp::compile_init()?);
+    // What fetches runs tools of the host's, of whose refusals no student is told.
+    let tells = if plan.policy == Policy::Fetch { Availability::Never } else { told::availability()? };
+    let mut filters = Filters { init_seccomp, ..Filters::default() };
+    if tells != Availability::Never {
+        let (listening, answers) = told::compile(plan.policy)?;
+        (filters.listening, filters.answers) = (Some(listening), Some(answers));
+    }
+    if tells != Availability::Sure {
+        filters.seccomp = Some(seccomp::compile(plan.policy)?);
+    }
+    Ok(filters)
 }
 
 /// A sealed copy of this program in memory.

@@ -5,7 +5,8 @@
 //! knows leaves by name and nothing of what they are for.
 
 use crate::cgroup::{CgroupError, PAYLOAD, Rise, StageGroup};
-use crate::outcome::{Figure, LeafUsage};
+use crate::outcome::{Figure, LeafUsage, Meanwhile};
+use crate::places::Places;
 use nix::sys::socket::{ControlMessageOwned, MsgFlags, UnixCredentials, recvmsg, send};
 use nix::unistd::Pid;
 use serde::{Deserialize, Serialize};
@@ -58,6 +59,8 @@ struct Current {
     entered: u64,
     /// Of the harness's own leaf, where the kernel can tell.
     rise: Option<Rise>,
+    /// What the stage had met before.
+    before: Meanwhile,
 }
 
 /// What is known of a leaf beside its figures.
@@ -66,6 +69,7 @@ struct Closed {
     entered: u64,
     wall_ms: u64,
     harness_rise: Option<Figure>,
+    meanwhile: Meanwhile,
 }
 
 /// The launcher's ends, and what it knows of leaves.
@@ -103,7 +107,7 @@ impl Leaves {
     ///
     /// # Errors
     /// When the kernel refuses what it cannot refuse on a sane host.
-    pub fn hear(&mut self, group: &mut StageGroup) -> Result<Option<LeafUsage>, CgroupError> {
+    pub fn hear(&mut self, group: &mut StageGroup, places: &Places) -> Result<Option<LeafUsage>, CgroupError> {
         let Some(control) = &self.control else { return Ok(None) };
         let mut text = [0u8; MAX_REQUEST];
         let length = match nix::sys::socket::recv(control.as_raw_fd(), &mut text, MsgFlags::MSG_DONTWAIT) {
@@ -117,7 +121,7 @@ impl Leaves {
         };
         let (done, usage) = match serde_json::from_slice(&text[..length]) {
             Ok(Request::Open { leaf }) => (self.open(group, leaf), None),
-            Ok(Request::Close) => match self.close(group) {
+            Ok(Request::Close) => match self.close(group, places) {
                 Ok(usage) => (Ok(()), usage),
                 Err(error) => (Err(error.to_string()), None),
             },
@@ -147,18 +151,21 @@ impl Leaves {
         self.count += 1;
         // Where the kernel cannot tell there is no figure.
         let rise = group.watch_rise(PAYLOAD).map_err(|error| error.to_string())?;
-        self.current = Some(Current { name, since: Instant::now(), entered: 0, rise });
+        let before = group.met().map_err(|error| error.to_string())?;
+        self.current = Some(Current { name, since: Instant::now(), entered: 0, rise, before });
         Ok(())
     }
 
-    fn close(&mut self, group: &mut StageGroup) -> Result<Option<LeafUsage>, CgroupError> {
+    fn close(&mut self, group: &mut StageGroup, places: &Places) -> Result<Option<LeafUsage>, CgroupError> {
         let Some(mut current) = self.current.take() else { return Ok(None) };
         let harness_rise = match &mut current.rise {
             None => None,
             Some(rise) => Some(Figure { value: rise.bytes()?, source: rise.source().into() }),
         };
         let wall_ms = current.since.elapsed().as_millis().try_into().unwrap_or(u64::MAX);
-        let closed = Closed { entered: current.entered, wall_ms, harness_rise };
+        let mut meanwhile = group.met()?.since(&current.before);
+        meanwhile.full = places.full();
+        let closed = Closed { entered: current.entered, wall_ms, harness_rise, meanwhile };
         let usage = describe(group, &current.name, &closed)?;
         self.over.push_back((closed, usage.clone()));
         Ok(Some(usage))
@@ -239,7 +246,8 @@ impl Leaves {
     /// When a figure cannot be read.
     pub fn finish(mut self, group: &mut StageGroup) -> Result<Vec<LeafUsage>, CgroupError> {
         let mut all = Vec::new();
-        all.extend(self.close(group)?);
+        // The places are gone; the outcome says what was full.
+        all.extend(self.close(group, &Places::default())?);
         for (name, closed) in &self.lingering {
             all.push(describe(group, name, closed)?);
         }
@@ -261,6 +269,7 @@ fn describe(group: &StageGroup, name: &str, closed: &Closed) -> Result<LeafUsage
         wall_ms: closed.wall_ms,
         harness_rise: closed.harness_rise.clone(),
         usage: group.leaf_usage(name)?,
+        meanwhile: closed.meanwhile.clone(),
     })
 }
 

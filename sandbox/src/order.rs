@@ -6,6 +6,7 @@
 
 use crate::confine::landlock::Writable;
 use crate::confine::seccomp::Programs;
+use crate::confine::told::Listening;
 use crate::plan::Plan;
 use serde::{Deserialize, Serialize};
 use std::os::fd::RawFd;
@@ -21,8 +22,10 @@ pub const MAX_ANSWER: usize = 8192;
 pub struct Order {
     /// The plan.
     pub plan: Plan,
-    /// The payload's system call filters; `None` where the operator waived them.
+    /// The payload's system call filters. Without these and the next: the operator waived them.
     pub seccomp: Option<Programs>,
+    /// Those that stand in their place where refusals are to be told. Without the others beside them they must be in force.
+    pub listening: Option<Listening>,
     /// Init's own filters.
     pub init_seccomp: Option<Programs>,
     /// What the payload may write; `None` where the operator waived Landlock.
@@ -65,6 +68,13 @@ pub enum Answer {
     Proxy,
     /// The payload, before its exec: place me. It waits for one byte.
     Place,
+    /// The payload, before its exec: the listener of its filters comes with this message.
+    Listener,
+    /// The payload, before its exec: refusals are not told, because the kernel gives no listener.
+    Untold {
+        /// What it said.
+        why: String,
+    },
     /// A step failed; nothing of the command has run.
     Failed {
         /// A sentence.

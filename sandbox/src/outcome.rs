@@ -23,6 +23,45 @@ pub struct Outcome {
     pub output: OutputCount,
     /// Layers that the operator waived and that were in fact not in force.
     pub degraded: Vec<Layer>,
+    /// System calls that were refused, as far as that is told; each with how often.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub denied: Vec<Denied>,
+    /// Why refused system calls are not told, where they should be; the filters are in force all the same.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub untold: Option<String>,
+    /// Places to write to that were full at the end.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub full: Vec<Full>,
+}
+
+/// A system call that the policy refused.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Denied {
+    /// The leaf in which the program was.
+    pub leaf: String,
+    /// The program's name; in quotes and escaped where it is no plain word, because a student chooses it.
+    pub program: String,
+    /// The call, with the arguments on which it depended: `socket(AF_PACKET, SOCK_RAW, 0)`.
+    pub call: String,
+    /// The error that it was answered with, in words.
+    pub error: String,
+    /// How often.
+    pub times: u64,
+    /// What can be done instead, in a student's words.
+    pub instead: Option<String>,
+}
+
+/// A place that is full.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Full {
+    /// Its path inside.
+    pub place: String,
+    /// Its size in bytes.
+    pub bytes: u64,
+    /// Whether it has no room for another file, rather than for more bytes.
+    pub files: bool,
 }
 
 /// How the command ended.
@@ -101,6 +140,22 @@ pub struct LeafUsage {
     pub harness_rise: Option<Figure>,
     /// The leaf's figures.
     pub usage: Usage,
+    /// What its stage met while it was current.
+    #[serde(default)]
+    pub meanwhile: Meanwhile,
+}
+
+/// What is counted of a whole stage only, and of that what came while a leaf was current.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Meanwhile {
+    /// Times that a fork failed because of the limit on processes.
+    pub pids_denied: Option<Figure>,
+    /// Time in microseconds for which the limit on CPU time kept the stage from running, summed over cores.
+    pub throttled_us: Option<Figure>,
+    /// Places to write to that were full when it ended.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub full: Vec<Full>,
 }
 
 /// A measured number and the kernel file that it was read from.
@@ -133,6 +188,22 @@ pub struct OutputCount {
     pub stderr: u64,
     /// Whether anything was discarded.
     pub truncated: bool,
+}
+
+impl Meanwhile {
+    /// What has come since `before`.
+    pub fn since(&self, before: &Meanwhile) -> Meanwhile {
+        let value = |figure: &Option<Figure>| figure.as_ref().map_or(0, |figure| figure.value);
+        let rise = |now: &Option<Figure>, before: &Option<Figure>| {
+            let now = now.as_ref()?;
+            Some(Figure { value: now.value.saturating_sub(value(before)), source: now.source.clone() })
+        };
+        Meanwhile {
+            pids_denied: rise(&self.pids_denied, &before.pids_denied),
+            throttled_us: rise(&self.throttled_us, &before.throttled_us),
+            full: self.full.clone(),
+        }
+    }
 }
 
 impl Outcome {

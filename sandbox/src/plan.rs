@@ -248,6 +248,17 @@ pub enum Policy {
     Test,
 }
 
+impl Policy {
+    /// Its file in `policies/`, without `.json`.
+    pub fn file(self) -> &'static str {
+        match self {
+            Policy::Fetch => "fetch",
+            Policy::Build => "build",
+            Policy::Test => "test",
+        }
+    }
+}
+
 /// Extra file descriptors that the command starts with.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

@@ -310,3 +310,91 @@ pub fn exit_now(code: i32) -> ! {
     // SAFETY: _exit takes no pointers and does not return.
     unsafe { libc::_exit(code) }
 }
+
+/// Installs a filter on the calling thread, with a listener, which is given back: calls that the filter does not decide
+/// wait for an answer on it. Sets no_new_privs.
+///
+/// # Errors
+/// `EBUSY` where a filter around this one has a listener; `EINVAL` before Linux 5.0, or where its messages have another size
+/// than is known here.
+pub fn install_listener(program: &[libc::sock_filter]) -> io::Result<OwnedFd> {
+    let mut sizes = libc::seccomp_notif_sizes { seccomp_notif: 0, seccomp_notif_resp: 0, seccomp_data: 0 };
+    // SAFETY: the operation writes a seccomp_notif_sizes, which `sizes` is.
+    let asked = unsafe { libc::syscall(libc::SYS_seccomp, libc::SECCOMP_GET_NOTIF_SIZES, 0, &raw mut sizes) };
+    if asked == -1 {
+        return Err(io::Error::last_os_error());
+    }
+    let known = [size_of::<libc::seccomp_notif>(), size_of::<libc::seccomp_notif_resp>()];
+    if [sizes.seccomp_notif, sizes.seccomp_notif_resp].map(usize::from) != known {
+        return Err(io::Error::from_raw_os_error(libc::EINVAL));
+    }
+    let Ok(len) = libc::c_ushort::try_from(program.len()) else {
+        return Err(io::Error::from_raw_os_error(libc::EINVAL));
+    };
+    // SAFETY: prctl with this option takes no pointers.
+    if unsafe { libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) } == -1 {
+        return Err(io::Error::last_os_error());
+    }
+    let program = libc::sock_fprog { len, filter: program.as_ptr().cast_mut() };
+    let (operation, flags) = (libc::SECCOMP_SET_MODE_FILTER, libc::SECCOMP_FILTER_FLAG_NEW_LISTENER);
+    // SAFETY: `program` names as many instructions as there are; the kernel copies them and writes nothing.
+    let fd = unsafe { libc::syscall(libc::SYS_seccomp, operation, flags, &raw const program) };
+    match RawFd::try_from(fd) {
+        // SAFETY: the kernel has just made this descriptor for us and nobody else owns it.
+        Ok(fd @ 0..) => Ok(unsafe { OwnedFd::from_raw_fd(fd) }),
+        _ => Err(io::Error::last_os_error()),
+    }
+}
+
+/// A call that waits for an answer.
+#[derive(Debug, Clone, Copy)]
+pub struct Waiting {
+    /// What it is answered by.
+    pub id: u64,
+    /// The calling thread.
+    pub tid: i32,
+    /// The call's number.
+    pub number: u32,
+    /// Its arguments.
+    pub args: [u64; 6],
+}
+
+/// Takes one waiting call from a listener. `None`: whoever called was ended meanwhile, or nobody had.
+pub fn waiting_call(listener: BorrowedFd<'_>) -> io::Result<Option<Waiting>> {
+    // SAFETY: seccomp_notif is plain old data for which all zeroes is a valid value, and the one that the kernel asks for.
+    let mut call: libc::seccomp_notif = unsafe { std::mem::zeroed() };
+    // SAFETY: the request writes a seccomp_notif, which `call` is; that the kernel's has this size was looked at when the
+    // listener was made.
+    match unsafe { libc::ioctl(listener.as_raw_fd(), libc::SECCOMP_IOCTL_NOTIF_RECV, &raw mut call) } {
+        -1 => match io::Error::last_os_error() {
+            error if matches!(error.raw_os_error(), Some(libc::ENOENT | libc::EINTR | libc::EAGAIN)) => Ok(None),
+            error => Err(error),
+        },
+        _ => Ok(Some(Waiting {
+            id: call.id,
+            tid: call.pid.cast_signed(),
+            number: call.data.nr.cast_unsigned(),
+            args: call.data.args,
+        })),
+    }
+}
+
+/// Answers a waiting call with an error. Whoever has ended meanwhile is beyond answers, and that is no error here.
+pub fn refuse_call(listener: BorrowedFd<'_>, id: u64, errno: u32) -> io::Result<()> {
+    // No flags: the one that there is would let the call go on.
+    let answer = libc::seccomp_notif_resp { id, val: 0, error: -errno.cast_signed(), flags: 0 };
+    // SAFETY: the request reads a seccomp_notif_resp, which `answer` is.
+    match unsafe { libc::ioctl(listener.as_raw_fd(), libc::SECCOMP_IOCTL_NOTIF_SEND, &raw const answer) } {
+        -1 => match io::Error::last_os_error() {
+            error if error.raw_os_error() == Some(libc::ENOENT) => Ok(()),
+            error => Err(error),
+        },
+        _ => Ok(()),
+    }
+}
+
+/// Whether a call still waits: if so, its thread's number has been nobody else's since the call was taken.
+pub fn still_waits(listener: BorrowedFd<'_>, id: u64) -> bool {
+    // SAFETY: the request reads the number, which outlives the call.
+    unsafe { libc::ioctl(listener.as_raw_fd(), libc::SECCOMP_IOCTL_NOTIF_ID_VALID, &raw const id) == 0 }
+}

@@ -4,11 +4,13 @@
 //! kills by cgroup, and never waits for anything that only the sandbox could give it.
 
 use crate::cgroup::{CgroupError, StageGroup};
+use crate::denied::Denials;
 use crate::ending::Stop;
 use crate::launcher::Ends;
 use crate::leaves::Leaves;
 use crate::order::{Answer, MAX_ANSWER};
-use crate::outcome::{Ended, Figure, OutputCount, Setting};
+use crate::outcome::{Denied, Ended, Figure, Full, OutputCount, Setting};
+use crate::places::Places;
 use crate::plan::{Beyond, Network, Plan};
 use crate::wire::{Kind, Note, write_frame};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -47,6 +49,12 @@ pub struct Watched {
     pub report: Option<std::fs::File>,
     /// Leaves, with what is still to be said of them.
     pub leaves: Option<Leaves>,
+    /// System calls that were refused.
+    pub denied: Vec<Denied>,
+    /// Why they are not told, where they should be.
+    pub untold: Option<String>,
+    /// Places to write to that were full at the end.
+    pub full: Vec<Full>,
 }
 
 /// Everything the loop holds.
@@ -63,6 +71,8 @@ pub struct Watch<'a, W: Write> {
     killed: bool,
     /// Whether the runner has the proxy's socket.
     handed_out: bool,
+    denials: Denials,
+    places: Places,
     seen: Watched,
 }
 
@@ -91,11 +101,13 @@ struct Ready {
     streams: [bool; 3],
     /// A request of the harness, and of a gate.
     leaves: [bool; 2],
+    /// Somebody whose system call is refused.
+    denied: bool,
 }
 
 impl Ready {
     fn anything(&self) -> bool {
-        let single = self.runner || self.signal || self.init_dead || self.answer;
+        let single = self.runner || self.signal || self.init_dead || self.answer || self.denied;
         single || self.streams.contains(&true) || self.leaves.contains(&true)
     }
 }
@@ -108,6 +120,7 @@ impl<'a, W: Write> Watch<'a, W> {
         pidfd: OwnedFd,
         control: OwnedFd,
         ends: Ends,
+        denials: Denials,
         out: &'a mut W,
     ) -> io::Result<Self> {
         // An operator who ends the launcher by hand ends the sandbox in good order.
@@ -134,6 +147,8 @@ impl<'a, W: Write> Watch<'a, W> {
             started: None,
             killed: false,
             handed_out: false,
+            denials,
+            places: Places::default(),
             seen: Watched { report: ends.report, leaves: ends.leaves, ..Watched::default() },
         })
     }
@@ -162,6 +177,10 @@ impl<'a, W: Write> Watch<'a, W> {
             self.sample();
             if ready.answer {
                 self.hear()?;
+            }
+            // Before a leaf ends: who asked before that belongs to it.
+            if ready.denied {
+                self.denials.hear(Instant::now());
             }
             self.see_to_leaves(ready.leaves)?;
             for (index, ready) in ready.streams.into_iter().enumerate() {
@@ -193,6 +212,8 @@ impl<'a, W: Write> Watch<'a, W> {
         reaped.map_err(|e| WatchError::Kernel { what: "reaping init", error: e.into() })?;
         // An answer may still lie in the socket, sent just before the end.
         while self.hear()? {}
+        self.seen.denied = self.denials.finish();
+        self.seen.full = self.places.full();
         self.group.kill()?;
         self.last_words()?;
         if self.started.is_none() && self.seen.failure.is_none() && self.seen.stop.is_none() {
@@ -224,6 +245,8 @@ impl<'a, W: Write> Watch<'a, W> {
         if self.seen.pids_sampled.is_some() {
             timeout = timeout.min(SAMPLE);
         }
+        let pause = self.denials.pause();
+        timeout = timeout.min(pause.unwrap_or(timeout));
         // Rounded up: a deadline that is polled for one millisecond too early would spin.
         let up = if untidy == Some(Duration::ZERO) { 0 } else { timeout.as_millis() + 1 };
         let millis = u16::try_from(up).unwrap_or(u16::MAX);
@@ -251,6 +274,10 @@ impl<'a, W: Write> Watch<'a, W> {
                 }
             }
         }
+        let denied = self.denials.fd().filter(|_| !self.killed).map(|fd| {
+            fds.push(PollFd::new(fd, PollFlags::POLLIN));
+            fds.len() - 1
+        });
         match poll(&mut fds, PollTimeout::from(millis)) {
             Ok(_) | Err(nix::errno::Errno::EINTR) => {}
             Err(error) => return Err(WatchError::Kernel { what: "polling", error: error.into() }),
@@ -264,6 +291,8 @@ impl<'a, W: Write> Watch<'a, W> {
             answer: hit(3),
             streams: places.map(|place| place.is_some_and(hit)),
             leaves: leaves.map(|place| place.is_some_and(hit)),
+            // After a pause it is worth a look.
+            denied: !self.killed && (pause.is_some() || denied.is_some_and(hit)),
         })
     }
 
@@ -283,7 +312,7 @@ impl<'a, W: Write> Watch<'a, W> {
             leaves.admit(self.group).map_err(|error| WatchError::Kernel { what: "listening to gates", error })?;
         }
         if ready[0]
-            && let Some(usage) = leaves.hear(self.group)?
+            && let Some(usage) = leaves.hear(self.group, &self.places)?
         {
             let body = serde_json::to_vec(&Note::Leaf(Box::new(usage))).unwrap_or_default();
             self.tell(Kind::Note, &body)?;
@@ -298,22 +327,20 @@ impl<'a, W: Write> Watch<'a, W> {
         let mut parts = [IoSliceMut::new(&mut text)];
         let flags = MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_CMSG_CLOEXEC;
         let message = recvmsg::<()>(self.control.as_raw_fd(), &mut parts, Some(&mut space), flags);
-        let (length, sender, socket) = match message {
+        let (mut sender, mut sent) = (None, None);
+        let length = match message {
             Ok(message) => {
-                let (mut sender, mut socket) = (None, None);
                 for part in message.cmsgs().into_iter().flatten() {
                     match part {
                         ControlMessageOwned::ScmCredentials(who) => sender = Some(who.pid()),
+                        // Each was made for this process by the kernel, and nobody else owns it.
                         ControlMessageOwned::ScmRights(fds) => {
-                            // The kernel has just made them, for this process alone.
-                            for fd in fds {
-                                socket = crate::sys::own_inherited(fd).ok();
-                            }
+                            sent = fds.into_iter().filter_map(|fd| crate::sys::own_inherited(fd).ok()).next_back();
                         }
                         _ => {}
                     }
                 }
-                (message.bytes, sender, socket)
+                message.bytes
             }
             Err(nix::errno::Errno::EAGAIN | nix::errno::Errno::ECONNRESET) => return Ok(false),
             Err(error) => return Err(WatchError::Kernel { what: "listening to init", error: error.into() }),
@@ -322,8 +349,10 @@ impl<'a, W: Write> Watch<'a, W> {
             return Ok(false);
         }
         match serde_json::from_slice(&text[..length]) {
-            Ok(Answer::Proxy) => self.hand_out(socket)?,
+            Ok(Answer::Proxy) => self.hand_out(sent)?,
             Ok(Answer::Place) => self.place(sender)?,
+            Ok(Answer::Listener) => sent.into_iter().for_each(|listener| self.denials.listen(listener)),
+            Ok(Answer::Untold { why }) => self.seen.untold = Some(why),
             Ok(Answer::Failed { message, host }) => self.seen.failure = Some((message, host)),
             Ok(Answer::Exited { code }) => self.seen.ended = Some(Ended::Exited { code }),
             Ok(Answer::Signaled { signal }) => self.seen.ended = Some(Ended::Signaled { signal }),
@@ -351,6 +380,8 @@ impl<'a, W: Write> Watch<'a, W> {
             return Err(WatchError::NoProxy);
         }
         self.group.place_payload(nix::unistd::Pid::from_raw(pid))?;
+        // It waits, and its tree is built and still nobody's but the sandbox's root's.
+        self.places = Places::open(pid, self.plan);
         self.seen.pids_sampled = match self.group.usage()?.pids_peak {
             Some(_) => None,
             None => Some(Figure { value: 1, source: "pids.current, sampled".into() }),

@@ -114,6 +114,7 @@ fn enter() {
         Answer::Allow => None,
         Answer::Errno(errno) => Some(errno),
         Answer::Kill => panic!("{nr} would be killed: it is of no foreign table"),
+        Answer::Asked => panic!("{nr} would wait: the plain filters ask nobody"),
     };
     let every =
         (0..=LAST).filter(|nr| !UNFILTERED.contains(nr)).map(|nr| (i64::from(nr), [u64::MAX; 6])).chain(particular());

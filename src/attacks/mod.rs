@@ -62,9 +62,10 @@ pub async fn run(
     let programs = programs::directory(host, first, cancel).await.context("the attacks cannot be made")?;
     let next = Cell::new(0);
     let (reports, each) = (RefCell::new(BTreeMap::new()), RefCell::new(each));
-    let worker = async |slot: &Slot| -> anyhow::Result<()> {
-        let bait = Bait::lay().context("what the attacks aim at cannot be laid out")?;
-        let range = trial::Range::open(host, slot, &programs, &bait, off)?;
+    let baits = slots.iter().map(|_| Bait::lay()).collect::<anyhow::Result<Vec<_>>>();
+    let baits = baits.context("what the attacks aim at cannot be laid out")?;
+    let worker = async |slot: &Slot, bait: &Bait| -> anyhow::Result<()> {
+        let range = trial::Range::open(host, slot, &programs, bait, off)?;
         while let Some(case) = cases.get(next.get()) {
             let number = next.replace(next.get() + 1);
             let report = range.attempt(case, cancel).await;
@@ -74,7 +75,7 @@ pub async fn run(
         }
         Ok(())
     };
-    let done = futures_util::future::join_all(slots.iter().map(worker)).await;
+    let done = futures_util::future::join_all(slots.iter().zip(&baits).map(|(slot, bait)| worker(slot, bait))).await;
     done.into_iter().collect::<anyhow::Result<()>>()?;
     Ok(reports.into_inner().into_values().collect())
 }

@@ -53,6 +53,8 @@ pub struct Before {
 pub struct Traces<'a> {
     /// The slot's ids.
     pub ids: IdRange,
+    /// Whether it is the host's root, as only an attack without ids of its own is.
+    pub root: bool,
     /// What it was told to call what it makes.
     pub mark: &'a str,
 }
@@ -60,7 +62,7 @@ pub struct Traces<'a> {
 impl Before {
     /// Looks now.
     pub fn look() -> Before {
-        Before { settings: settings(), objects: objects(None), clock: (SystemTime::now(), Instant::now()) }
+        Before { settings: settings(), objects: objects(|_| true), clock: (SystemTime::now(), Instant::now()) }
     }
 
     /// What is not as it was: a sentence each.
@@ -76,7 +78,8 @@ impl Before {
         if passed.abs_diff(steady.elapsed()) > CLOCK_SLACK {
             found.push("the host's clock was set".to_string());
         }
-        found.extend(objects(Some(traces.ids)).difference(&self.objects).map(|object| format!("{object} is left")));
+        let ours = |id| is_in(traces.ids, id) || (traces.root && id == 0);
+        found.extend(objects(ours).difference(&self.objects).map(|object| format!("{object} is left")));
         found.extend(files(traces.mark));
         for file in ["/proc/self/mountinfo", "/proc/1/mountinfo", "/proc/keys", "/proc/net/unix"] {
             if std::fs::read_to_string(file).is_ok_and(|text| text.contains(traces.mark)) {
@@ -91,9 +94,8 @@ fn settings() -> Vec<Option<String>> {
     SETTINGS.iter().map(|name| std::fs::read_to_string(name).ok().map(|text| text.trim().to_string())).collect()
 }
 
-/// System V objects of the host's IPC namespace; of these ids alone, and of root, where a range is given.
-fn objects(ids: Option<IdRange>) -> BTreeSet<String> {
-    let ours = |id: u32| ids.is_none_or(|range| id == 0 || is_in(range, id));
+/// System V objects of the host's IPC namespace whose makers are `ours`.
+fn objects(ours: impl Fn(u32) -> bool) -> BTreeSet<String> {
     let mut found = BTreeSet::new();
     for kind in ["shm", "msg", "sem"] {
         let text = std::fs::read_to_string(Path::new("/proc/sysvipc").join(kind)).unwrap_or_default();

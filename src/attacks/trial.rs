@@ -149,11 +149,11 @@ impl<'a> Range<'a> {
     async fn judge(&self, case: &Case, cancel: &CancellationToken) -> Verdict {
         let not_tried = |why: String| Verdict::NotTried { why };
         let mark = format!("attack-{:08x}-{}", fastrand::u32(..), case.file.name);
-        let traces = Traces { ids: self.slot.ids, mark: &mark };
         let (plan, limit) = match self.plan(case, &mark) {
             Ok(plan) => plan,
             Err(error) => return not_tried(format!("{error:#}")),
         };
+        let traces = Traces { ids: self.slot.ids, root: plan.off(Switch::Ids), mark: &mark };
         let before = Before::look();
         let mut passed_on = 0;
         let done = self

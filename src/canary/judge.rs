@@ -40,7 +40,7 @@ pub fn judge(graded: &Graded, untouched: bool) -> Vec<Finding> {
     if let Some(error) = &graded.verdict.error {
         return vec![broken(graded.reached, error)];
     }
-    let stages = match &graded.outcome {
+    let mut stages = match &graded.outcome {
         Some(outcome) if outcome.degraded.is_empty() => "fetched, prepared, built and tested".to_string(),
         Some(outcome) => {
             let layers: Vec<&str> = outcome.degraded.iter().map(|layer| layer.name()).collect();
@@ -48,6 +48,12 @@ pub fn judge(graded: &Graded, untouched: bool) -> Vec<Finding> {
         }
         None => return vec![Finding::red(STAGES, "its tests ran, and nothing is known of their sandbox", LOOK)],
     };
+    if let Some(why) = graded.outcome.as_ref().and_then(|outcome| outcome.untold.as_ref()) {
+        stages.push_str(&format!(
+            "; a student will not be told which system calls were refused, because a container around the runner has the \
+             kernel's one listener ({why})"
+        ));
+    }
     let cases = &graded.verdict.cases;
     vec![Finding::green(STAGES, stages), verdicts(cases), figures(graded, cases), walls(cases, untouched)]
 }

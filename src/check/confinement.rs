@@ -77,7 +77,9 @@ fn judge_landlock(state: Landlock, lsm: &Lsm) -> Finding {
 pub fn seccomp() -> Finding {
     let compiled = [Policy::Fetch, Policy::Build, Policy::Test]
         .into_iter()
-        .try_for_each(|policy| sandbox::confine::seccomp::compile(policy).map(drop))
+        .try_for_each(|policy| {
+            sandbox::confine::seccomp::compile(policy).and_then(|_| sandbox::confine::told::compile(policy)).map(drop)
+        })
         .and_then(|()| sandbox::confine::seccomp::compile_init().map(drop));
     judge_seccomp(read("/proc/sys/kernel/seccomp/actions_avail").as_deref(), compiled.map_err(|e| e.to_string()))
 }
@@ -97,7 +99,11 @@ fn judge_seccomp(actions: Option<&str>, compiled: Result<(), String>) -> Finding
         let found = format!("this kernel's filters cannot answer with {}", lacking.join(", "));
         return Finding::red(NAME, found, "use a newer kernel: 4.14 brought the last of them");
     }
-    Finding::green(NAME, "filters are available, and each stage's can be made")
+    let told = match actions.split_whitespace().any(|action| action == "user_notif") {
+        true => "",
+        false => "; a student will not be told which system calls were refused, which takes Linux 5.0",
+    };
+    Finding::green(NAME, format!("filters are available, and each stage's can be made{told}"))
 }
 
 /// Directories in /proc that the kernel keeps empty for others to mount on: nothing is hidden there.
@@ -190,7 +196,10 @@ mod tests {
     #[test]
     fn seccomp_needs_filters_and_their_answers() {
         const ALL: &str = "kill_process kill_thread trap errno user_notif trace log allow";
-        assert_eq!(judge_seccomp(Some(ALL), Ok(())).grade, Grade::Green);
+        let all = judge_seccomp(Some(ALL), Ok(()));
+        assert!(all.grade == Grade::Green && !all.found.contains("told"), "{all:?}");
+        let untold = judge_seccomp(Some("kill_process kill_thread trap errno trace log allow"), Ok(()));
+        assert!(untold.grade == Grade::Green && untold.found.contains("will not be told"), "{untold:?}");
         let none = judge_seccomp(None, Ok(()));
         assert_eq!((none.grade, none.layer), (Grade::Red, Some(Layer::Seccomp)));
         let old = judge_seccomp(Some("kill trap errno trace allow"), Ok(()));

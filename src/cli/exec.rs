@@ -166,5 +166,8 @@ fn report(outcome: &Outcome) -> serde_json::Value {
         "outputTruncated": outcome.output.truncated,
         "limits": outcome.limits,
         "degraded": outcome.degraded,
+        "refusedCalls": outcome.denied,
+        "refusedCallsUntold": outcome.untold,
+        "fullPlaces": outcome.full,
     })
 }

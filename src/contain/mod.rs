@@ -325,6 +325,9 @@ impl Host {
                 if !outcome.degraded.is_empty() {
                     tracing::warn!(stage, layers = ?outcome.degraded, "ran without layers that the operator waived");
                 }
+                if let Some(why) = &outcome.untold {
+                    tracing::info!(stage, "refused system calls are not told: the kernel gives no listener: {why}");
+                }
                 Ok(Finished {
                     outcome: *outcome,
                     stdout: collected.stdout,

@@ -17,6 +17,9 @@ fn outcome(verdict: Word, ended: Ended) -> Outcome {
         limits: Vec::new(),
         output: OutputCount::default(),
         degraded: Vec::new(),
+        denied: Vec::new(),
+        untold: None,
+        full: Vec::new(),
     }
 }
 
@@ -75,7 +78,17 @@ fn leaf(name: &str, entered: u64, peak: Option<u64>, rise: Option<u64>) -> (Stri
     let figure =
         |value: Option<u64>| value.map(|value| sandbox::outcome::Figure { value, source: "memory.peak".into() });
     let usage = sandbox::outcome::Usage { memory_peak: figure(peak), ..Default::default() };
-    (name.into(), LeafUsage { leaf: name.into(), entered, wall_ms: 1, harness_rise: figure(rise), usage })
+    (
+        name.into(),
+        LeafUsage {
+            leaf: name.into(),
+            entered,
+            wall_ms: 1,
+            harness_rise: figure(rise),
+            usage,
+            meanwhile: Default::default(),
+        },
+    )
 }
 
 fn run<'a>(log: &'a Log, report: Option<Result<Report, JunitError>>, outcome: &'a Outcome) -> Run<'a> {
@@ -86,7 +99,7 @@ fn run<'a>(log: &'a Log, report: Option<Result<Report, JunitError>>, outcome: &'
         leaves: leaves(),
         apart: true,
         suite_stderr_tail: "first\nERROR: no such option\n",
-        mem_limit: 512 << 20,
+        limits: InForce { memory: 512 << 20, pids: 64, cpu_millis: 1000, file: 1 << 30, test_time: None },
         time_limit: Duration::from_secs(600),
     }
 }
@@ -153,7 +166,7 @@ fn failures_and_skips_are_no_errors() {
 fn a_run_that_is_killed_half_way_keeps_what_is_known() {
     let half = || vec![Event::Start { index: 0 }, end(0, Passed, ""), Event::Start { index: 1 }];
     for (outcome, says) in [
-        (outcome(Word::TimeLimit, Ended::Killed), "time limit of 600 s reached"),
+        (outcome(Word::TimeLimit, Ended::Killed), "time limit of 600 s reached, which is for all tests together"),
         (outcome(Word::MemoryLimit, Ended::Killed), "memory limit of 512.0 MiB reached, peak 512.0 MiB"),
         (outcome(Word::Interrupted, Ended::Killed), "the run was interrupted"),
         (outcome(Word::Signaled, Ended::Signaled { signal: 9 }), "pytest was ended by signal 9 (SIGKILL)"),
@@ -331,4 +344,39 @@ fn a_test_that_starts_nothing_is_told_by_the_harness_or_not_at_all() {
     ] {
         assert_eq!(memory_of(&leaf("t0", entered, peak, rise).1), expected);
     }
+}
+
+#[test]
+fn what_the_sandbox_knows_stands_in_front_of_a_failure_and_nowhere_else() {
+    let denied = |leaf: &str, call: &str| sandbox::outcome::Denied {
+        leaf: leaf.into(),
+        program: "prog".into(),
+        call: call.into(),
+        error: "Operation not permitted".into(),
+        times: 1,
+        instead: Some("write below /tmp".into()),
+    };
+    let mut failed = failed(1);
+    failed.denied =
+        vec![denied("t0", "mount"), denied("t1", "unshare"), denied("payload", "bpf"), denied("t9", "chroot")];
+    let log = log(&["a::t", "a::u"], whole(&[(Passed, ""), (Failed, "assert 1 == 2")], 1));
+    let report = "<testcase classname=\"tests.a\" name=\"t\"/>\
+                  <testcase classname=\"tests.a\" name=\"u\"><failure>assert 1 == 2</failure></testcase>";
+    let verdict = judge(&run(&log, xml(report), &failed));
+    assert_eq!(verdict.error, None);
+    let texts: Vec<&str> = verdict.cases.iter().map(|case| &*case.description).collect();
+    let said = "sandbox: prog called unshare, which is refused here (Operation not permitted): write below /tmp";
+    assert_eq!(texts, ["", &format!("{said}\n\nassert 1 == 2")]);
+}
+
+#[test]
+fn a_test_that_was_stopped_says_first_what_stopped_it() {
+    let mut killed = outcome(Word::TimeLimit, Ended::Killed);
+    killed.full = vec![sandbox::outcome::Full { place: "/tmp".into(), bytes: 64 << 20, files: false }];
+    let log = log(&["a::t", "a::u"], vec![Event::Start { index: 0 }]);
+    let verdict = judge(&run(&log, None, &killed));
+    let lines: Vec<&str> = verdict.cases[0].description.lines().collect();
+    assert_eq!(lines[0], "stopped: time limit of 600 s reached, which is for all tests together");
+    assert!(lines[1].starts_with("sandbox: /tmp (64.0 MiB) was full"), "{lines:?}");
+    assert!(!verdict.cases[1].description.contains("/tmp"), "it never ran");
 }

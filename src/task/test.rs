@@ -7,7 +7,7 @@ use crate::config::Imports;
 use crate::contain::tree::{self, inside};
 use crate::contain::work::WorkTree;
 use crate::contain::{Finished, PATH, Stage};
-use crate::judge::{self, Run};
+use crate::judge::{self, InForce, Run};
 use crate::template::{self, Values};
 use crate::verdict::Verdict;
 use crate::{events, harness, junit, steps};
@@ -15,6 +15,7 @@ use sandbox::outcome::Outcome;
 use sandbox::plan::{APART, Channel, Channels, LeafChannels, Policy};
 use sandbox::wire::Kind;
 use std::path::Path;
+use std::time::Duration;
 
 /// Descriptor of the events socket inside.
 const EVENTS_FD: i32 = 3;
@@ -94,7 +95,13 @@ pub async fn run(
         leaves: &finished.leaves,
         apart: stage.apart,
         suite_stderr_tail: &tail(&finished),
-        mem_limit: context.limits.memory,
+        limits: InForce {
+            memory: plan.limits.memory,
+            pids: plan.limits.pids,
+            cpu_millis: plan.limits.cpu_millis,
+            file: plan.rlimits.fsize,
+            test_time: test_time(context, suite),
+        },
         time_limit: stage.wall,
     });
     touched.add_to(&mut verdict, suite.options.test.imports);
@@ -112,6 +119,12 @@ fn report(finished: &Finished) -> Option<Result<junit::Report, junit::JunitError
 fn tail(finished: &Finished) -> String {
     let parts = [finished.stderr.lines(30), finished.stdout.lines(30)];
     parts.into_iter().filter(|p| !p.trim().is_empty()).collect::<Vec<_>>().join("\n")
+}
+
+/// The limit on each phase of a test: the operator's, or else the suite's.
+fn test_time(context: &Context<'_>, suite: &Suite) -> Option<Duration> {
+    let limit = context.grading.test.test_timeout.or(suite.options.test.test_timeout);
+    limit.map(|limit| limit.0).filter(|limit| !limit.is_zero())
 }
 
 fn stage(context: &Context<'_>, work: &WorkTree, suite: &Suite, venv: &Path) -> Result<Stage, TaskError> {
@@ -172,8 +185,8 @@ fn stage(context: &Context<'_>, work: &WorkTree, suite: &Suite, venv: &Path) -> 
     if suite.options.test.imports == Imports::Suite {
         set("OSTEST_GUARD", "1".into());
     }
-    if let Some(limit) = own.test_timeout.or(suites.test_timeout).filter(|limit| !limit.0.is_zero()) {
-        set("OSTEST_TEST_TIMEOUT", limit.0.as_secs_f64().to_string());
+    if let Some(limit) = test_time(context, suite) {
+        set("OSTEST_TEST_TIMEOUT", limit.as_secs_f64().to_string());
     }
     // Byte code is read from where prepare put it and written nowhere: what lies beside a source could be a student's.
     set("PYTHONPYCACHEPREFIX", format!("{}/pycache", inside::VENV));

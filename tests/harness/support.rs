@@ -1,7 +1,7 @@
 //! Runs the real pytest with the plugin on suites made on the spot.
 
 use ostest_sandbox::events::Log;
-use ostest_sandbox::judge::{Run, judge};
+use ostest_sandbox::judge::{InForce, Run, judge};
 use ostest_sandbox::junit::{self, Caps, JunitError, Report};
 use ostest_sandbox::verdict::Verdict;
 use sandbox::outcome::{Ended, Outcome, OutputCount, Usage, Verdict as Word};
@@ -209,6 +209,9 @@ impl Ran {
             limits: Vec::new(),
             output: OutputCount::default(),
             degraded: Vec::new(),
+            denied: Vec::new(),
+            untold: None,
+            full: Vec::new(),
         };
         judge(&Run {
             log: &self.log,
@@ -217,7 +220,7 @@ impl Ran {
             leaves: &std::collections::BTreeMap::new(),
             apart: false,
             suite_stderr_tail: &self.output,
-            mem_limit: 1 << 30,
+            limits: InForce { memory: 1 << 30, pids: 64, cpu_millis: 1000, file: 1 << 30, test_time: None },
             time_limit: Duration::from_secs(600),
         })
     }

@@ -4,7 +4,7 @@ use super::limits::{Applied, swap_is_on};
 use super::tree::{self, PATIENCE};
 use super::usage::{self, Retired};
 use super::{Base, CgroupError, Rise, check_name, files, hybrid, unified};
-use crate::outcome::{Setting, Usage};
+use crate::outcome::{Meanwhile, Setting, Usage};
 use crate::plan::{Layer, Limits};
 use nix::unistd::Pid;
 use std::collections::{BTreeMap, BTreeSet};
@@ -175,6 +175,15 @@ impl StageGroup {
     /// When there is no such leaf, or a file is there but makes no sense.
     pub fn leaf_usage(&self, leaf: &str) -> Result<Usage, CgroupError> {
         usage::of_leaf(self.leaf(leaf)?)
+    }
+
+    /// What is counted of the stage as a whole and has no file in a leaf, so far. Failed forks only where the kernel counts
+    /// them at the limit: elsewhere leaves know their own.
+    ///
+    /// # Errors
+    /// When a file is there but makes no sense.
+    pub fn met(&self) -> Result<Meanwhile, CgroupError> {
+        usage::met(&self.stage)
     }
 
     /// Takes leave of a leaf in which there is no process, keeping its figures in those of the stage; `false` where there is

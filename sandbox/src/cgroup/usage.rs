@@ -2,7 +2,7 @@
 //! sense is an error, never a 0.
 
 use super::{Base, CgroupError, files};
-use crate::outcome::{Figure, Usage};
+use crate::outcome::{Figure, Meanwhile, Usage};
 use std::path::Path;
 
 /// What was counted in leaves that are gone. The kernel adds most figures up over a group's whole
@@ -55,13 +55,23 @@ pub(super) fn of_stage(stage: &Base, leaves: &[Base], retired: Retired) -> Resul
 pub(super) fn of_leaf(leaf: &Base) -> Result<Usage, CgroupError> {
     let mut usage = common(leaf)?;
     usage.oom_kills = oom_kills_of(leaf)?;
-    // Kernels that have this file count a failed fork where the limit is: what the leaf shows is
-    // always 0 and says nothing.
-    let unified = matches!(leaf, Base::Unified { .. });
-    if !(unified && leaf.v2().join("pids.events.local").exists()) {
+    // What the leaf shows would always be 0 and say nothing.
+    if !counts_at_the_limit(leaf) {
         usage.pids_denied = pids_denied_of(leaf)?;
     }
     Ok(usage)
+}
+
+/// What only a stage has figures of, for [`Meanwhile::since`].
+pub(super) fn met(stage: &Base) -> Result<Meanwhile, CgroupError> {
+    let pids_denied = if counts_at_the_limit(stage) { pids_denied_of(stage)? } else { None };
+    Ok(Meanwhile { pids_denied, throttled_us: throttled(stage)?, full: Vec::new() })
+}
+
+/// Whether a failed fork is counted where the limit is, and not in the group of the process: since 6.11, on v2. These kernels
+/// have another file.
+fn counts_at_the_limit(group: &Base) -> bool {
+    matches!(group, Base::Unified { .. }) && group.v2().join("pids.events.local").exists()
 }
 
 /// What is read alike for a stage and for a leaf.

@@ -18,6 +18,8 @@ pub enum Answer {
     Allow,
     Errno(i32),
     Kill,
+    /// Whoever holds the listener is asked.
+    Asked,
 }
 
 /// All programs, as `seccomp_run_filters` does it: newest first, only a stricter one replaces.
@@ -34,6 +36,7 @@ pub fn run(programs: &[BpfProgram], call: &Call) -> Answer {
         libc::SECCOMP_RET_ALLOW => Answer::Allow,
         libc::SECCOMP_RET_ERRNO => Answer::Errno((answer & libc::SECCOMP_RET_DATA) as i32),
         libc::SECCOMP_RET_KILL_PROCESS => Answer::Kill,
+        libc::SECCOMP_RET_USER_NOTIF => Answer::Asked,
         other => panic!("unexpected action {other:#x}"),
     }
 }

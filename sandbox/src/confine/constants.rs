@@ -40,6 +40,8 @@ const NUMBERS: &[(&str, u64)] = &[
     ("PR_SET_MM", libc::PR_SET_MM as u64),
     ("PR_SCHED_CORE", libc::PR_SCHED_CORE as u64),
     ("PR_SET_NO_NEW_PRIVS", libc::PR_SET_NO_NEW_PRIVS as u64),
+    // seccomp
+    ("SECCOMP_FILTER_FLAG_NEW_LISTENER", libc::SECCOMP_FILTER_FLAG_NEW_LISTENER),
     // mknod
     ("S_IFMT", libc::S_IFMT as u64),
     ("S_IFREG", libc::S_IFREG as u64),
@@ -54,8 +56,13 @@ const NUMBERS: &[(&str, u64)] = &[
 ];
 
 /// Every error number that a policy may answer with.
-const ERRNOS: &[(&str, i32)] =
-    &[("EPERM", libc::EPERM), ("EACCES", libc::EACCES), ("EAFNOSUPPORT", libc::EAFNOSUPPORT), ("ENOSYS", libc::ENOSYS)];
+const ERRNOS: &[(&str, i32)] = &[
+    ("EPERM", libc::EPERM),
+    ("EACCES", libc::EACCES),
+    ("EBUSY", libc::EBUSY),
+    ("EAFNOSUPPORT", libc::EAFNOSUPPORT),
+    ("ENOSYS", libc::ENOSYS),
+];
 
 /// The number that `text` stands for: names joined by `|`. `Err` is the name that is not known.
 pub(super) fn number(text: &str) -> Result<u64, &str> {

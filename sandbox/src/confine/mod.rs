@@ -1,5 +1,6 @@
 //! What a process gives up before it becomes the payload: limits, capabilities, file system rights, system calls.
 
+pub mod call;
 pub mod caps;
 mod constants;
 pub mod landlock;
@@ -9,6 +10,7 @@ pub mod rlimits;
 pub mod rules;
 pub mod seccomp;
 pub mod seen;
+pub mod told;
 pub mod verdict;
 mod written;
 

@@ -9,6 +9,9 @@
 //! - a call that is allowed only with certain arguments is answered with the rule's `otherwise`;
 //! - a call that is refused is answered with the rule's `errno`, so that a program says
 //!   "Operation not permitted" instead of "Function not implemented".
+//!
+//! A refusal, by an `errno` or an `otherwise`, that is not ENOSYS is told to whoever reads the result
+//! ([`super::told`]); a rule's `instead` says what the course allows, and `quiet` keeps one untold.
 
 use super::constants;
 use super::rules::AnyOf;
@@ -74,6 +77,8 @@ pub enum Allowed {
         rule: AnyOf,
         /// The error otherwise.
         otherwise: u32,
+        /// What is said of it then.
+        words: Words,
     },
 }
 
@@ -86,6 +91,17 @@ pub struct Refused {
     pub rule: Option<AnyOf>,
     /// The error.
     pub errno: u32,
+    /// What is said of it.
+    pub words: Words,
+}
+
+/// What whoever made a call that is refused is told of it, beside the error.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Words {
+    /// What can be done instead, in a student's words.
+    pub instead: Option<String>,
+    /// Nobody is told: honest tools try the call and go on without it.
+    pub quiet: bool,
 }
 
 /// Why a policy cannot be used. Each is a mistake in a file of `policies/`.
@@ -246,7 +262,7 @@ impl Assembly<'_> {
         for syscall in &written.syscalls {
             let allowed = match (&args, otherwise) {
                 (None, None) => Allowed::Always,
-                (Some(rule), Some(otherwise)) => Allowed::When { rule: rule.clone(), otherwise },
+                (Some(rule), Some(otherwise)) => Allowed::When { rule: rule.clone(), otherwise, words: written.told() },
                 (Some(_), None) => return Err("it has args and no otherwise".into()),
                 (None, Some(_)) => return Err("it has an otherwise and no args".into()),
             };
@@ -255,7 +271,7 @@ impl Assembly<'_> {
                     self.policy.allow.insert(syscall.clone(), allowed);
                 }
                 // A stage may allow more arguments of a call than the common part does.
-                (Some(Allowed::When { rule, otherwise }), Allowed::When { rule: more, otherwise: same })
+                (Some(Allowed::When { rule, otherwise, .. }), Allowed::When { rule: more, otherwise: same, .. })
                     if *otherwise == same =>
                 {
                     rule.extend(more)
@@ -282,7 +298,8 @@ impl Assembly<'_> {
         let errno = errno(name.ok_or("it refuses without an errno")?)?;
         let rule = written.args()?;
         for syscall in &written.syscalls {
-            self.policy.refuse.push(Refused { syscall: syscall.clone(), rule: rule.clone(), errno });
+            let refused = Refused { syscall: syscall.clone(), rule: rule.clone(), errno, words: written.told() };
+            self.policy.refuse.push(refused);
         }
         self.note(written, false);
         Ok(())

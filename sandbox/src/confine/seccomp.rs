@@ -14,11 +14,14 @@
 //!    understand, and they never allow anything: a call that slips through them still has to be on
 //!    the allow-list.
 //!
+//! Where refusals are to be told, a stack with a listener ([`super::told`]) stands in the place of this one.
+//!
 //! Installing 3 under 2 needs `seccomp` and `prctl` on the allow-list. That gives an attacker
 //! nothing: a filter that is in force can be neither removed nor loosened.
 
 use super::policy::{Allowed, Policy, PolicyError};
 use super::rules::{self, Atom, Test, Width};
+use super::told::{self, Refusal};
 use seccompiler::{BpfProgram, TargetArch, sock_filter};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -39,6 +42,11 @@ impl Programs {
     /// The programs, in the order in which they are installed.
     pub fn as_slice(&self) -> &[BpfProgram] {
         &self.0
+    }
+
+    /// Of one program.
+    pub(super) fn one(program: BpfProgram) -> Programs {
+        Programs(vec![program])
     }
 }
 
@@ -85,6 +93,14 @@ pub enum SeccompError {
     Architecture {
         /// Its name.
         arch: String,
+    },
+    /// A call's number is not where a filter has it.
+    #[error(
+        "the number of the system call {name:?} cannot be found in a filter on it; compile the policies in the tests"
+    )]
+    Number {
+        /// The call.
+        name: String,
     },
     /// There is nothing to install.
     #[error("there are no filters to install; the launcher must compile a policy first")]
@@ -137,13 +153,7 @@ const STATUS: &str = "/proc/thread-self/status";
 
 /// Compiles a stage's policy for the processor that this runs on.
 pub fn compile(policy: crate::plan::Policy) -> Result<Programs, SeccompError> {
-    use crate::plan::Policy::{Build, Fetch, Test};
-    let name = match policy {
-        Fetch => "fetch",
-        Build => "build",
-        Test => "test",
-    };
-    compile_for(name, native()?)
+    compile_for(policy.file(), native()?)
 }
 
 /// Compiles the policy that pid 1 puts on itself once the payload runs.
@@ -158,15 +168,45 @@ pub fn compile_for(name: &str, arch: TargetArch) -> Result<Programs, SeccompErro
 
 /// Compiles a policy that has been put together for this architecture.
 pub fn compile_policy(policy: &Policy, arch: TargetArch) -> Result<Programs, SeccompError> {
+    stack(policy, arch, &[])
+}
+
+/// The stack of a policy, without the refusals that a listener answers: these the allow-list lets pass.
+pub(super) fn stack(policy: &Policy, arch: TargetArch, told: &[Refusal]) -> Result<Programs, SeccompError> {
     let mut programs = Vec::new();
     if arch == TargetArch::x86_64 {
         programs.push(x32_guard());
     }
-    programs.push(translate(policy, arch, allow_list(policy))?);
-    for (errno, rules) in refusals(policy) {
+    let mut allowed = allow_list(policy);
+    allowed.extend(told.iter().flat_map(|told| rules_of(&told.syscall, told.rule.as_ref())));
+    let mismatch = json!({ "errno": ENOSYS });
+    programs.push(translate(policy, arch, filter(mismatch, json!("allow"), allowed))?);
+    for (errno, rules) in refusals(policy, !told.is_empty()) {
         programs.push(translate(policy, arch, filter(json!("allow"), json!({ "errno": errno }), rules))?);
     }
     Ok(Programs(programs))
+}
+
+/// One filter that gives `answer` to these calls and lets all others pass.
+pub(super) fn one_filter(
+    policy: &Policy,
+    arch: TargetArch,
+    told: &[Refusal],
+    errno: u32,
+) -> Result<BpfProgram, SeccompError> {
+    let rules = told.iter().flat_map(|told| rules_of(&told.syscall, told.rule.as_ref())).collect();
+    translate(policy, arch, filter(json!("allow"), json!({ "errno": errno }), rules))
+}
+
+/// The number of a call, which seccompiler knows and does not tell: it stands in a filter on that call alone.
+pub(super) fn number(policy: &Policy, arch: TargetArch, name: &str) -> Result<u32, SeccompError> {
+    const LOAD: u16 = (libc::BPF_LD | libc::BPF_W | libc::BPF_ABS) as u16;
+    const EQUAL: u16 = (libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K) as u16;
+    let rules = vec![json!({ "syscall": name })];
+    let program = translate(policy, arch, filter(json!("allow"), json!({ "errno": EPERM }), rules))?;
+    let mut after = program.iter().skip_while(|i| !(i.code == LOAD && i.k == 0));
+    let compared = after.find(|i| i.code == EQUAL).map(|i| i.k);
+    compared.ok_or_else(|| SeccompError::Number { name: name.into() })
 }
 
 /// Puts the filters on the calling thread and whatever it starts from now on, for good, and reads
@@ -193,7 +233,7 @@ pub fn install(programs: &Programs) -> Result<(), SeccompError> {
     Ok(())
 }
 
-fn native() -> Result<TargetArch, SeccompError> {
+pub(super) fn native() -> Result<TargetArch, SeccompError> {
     let arch = std::env::consts::ARCH;
     match TargetArch::try_from(arch) {
         Ok(arch @ (TargetArch::x86_64 | TargetArch::aarch64)) => Ok(arch),
@@ -226,45 +266,41 @@ fn x32_guard() -> BpfProgram {
     ]
 }
 
-/// The main filter: what is listed passes, everything else does not exist.
-fn allow_list(policy: &Policy) -> Value {
+/// The rules of the main filter: what is listed passes, everything else does not exist.
+fn allow_list(policy: &Policy) -> Vec<Value> {
     let mut rules = Vec::new();
     for (syscall, allowed) in &policy.allow {
-        match allowed {
-            Allowed::Always => rules.push(json!({ "syscall": syscall })),
-            Allowed::When { rule, .. } => {
-                rules.extend(rules::lower(rule).iter().map(|all| rule_of(syscall, all)));
-            }
-        }
+        let when = match allowed {
+            Allowed::Always => None,
+            Allowed::When { rule, .. } => Some(rule),
+        };
+        rules.extend(rules_of(syscall, when));
     }
-    filter(json!({ "errno": ENOSYS }), json!("allow"), rules)
+    rules
 }
 
 /// The rules of the filters that refuse, by error number; EPERM first, so that every other, more
-/// particular answer is newer and wins.
-fn refusals(policy: &Policy) -> Vec<(u32, Vec<Value>)> {
+/// particular answer is newer and wins. Without those that are told, where they are.
+fn refusals(policy: &Policy, are_told: bool) -> Vec<(u32, Vec<Value>)> {
     let mut by_errno: BTreeMap<(bool, u32), Vec<Value>> = BTreeMap::new();
-    let mut add = |syscall: &str, rule: Option<&rules::AnyOf>, errno: u32| {
-        let rules = by_errno.entry((errno != EPERM, errno)).or_default();
-        match rule {
-            None => rules.push(json!({ "syscall": syscall })),
-            Some(rule) => {
-                rules.extend(rules::lower(rule).iter().map(|all| rule_of(syscall, all)));
-            }
-        }
-    };
-    for (syscall, allowed) in &policy.allow {
-        if let Allowed::When { rule, otherwise } = allowed {
-            add(syscall, Some(&rules::complement(rule)), *otherwise);
-        }
-    }
-    for refused in &policy.refuse {
+    for refusal in told::refusals(policy) {
         // Refused with ENOSYS and allowed nowhere (the policy was checked): nothing to add.
-        if refused.errno != ENOSYS || refused.rule.is_some() {
-            add(&refused.syscall, refused.rule.as_ref(), refused.errno);
+        let nothing = refusal.errno == ENOSYS && refusal.rule.is_none();
+        let asked = are_told && refusal.is_told();
+        if !(nothing || asked) {
+            let rules = by_errno.entry(told::precedence(refusal.errno)).or_default();
+            rules.extend(rules_of(&refusal.syscall, refusal.rule.as_ref()));
         }
     }
     by_errno.into_iter().map(|((_, errno), rules)| (errno, rules)).collect()
+}
+
+/// The rules on one call in seccompiler's JSON; without arguments, one.
+fn rules_of(syscall: &str, rule: Option<&rules::AnyOf>) -> Vec<Value> {
+    match rule {
+        None => vec![json!({ "syscall": syscall })],
+        Some(rule) => rules::lower(rule).iter().map(|all| rule_of(syscall, all)).collect(),
+    }
 }
 
 /// A filter in seccompiler's JSON.
@@ -299,7 +335,7 @@ fn translate(policy: &Policy, arch: TargetArch, filter: Value) -> Result<BpfProg
 }
 
 /// The thread's seccomp mode and its number of filters.
-fn read_status() -> Result<(usize, usize), SeccompError> {
+pub(super) fn read_status() -> Result<(usize, usize), SeccompError> {
     let text = std::fs::read_to_string(STATUS).map_err(|source| SeccompError::Status { source })?;
     let field = |line: &'static str| {
         text.lines()

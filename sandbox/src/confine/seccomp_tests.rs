@@ -2,6 +2,8 @@
 
 use super::bpf_eval::{Answer, Call, run};
 use super::seccomp::{Programs, compile, compile_for};
+use super::told::{self, Answers};
+use seccompiler::BpfProgram;
 use seccompiler::TargetArch;
 
 const ALL: [&str; 4] = ["fetch", "build", "test", "init"];
@@ -66,12 +68,18 @@ struct Filters {
     name: &'static str,
     arch: TargetArch,
     programs: Programs,
+    /// The stack that stands in its place where refusals are told, and what the launcher answers.
+    told: (Vec<BpfProgram>, Answers),
 }
 
 impl Filters {
     fn of(names: &[&'static str]) -> Vec<Filters> {
         let pairs = names.iter().flat_map(|n| ARCHS.map(|arch| (*n, arch)));
-        pairs.map(|(name, arch)| Filters { name, arch, programs: compile_for(name, arch).unwrap() }).collect()
+        let filters = |(name, arch)| {
+            let (listening, answers) = told::compile_for(name, arch).unwrap();
+            Filters { name, arch, programs: compile_for(name, arch).unwrap(), told: (listening.all(), answers) }
+        };
+        pairs.map(filters).collect()
     }
 
     fn call(&self, name: &str, args: &[u64]) -> Answer {
@@ -81,7 +89,16 @@ impl Filters {
     fn raw(&self, nr: u32, arch: u32, given: &[u64]) -> Answer {
         let mut args = [0; 6];
         args[..given.len()].copy_from_slice(given);
-        run(self.programs.as_slice(), &Call { nr, arch, args })
+        let call = Call { nr, arch, args };
+        let answer = run(self.programs.as_slice(), &call);
+        // Whether a refusal is told makes no difference to whoever is refused.
+        let (programs, answers) = &self.told;
+        let told = match run(programs, &call) {
+            Answer::Asked => Answer::Errno(answers.find(nr, &args).expect("a rule that it meets").errno as i32),
+            other => other,
+        };
+        assert_eq!(told, answer, "{nr}{args:x?} under {} on {:?}", self.name, self.arch);
+        answer
     }
 
     #[track_caller]
@@ -266,6 +283,59 @@ fn settings_of_a_process_stay_harmless() {
             filters.expect("mknodat", &[0, 0, kind], EPERM);
         }
         filters.expect("seccomp", &[], Answer::Allow);
+    }
+}
+
+/// A filter with a listener goes before an older one, and its listener may let a call go on.
+#[test]
+fn nobody_inside_makes_a_listener() {
+    const EBUSY: Answer = Answer::Errno(libc::EBUSY);
+    let flag = libc::SECCOMP_FILTER_FLAG_NEW_LISTENER;
+    for filters in Filters::of(&STAGES) {
+        for others in 0..128 {
+            let listens = others & flag != 0;
+            let answer = if listens { EBUSY } else { Answer::Allow };
+            for flags in [others, others | GARBAGE] {
+                filters.expect("seccomp", &[1, flags], answer);
+                // Never a question: a filter of the caller's could answer that.
+                let args = [1, flags, 0, 0, 0, 0];
+                let call = Call { nr: number(filters.arch, "seccomp"), arch: audit(filters.arch), args };
+                assert_eq!(run(&filters.told.0, &call), answer);
+            }
+        }
+    }
+}
+
+#[test]
+fn every_call_is_answered_alike_whether_it_is_told_or_not() {
+    for filters in Filters::of(&STAGES) {
+        let mut asked = 0;
+        for nr in 0..1024 {
+            for args in [[0; 6], [1; 6], [u64::MAX; 6], [17, 3, 3, 0, 0, 0], [0x7e02_0011, 0x5412, 0o020_666, 0, 0, 0]]
+            {
+                filters.raw(nr, audit(filters.arch), &args);
+                let call = Call { nr, arch: audit(filters.arch), args };
+                asked += u32::from(run(&filters.told.0, &call) == Answer::Asked);
+            }
+        }
+        assert!(asked > 150, "{asked} are told under {}", filters.name);
+    }
+}
+
+#[test]
+fn what_libraries_try_is_not_told() {
+    for filters in Filters::of(&STAGES) {
+        let ask = |name: &str, args: [u64; 6]| {
+            let call = Call { nr: number(filters.arch, name), arch: audit(filters.arch), args };
+            run(&filters.told.0, &call)
+        };
+        for name in ["clone3", "get_mempolicy"] {
+            assert_eq!(ask(name, [0; 6]), ENOSYS);
+        }
+        assert_eq!(ask("mount", [0; 6]), Answer::Asked);
+        assert_eq!(ask("socket", [17, 3, 0, 0, 0, 0]), Answer::Asked);
+        let netlink = ask("socket", [16, 3, 0, 0, 0, 0]);
+        assert_eq!(netlink, if filters.name == "build" { EAFNOSUPPORT } else { Answer::Allow });
     }
 }
 

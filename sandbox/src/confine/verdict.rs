@@ -20,7 +20,7 @@ impl Policy {
     pub fn verdict(&self, syscall: &str, args: &[u64; 6]) -> Verdict {
         let allowed = self.allow.get(syscall);
         let otherwise = match allowed {
-            Some(Allowed::When { rule, otherwise }) if !holds(rule, args) => Some(*otherwise),
+            Some(Allowed::When { rule, otherwise, .. }) if !holds(rule, args) => Some(*otherwise),
             _ => None,
         };
         let refused = self.refuse.iter().filter(|refused| refused.syscall == syscall);

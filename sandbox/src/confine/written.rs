@@ -1,6 +1,7 @@
 //! A file of `policies/` as it is written: rules with the names of calls, constants and errors, before they become numbers.
 
 use super::constants;
+use super::policy::Words;
 use super::rules::{AnyOf, Condition, Width};
 use seccompiler::TargetArch;
 use serde::Deserialize;
@@ -34,6 +35,9 @@ pub(super) struct Rule {
     pub errno: Option<String>,
     /// What to do instead of what is refused, in words for students.
     pub instead: Option<String>,
+    /// Nobody is told of it.
+    #[serde(default)]
+    quiet: bool,
 }
 
 /// A condition as it is written.
@@ -101,6 +105,11 @@ impl Rule {
             return Err("an empty list of arguments matches nothing or everything".into());
         }
         lists.iter().map(|all| all.iter().map(Arg::condition).collect()).collect::<Result<AnyOf, String>>().map(Some)
+    }
+
+    /// What whoever is refused is told.
+    pub fn told(&self) -> Words {
+        Words { instead: self.instead.clone(), quiet: self.quiet }
     }
 
     /// The same in words, each of which is enough.

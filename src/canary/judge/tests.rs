@@ -33,6 +33,9 @@ fn good() -> Graded {
             limits: Vec::new(),
             output: OutputCount::default(),
             degraded: Vec::new(),
+            denied: Vec::new(),
+            untold: None,
+            full: Vec::new(),
         }),
         reached: Step::Test,
     }

@@ -4,7 +4,7 @@
  * first: cgroup-kill
  * second: pids
  * wall: 1
- * ends: time-limit
+ * ends: time-limit, memory-limit
  */
 #include "attack.h"
 int main(void) {

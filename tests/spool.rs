@@ -7,6 +7,8 @@ use common::{send_signal, wait_until};
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use support::backend::{Counting, Reply};
 use support::{Place, need_root};
 
@@ -69,6 +71,26 @@ fn a_result_is_sent_until_it_is_taken_and_always_the_same() {
     assert_eq!(books.sent[0]["testResults"]["isPassed"], true);
     drop(books);
     assert!(listed(&place).is_empty());
+}
+
+#[test]
+fn a_task_whose_second_hand_out_crosses_with_its_result_is_answered_as_before() {
+    if !need_root("a_task_whose_second_hand_out_crosses_with_its_result_is_answered_as_before") {
+        return;
+    }
+    let (place, suite) = place();
+    let backend = Counting::start([task(1), task(1)], || ());
+    let arrives = Arc::new(AtomicBool::new(false));
+    backend.books().second = Some(arrives.clone());
+    let runner =
+        place.runner(&backend.url, &suite).args(["--once", "--concurrent", "2"]).spawn().expect("the runner starts");
+    backend.wait("the result", |books| books.handed.len() == 2 && books.taken.len() == 1);
+    wait_until("the end of its record", || listed(&place).is_empty());
+    arrives.store(true, Ordering::Relaxed);
+    assert_eq!(ended(runner), Some(0));
+    let taken = backend.books().taken.clone();
+    assert_eq!(taken.len(), 2, "{taken:#?}");
+    assert_eq!(taken[0], taken[1]);
 }
 
 #[test]

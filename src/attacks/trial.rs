@@ -173,7 +173,11 @@ impl<'a> Range<'a> {
             Err(_) if !reached.is_empty() => return Verdict::Reached { what: reached },
             Err(error) => {
                 let (ContainError::Host { message, .. } | ContainError::Command { message, .. }) = error;
-                return not_tried(message);
+                // Where nothing kills the group, that it cannot be taken away is what the attacker wanted.
+                return match plan.off(Switch::CgroupKill) {
+                    true => Verdict::Reached { what: vec![message] },
+                    false => not_tried(message),
+                };
             }
         };
         let said = format!("{}\n{}", finished.stdout.text(), finished.stderr.text());

@@ -54,7 +54,7 @@ impl Shared {
             }
             let Some(sent) = self.try_once(body).await else { break };
             let error = match sent {
-                Ok(()) => return self.confirmed(key),
+                Ok(()) => return self.confirmed(key, body),
                 Err(error) if !error.is_retryable() => return self.refused(key, body, &error),
                 Err(error) => error,
             };
@@ -106,7 +106,8 @@ impl Shared {
         }
     }
 
-    fn confirmed(&self, key: &Key) {
+    fn confirmed(&self, key: &Key, body: &Value) {
+        self.crossed.confirmed(key, body);
         if let Err(error) = self.runner.spool.confirm(key) {
             tracing::error!(task = %key, "{error:#}");
         }

@@ -3,6 +3,7 @@
 //! A task is in the spool from before anything is done for it until the backend has confirmed its result, so that the loop
 //! can end at any instant: the next start goes on from what lies there.
 
+mod crossed;
 mod deliver;
 pub mod notify;
 mod poll;
@@ -19,6 +20,7 @@ use crate::status::{Board, State};
 use crate::steps;
 use crate::task::{Assignment, Source, bound, grade};
 use crate::verdict::Verdict;
+use crossed::Crossed;
 use notify::Manager;
 use poll::Next;
 use quarantine::Quarantine;
@@ -92,6 +94,8 @@ struct Shared {
     last_call: CancellationToken,
     deliveries: TaskTracker,
     uploads: Semaphore,
+    /// Results that a question crosses with.
+    crossed: Crossed,
     /// When the spool was searched last for what an operator has put back.
     searched: Mutex<Instant>,
 }
@@ -105,6 +109,7 @@ impl Runner {
             last_call: CancellationToken::new(),
             deliveries: TaskTracker::new(),
             uploads: Semaphore::new(UPLOADS),
+            crossed: Crossed::default(),
             searched: Mutex::new(Instant::now()),
         });
         let (drain_timeout, manager) = (shared.runner.drain_timeout, shared.runner.manager.clone());

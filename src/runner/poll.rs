@@ -124,6 +124,7 @@ impl Shared {
     /// Asks once. What was handed out is on record when this returns.
     async fn ask(&self) -> Asked {
         self.runner.spool.asking();
+        self.crossed.asking();
         steps::at("poll: about to ask");
         // Once asked, the answer is waited for: the backend may have handed a task out already, and an attempt whose
         // answer nobody reads hangs for ever. The client's time-out bounds the wait.
@@ -150,6 +151,7 @@ impl Shared {
             Ok(Answer::NoTask) => Asked::NoTask,
             Err(error) => Asked::Failed(error),
         };
+        self.crossed.asked();
         self.runner.spool.asked();
         asked
     }
@@ -167,6 +169,9 @@ impl Shared {
     /// Refuses a URL that is not allowed, before anything is done with it, and puts the rest on record.
     fn take(&self, task: Task) -> Asked {
         steps::at("poll: a task is in memory");
+        if let Some(asked) = self.say_again(&task.key) {
+            return asked;
+        }
         if let Err(problem) = allow::check(&task.repository_url, &self.rules().grading.allow_url) {
             tracing::warn!(task = %task.key, "refused: {problem}");
             return self.answer(task.key, problem);
@@ -186,8 +191,19 @@ impl Shared {
         Asked::Next(Next::Task(Box::new(task)))
     }
 
+    /// Answers a task that was answered while the question was on its way, as before.
+    fn say_again(&self, key: &Key) -> Option<Asked> {
+        let body = self.crossed.said(key)?;
+        tracing::warn!(task = %key, "the backend hands it out again, and has taken its result meanwhile, which is sent once more");
+        let kept = self.keep(key, None, &body);
+        Some(Asked::Next(Next::Answered { key: key.clone(), body, kept }))
+    }
+
     /// Answers without grading.
     fn answer(&self, key: Key, problem: String) -> Asked {
+        if let Some(asked) = self.say_again(&key) {
+            return asked;
+        }
         if self.runner.spool.has(&key) {
             tracing::warn!(task = %key, "the backend hands it out again; {}", TakeError::InHand);
             return Asked::InHand;

@@ -4,6 +4,7 @@ use serde_json::Value;
 use std::collections::{BTreeMap, VecDeque};
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
@@ -33,6 +34,8 @@ pub struct Books {
     pub asked: usize,
     /// Whether it hangs up on everybody.
     pub down: bool,
+    /// Until this is true, the second task that is handed out is on its way.
+    pub second: Option<Arc<AtomicBool>>,
 }
 
 /// A running one. It ends with the test's process.
@@ -115,7 +118,11 @@ fn talk(mut stream: TcpStream, books: &Mutex<Books>, before_task: &dyn Fn()) {
         } else {
             (200, "", String::new())
         };
+        let way = books.second.clone().filter(|_| first.starts_with("GET") && books.handed.len() == 2);
         drop(books);
+        while way.as_ref().is_some_and(|arrives| !arrives.load(Ordering::Relaxed)) {
+            std::thread::sleep(Duration::from_millis(5));
+        }
         let head = format!("HTTP/1.1 {status} Staged\r\n{headers}Content-Length: {}\r\n\r\n", answer.len());
         if stream.write_all(head.as_bytes()).and_then(|()| stream.write_all(answer.as_bytes())).is_err() {
             return;

@@ -83,6 +83,7 @@ fn check_names(word: &str) -> Result<(), String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     fn values() -> Values {
         Values {
@@ -117,5 +118,42 @@ mod tests {
     fn unknown_names_are_errors_and_other_braces_are_not() {
         assert!(fill(&words("run {laboratory}"), &values()).is_err_and(|e| e.contains("{laboratory}")));
         assert_eq!(fill(&words("sh -c ${X} {1}"), &values()), Ok(words("sh -c ${X} {1}")));
+    }
+
+    fn any_word() -> impl Strategy<Value = String> {
+        let part = prop_oneof![
+            prop::sample::select(vec![
+                "{project}",
+                "{lab}",
+                "{labs}",
+                "{proxy_timeout}",
+                "{report}",
+                "{",
+                "}",
+                "--x",
+                "-",
+                "="
+            ])
+            .prop_map(str::to_owned),
+            "[a-zA-Z0-9{}$_ -]{0,4}",
+        ];
+        prop::collection::vec(part, 0..4).prop_map(|parts| parts.concat())
+    }
+
+    proptest! {
+        #[test]
+        fn no_name_of_a_value_is_left(template in prop::collection::vec(any_word(), 0..6), absent: bool) {
+            let values = if absent { Values { project: "/p".into(), report: "/r".into(), ..Values::default() } } else { values() };
+            if let Ok(words) = fill(&template, &values) {
+                for name in NAMES {
+                    prop_assert!(!words.iter().any(|word| word.contains(&format!("{{{name}}}"))), "{:?}", words);
+                }
+            }
+        }
+
+        #[test]
+        fn words_without_braces_stay_as_they_are(template in prop::collection::vec("[^{}]{0,8}", 0..6)) {
+            prop_assert_eq!(fill(&template, &values()), Ok(template));
+        }
     }
 }

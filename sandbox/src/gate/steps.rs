@@ -79,7 +79,16 @@ impl Steps {
                 _ => return None,
             }
         }
-        Some(steps)
+        // The last number is no descriptor either, and one more than it is no number.
+        let all_can_be = steps.descriptors().all(|fd| (0..i32::MAX).contains(&fd));
+        all_can_be.then_some(steps)
+    }
+
+    /// Every descriptor that is named.
+    pub fn descriptors(&self) -> impl Iterator<Item = RawFd> {
+        let duplicated = self.duplicated.iter().flat_map(|(from, to)| [from, to]);
+        let only = self.only.iter().flatten();
+        self.closed_on_exec.iter().chain(&self.closed).chain(duplicated).chain(only).copied()
     }
 
     /// Takes them.
@@ -146,6 +155,7 @@ fn number(error: std::io::Error) -> Failed {
 #[cfg(test)]
 mod tests {
     use super::{ChdirTold, Steps};
+    use proptest::prelude::*;
 
     #[test]
     fn a_word_says_every_step() {
@@ -166,8 +176,25 @@ mod tests {
         assert_eq!(all, wanted);
         assert_eq!(Steps::parse("wc").unwrap().folder, Some(ChdirTold::Yes));
         assert_eq!(Steps::parse("f").unwrap().only, Some(Vec::new()));
-        for wrong in ["", "q", "d7", "x", "xq", "u9", "w1", "-,", "mz", "é"] {
+        for wrong in ["", "q", "d7", "x", "xq", "u9", "w1", "-,", "mz", "é", "x-1", "d2147483647:0", "f3:2147483647"] {
             assert_eq!(Steps::parse(wrong), None, "{wrong}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn no_word_makes_reading_panic(word in "\\PC{0,30}|([xcduwrmsgf][0-9a-f:]{0,11},){0,6}-") {
+            if let Some(steps) = Steps::parse(&word) {
+                prop_assert!(steps.descriptors().all(|fd| (0..i32::MAX).contains(&fd)));
+            }
+        }
+
+        #[test]
+        fn descriptors_are_those_that_stand_there(fds in prop::collection::vec(0i32..i32::MAX, 4..5), mask: u64, umask in 0u32..0o1000) {
+            let word = format!("x{},c{},d{}:{},m{mask:x},u{umask:o}", fds[0], fds[1], fds[2], fds[3]);
+            let steps = Steps::parse(&word).unwrap();
+            prop_assert_eq!(steps.descriptors().collect::<Vec<_>>(), fds);
+            prop_assert_eq!((steps.mask, steps.umask), (Some(mask), Some(umask)));
         }
     }
 }

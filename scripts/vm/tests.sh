@@ -7,7 +7,7 @@
 # With 6.12 all integration tests run but those that have little to do with the kernel and take minutes where it is
 # emulated: of the attacks those that ids, limits and namespaces stop (what is planted for Python to load is Python's
 # matter); of what speaks with a backend (`runner`, `spool`, `service`, `mock`) the two signals; of `crash` a part of the
-# places; of `check` one runs, because they break the host and grade a task each time (broken-hosts.sh has what other
+# places; of the parsers' seeds none; of `check` one runs, because they break the host and grade a task each time (broken-hosts.sh has what other
 # kernels do to it); of `grade` those in which limits, ids and processes matter; of the harness's and CPython's none,
 # because they run Python's own functions. With 6.1 those run that the kernel matters to: control groups, filters, what
 # `exec` and one graded task do, and the attacks on pytest that ids stop. With filters all of them run that match, on
@@ -26,14 +26,14 @@ cd "$top"
 left_out='' only=''
 case "$kernel $#" in
   "6.12 0")
-    left_out="attacks check cpython crash grade harness mock runner service spool"
+    left_out="attacks check cpython crash grade harness mock runner seeds service spool"
     only="this_host_is_fit_and_the_canary_leaves_nothing a_memory_limit_says a_time_limit_leaves a_pytest_that_is_killed \
 what_a_starter_starts a_suite_says_what pexpect_and_psutil the_first_signal_lets become_pytest change_suite forge_events \
 hide_memory honest_failing kill_by_memory kill_pytest limit_pytest starve_tests trace_pytest two_at_once wait_from_build \
 write_report loses_nothing_first_share"
     ;;
   "6.1 0")
-    left_out="attacks check course cpython crash grade grade_memory harness mock plan runner service spool"
+    left_out="attacks check course cpython crash grade grade_memory harness mock plan runner seeds service spool"
     only="a_memory_limit_says become_pytest kill_by_memory kill_pytest limit_pytest trace_pytest write_report"
     ;;
 esac

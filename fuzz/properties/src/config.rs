@@ -1,0 +1,41 @@
+//! The operator's file.
+
+use crate::suite::positive;
+use ostest_sandbox::config::{FileOptions, Limits, lab_section};
+use std::time::Instant;
+
+/// The bytes are a configuration.
+pub fn check(bytes: &[u8]) -> &'static str {
+    let Ok(text) = std::str::from_utf8(bytes) else { return "refused" };
+    let file = match FileOptions::parse(text) {
+        Ok(file) => file,
+        Err(problem) => {
+            assert!(!problem.is_empty());
+            return "refused";
+        }
+    };
+    let limits = Limits::from_options(file.limits(), 2);
+    positive(limits);
+    for (name, section) in &file.lab {
+        let number = name.parse().expect("a laboratory is a number");
+        assert_eq!(lab_section(&file.lab, Some(number)), *section, "[lab.{name}] would say nothing");
+        positive(limits.with(*section));
+    }
+    let spans = [
+        file.refresh_time,
+        file.connect_timeout,
+        file.idle_timeout,
+        file.request_timeout,
+        file.drain_timeout,
+        file.check_interval,
+        file.proxy_timeout,
+        file.fetch.timeout,
+        file.prepare.timeout,
+        file.build.timeout,
+        file.test.timeout,
+        file.test.test_timeout,
+    ];
+    // Whatever waits until then can say when that is.
+    assert!(spans.into_iter().flatten().all(|span| Instant::now().checked_add(span.0).is_some()));
+    "valid"
+}

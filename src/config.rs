@@ -319,7 +319,7 @@ impl FileOptions {
     /// # Errors
     /// What is wrong with it, as the rest of a sentence.
     pub fn parse(text: &str) -> Result<FileOptions, String> {
-        let file: FileOptions = toml::from_str(text).map_err(|e| format!("is not valid: {e}"))?;
+        let file: FileOptions = toml::from_str(text).map_err(|e| format!("is not valid: {}", told(text, &e)))?;
         check_labs(&file.lab).map_err(|e| format!("is not valid: {e}"))?;
         Ok(file)
     }
@@ -334,6 +334,24 @@ impl FileOptions {
             output_limit: self.output_limit,
             timeout: self.timeout,
         }
+    }
+}
+
+/// What is wrong with an operator's file. The parser's own words quote the line, and a value that is of the wrong type: not
+/// where a password stands in the file, because they go into logs.
+fn told(text: &str, error: &toml::de::Error) -> String {
+    let names_password = |line: &str| {
+        let key = line.trim_start_matches([' ', '\t', '"', '\'']).strip_prefix("password");
+        key.is_some_and(|rest| !rest.starts_with('-'))
+    };
+    if !text.lines().any(names_password) {
+        return error.to_string();
+    }
+    let before = error.span().and_then(|span| text.get(..span.start)).unwrap_or_default();
+    let number = before.matches('\n').count();
+    match text.lines().nth(number) {
+        Some(line) if names_password(line) => format!("line {}: the password has to be a text in quotes", number + 1),
+        _ => format!("line {}: {}", number + 1, error.message()),
     }
 }
 

@@ -15,6 +15,21 @@ fn unknown_keys_are_errors_with_their_name() {
 }
 
 #[test]
+fn what_is_wrong_with_a_file_is_quoted_but_for_its_password() {
+    let wrong = |text: &str| FileOptions::parse(text).unwrap_err();
+    assert!(wrong("auth = 'yes'").contains("auth = 'yes'"));
+    for text in ["password = hunter2", "password = 12345678", "auth = true\n \"password\" = [ 'hunter2' ]\n"] {
+        let told = wrong(text);
+        assert!(told.contains("the password has to be a text in quotes"), "{told}");
+        assert!(!told.contains("hunter2") && !told.contains("12345678"), "{told}");
+    }
+    let told = wrong("password = \"hunter2\"\nauth = 5");
+    assert!(told.contains("line 2: ") && told.contains("boolean") && !told.contains("hunter2"), "{told}");
+    assert!(!wrong("password = \"\"\"\nhunter2\n\"\"").contains("hunter2"));
+    assert!(wrong("password-file = 5").contains("password-file = 5"));
+}
+
+#[test]
 fn a_limit_of_nothing_is_an_error_where_it_is_written() {
     for text in ["pids-limit = 0", "pids-limit = '0'", "mem-limit = 0", "cpu-limit = 0.0", "output-limit = '0M'"] {
         assert!(FileOptions::parse(text).is_err(), "{text}");

@@ -7,9 +7,9 @@
 # With 6.12 all integration tests run but those that have little to do with the kernel and take minutes where it is
 # emulated: of the attacks those that ids, limits and namespaces stop (what is planted for Python to load is Python's
 # matter); of what speaks with a backend (`runner`, `spool`, `service`, `mock`) the two signals; of `crash` a part of the
-# places; of the parsers' seeds none; of `check` one runs, because they break the host and grade a task each time (broken-hosts.sh has what other
+# places; of `check` one runs, because they break the host and grade a task each time (broken-hosts.sh has what other
 # kernels do to it); of `grade` those in which limits, ids and processes matter; of the harness's and CPython's none,
-# because they run Python's own functions. With 6.1 those run that the kernel matters to: control groups, filters, what
+# because they run Python's own functions; of the parsers' seeds none. With 6.1 those run that the kernel matters to: control groups, filters, what
 # `exec` and one graded task do, and the attacks on pytest that ids stop. With filters all of them run that match, on
 # either.
 #

@@ -59,12 +59,22 @@ fn fill_word(word: &str, values: &Values) -> Option<String> {
         ("{proxy_timeout}", values.proxy_timeout.map(|n| n.to_string())),
         ("{report}", Some(values.report.clone())),
     ];
-    let mut filled = word.to_string();
-    for (name, value) in all {
-        if word.contains(name) {
-            filled = filled.replace(name, &value?);
+    // Once from left to right: what a value holds is no name.
+    let (mut filled, mut rest) = (String::new(), word);
+    while let Some((before, from)) = rest.find('{').map(|at| rest.split_at(at)) {
+        filled.push_str(before);
+        match all.iter().find(|(name, _)| from.starts_with(name)) {
+            Some((name, value)) => {
+                filled.push_str(value.as_ref()?);
+                rest = &from[name.len()..];
+            }
+            None => {
+                filled.push('{');
+                rest = &from[1..];
+            }
         }
     }
+    filled.push_str(rest);
     Some(filled)
 }
 
@@ -112,6 +122,12 @@ mod tests {
         let absent = Values { lab: None, labs: vec![], proxy_timeout: None, ..values() };
         assert_eq!(fill(&template, &absent), Ok(words("run --src /task/project -v x")));
         assert_eq!(fill(&words("run {lab}"), &absent), Ok(words("run")));
+    }
+
+    #[test]
+    fn what_a_value_holds_is_not_filled_in_again() {
+        let odd = Values { project: "/p/{report}{lab}".into(), report: "r".into(), ..values() };
+        assert_eq!(fill(&words("{project}/{lab} {la{lab}b}"), &odd), Ok(words("/p/{report}{lab}/2 {la2b}")));
     }
 
     #[test]

@@ -92,6 +92,8 @@ fn broken_reports_are_errors_with_a_sentence() {
         (format!("<testsuite>{case}<failure>half"), "breaks off"),
         ("<testsuite></testsuite".into(), "well-formed"),
         ("<testsuite></testsuites>".into(), "well-formed"),
+        ("<testsuite><testcase name=\"a\0\"/></testsuite>".into(), "the character 0x00"),
+        ("<testsuite>\u{1b}[31m</testsuite>".into(), "the character 0x1b"),
         ("<testsuite/><testsuite/>".into(), "after its end"),
         ("<testsuite/>x".into(), "after its end"),
         ("<testsuite/>&#65;".into(), "after its end"),

@@ -62,7 +62,8 @@ fn filled(command: &[String]) {
         proxy_timeout: Some(10),
         report: "REPORT".into(),
     };
-    for values in [values, Values::default()] {
+    let absent = Values { lab: None, labs: Vec::new(), proxy_timeout: None, ..values.clone() };
+    for values in [values, absent] {
         let Ok(words) = fill(command, &values) else { continue };
         for name in ["{project}", "{lab}", "{labs}", "{proxy_timeout}", "{report}"] {
             let left = words.iter().filter(|word| word.contains(name)).count();

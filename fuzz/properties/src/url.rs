@@ -42,7 +42,8 @@ pub fn check(bytes: &[u8]) -> &'static str {
             && path.strip_prefix(below).is_some_and(|more| more.is_empty() || more.starts_with('/'))
     };
     assert!(ALLOWED.iter().any(fits), "{url:?} is under no prefix");
-    assert!(url.chars().all(|c| c.is_ascii_graphic() && !"@?#\\".contains(c)), "{url:?}");
+    assert!(url.chars().all(|c| c.is_ascii_graphic() && !"?#\\".contains(c)), "{url:?}");
+    assert!(!authority.contains(['@', '%']), "{url:?}");
     assert!(!path.split('/').any(|part| matches!(part, "." | "..")), "{url:?}");
     "allowed"
 }

@@ -59,29 +59,27 @@ impl Steps {
         for token in word.split(',').filter(|token| *token != "-") {
             let (kind, value) = token.split_at_checked(1)?;
             match kind {
-                "x" => steps.closed_on_exec.push(value.parse().ok()?),
-                "c" => steps.closed.push(value.parse().ok()?),
+                "x" => steps.closed_on_exec.push(descriptor(value)?),
+                "c" => steps.closed.push(descriptor(value)?),
                 "d" => {
                     let (from, to) = value.split_once(':')?;
-                    steps.duplicated.push((from.parse().ok()?, to.parse().ok()?));
+                    steps.duplicated.push((descriptor(from)?, descriptor(to)?));
                 }
-                "u" => steps.umask = Some(u32::from_str_radix(value, 8).ok()?),
-                "m" => steps.mask = Some(u64::from_str_radix(value, 16).ok()?),
-                "g" => steps.group = Some(value.parse().ok()?),
+                "u" => once(&mut steps.umask, u32::from_str_radix(value, 8).ok()?)?,
+                "m" => once(&mut steps.mask, u64::from_str_radix(value, 16).ok()?)?,
+                "g" => once(&mut steps.group, value.parse().ok()?)?,
                 "f" => {
                     let numbers = value.split(':').filter(|number| !number.is_empty());
-                    steps.only = Some(numbers.map(|number| number.parse().ok()).collect::<Option<_>>()?);
+                    once(&mut steps.only, numbers.map(descriptor).collect::<Option<_>>()?)?;
                 }
-                "w" if value.is_empty() => steps.folder = Some(ChdirTold::No),
-                "w" if value == "c" => steps.folder = Some(ChdirTold::Yes),
+                "w" if value.is_empty() => once(&mut steps.folder, ChdirTold::No)?,
+                "w" if value == "c" => once(&mut steps.folder, ChdirTold::Yes)?,
                 "r" if value.is_empty() => steps.restore_signals = true,
                 "s" if value.is_empty() => steps.session = true,
                 _ => return None,
             }
         }
-        // The last number is no descriptor either, and one more than it is no number.
-        let all_can_be = steps.descriptors().all(|fd| (0..i32::MAX).contains(&fd));
-        all_can_be.then_some(steps)
+        Some(steps)
     }
 
     /// Every descriptor that is named.
@@ -148,6 +146,16 @@ impl Steps {
     }
 }
 
+/// A number that a descriptor can have. The last one is none either, and one more than it is no number.
+fn descriptor(text: &str) -> Option<RawFd> {
+    text.parse().ok().filter(|fd| (0..i32::MAX).contains(fd))
+}
+
+/// A step that is said twice is not understood.
+fn once<T>(place: &mut Option<T>, value: T) -> Option<()> {
+    place.replace(value).is_none().then_some(())
+}
+
 fn number(error: std::io::Error) -> Failed {
     step(error.raw_os_error().map_or(Errno::EIO, Errno::from_raw))
 }
@@ -176,7 +184,24 @@ mod tests {
         assert_eq!(all, wanted);
         assert_eq!(Steps::parse("wc").unwrap().folder, Some(ChdirTold::Yes));
         assert_eq!(Steps::parse("f").unwrap().only, Some(Vec::new()));
-        for wrong in ["", "q", "d7", "x", "xq", "u9", "w1", "-,", "mz", "é", "x-1", "d2147483647:0", "f3:2147483647"] {
+        for wrong in [
+            "",
+            "q",
+            "d7",
+            "x",
+            "xq",
+            "u9",
+            "w1",
+            "-,",
+            "mz",
+            "é",
+            "x-1",
+            "d2147483647:0",
+            "f3:2147483647",
+            "f3,f4",
+            "w,wc",
+            "u1,u1",
+        ] {
             assert_eq!(Steps::parse(wrong), None, "{wrong}");
         }
     }

@@ -166,6 +166,24 @@ fn escaped(text: &str, style: u8) -> String {
     out
 }
 
+#[test]
+fn what_is_quoted_of_a_broken_report_is_short() {
+    let long = "x".repeat(100_000);
+    for broken in [
+        format!("<testsuite></{long}>"),
+        format!("<{long}/>"),
+        format!("<testsuite>&{long};</testsuite>"),
+        format!("<testsuite><testcase name=\"&{long};\"/></testsuite>"),
+        format!("<testsuite {long}"),
+        format!("<?xml version=\"1.0\" encoding=\"{long}\"?><testsuite/>"),
+        format!("<testsuite><testcase name={long}/></testsuite>"),
+        format!("<testsuite><testcase><{long}><testcase/></{long}></testcase></testsuite>"),
+    ] {
+        let said = read(&broken).unwrap_err().to_string();
+        assert!(said.len() < 600, "{} bytes: {}", said.len(), &said[..300]);
+    }
+}
+
 proptest! {
     #[test]
     fn arbitrary_bytes_never_panic(bytes in prop::collection::vec(any::<u8>(), 0..300)) {

@@ -56,6 +56,7 @@ host() {
   if [ $# = 0 ]; then
     say "== formatting and lints"
     cargo fmt --all --check
+    cargo fmt --manifest-path fuzz/Cargo.toml --check
     cargo clippy --workspace --all-targets --quiet -- -D warnings
   fi
   # nextest where it is installed (it is the quicker inner loop); the tests are the same.

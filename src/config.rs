@@ -50,6 +50,21 @@ impl FromStr for Cores {
     }
 }
 
+/// A number of processes and threads, at least one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Processes(pub u64);
+
+impl FromStr for Processes {
+    type Err = String;
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text.trim().parse::<u64>() {
+            Ok(0) => Err(format!("{text:?} is no number of processes: a limit of zero would let nothing start")),
+            Ok(number) => Ok(Processes(number)),
+            Err(_) => Err(format!("{text:?} is no number of processes: write a whole number such as 256")),
+        }
+    }
+}
+
 /// A layer that may be missing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct LayerName(pub Layer);
@@ -114,7 +129,7 @@ macro_rules! from_text_or_number {
         }
     )*};
 }
-from_text_or_number!(Size, Span, Cores, LayerName, InternalName);
+from_text_or_number!(Size, Span, Cores, Processes, LayerName, InternalName);
 
 /// Limits of a task, as the operator or a suite gives them.
 #[derive(Debug, Clone, Copy, Default, PartialEq, clap::Args, Deserialize)]
@@ -125,7 +140,7 @@ pub struct LimitOptions {
     pub mem_limit: Option<Size>,
     /// Processes and threads of one task [default: 256]
     #[arg(long, value_name = "N", env = "OSTEST_PIDS_LIMIT", help_heading = "Limits")]
-    pub pids_limit: Option<u64>,
+    pub pids_limit: Option<Processes>,
     /// Cores of one task, such as 2 or 0.5 [default: the host's cores divided by --concurrent, at least 1]
     #[arg(long, value_name = "CORES", env = "OSTEST_CPU_LIMIT", help_heading = "Limits")]
     pub cpu_limit: Option<Cores>,
@@ -183,7 +198,7 @@ impl Limits {
         let share = (cores as f64 / concurrent.max(1) as f64).max(1.0);
         Limits {
             memory: options.mem_limit.map_or(512 << 20, |s| s.0),
-            pids: options.pids_limit.unwrap_or(256),
+            pids: options.pids_limit.map_or(256, |n| n.0),
             cpu_millis: (options.cpu_limit.map_or(share, |c| c.0) * 1000.0).round() as u64,
             disk: options.disk_limit.map_or(256 << 20, |s| s.0),
             output: options.output_limit.map_or(16 << 20, |s| s.0),
@@ -195,7 +210,7 @@ impl Limits {
     pub fn with(self, lab: LimitOptions) -> Limits {
         Limits {
             memory: lab.mem_limit.map_or(self.memory, |s| s.0),
-            pids: lab.pids_limit.unwrap_or(self.pids),
+            pids: lab.pids_limit.map_or(self.pids, |n| n.0),
             cpu_millis: lab.cpu_limit.map_or(self.cpu_millis, |c| (c.0 * 1000.0).round() as u64),
             disk: lab.disk_limit.map_or(self.disk, |s| s.0),
             output: lab.output_limit.map_or(self.output, |s| s.0),
@@ -309,7 +324,7 @@ pub struct FileOptions {
     pub python: Option<PathBuf>,
     pub toolchain: Vec<PathBuf>,
     pub mem_limit: Option<Size>,
-    pub pids_limit: Option<u64>,
+    pub pids_limit: Option<Processes>,
     pub cpu_limit: Option<Cores>,
     pub disk_limit: Option<Size>,
     pub output_limit: Option<Size>,
@@ -326,9 +341,16 @@ impl FileOptions {
     pub fn read(path: &Path) -> anyhow::Result<FileOptions> {
         let text = std::fs::read_to_string(path)
             .map_err(|e| anyhow::anyhow!("the configuration {} cannot be read: {e}", path.display()))?;
-        let file: FileOptions = toml::from_str(&text)
-            .map_err(|e| anyhow::anyhow!("the configuration {} is not valid: {e}", path.display()))?;
-        check_labs(&file.lab).map_err(|e| anyhow::anyhow!("the configuration {}: {e}", path.display()))?;
+        FileOptions::parse(&text).map_err(|e| anyhow::anyhow!("the configuration {} {e}", path.display()))
+    }
+
+    /// Parses the text of an operator's file.
+    ///
+    /// # Errors
+    /// What is wrong with it, as the rest of a sentence.
+    pub fn parse(text: &str) -> Result<FileOptions, String> {
+        let file: FileOptions = toml::from_str(text).map_err(|e| format!("is not valid: {}", told(text, &e)))?;
+        check_labs(&file.lab).map_err(|e| format!("is not valid: {e}"))?;
         Ok(file)
     }
 
@@ -342,6 +364,24 @@ impl FileOptions {
             output_limit: self.output_limit,
             timeout: self.timeout,
         }
+    }
+}
+
+/// What is wrong with an operator's file. The parser's own words quote the line, and a value that is of the wrong type: not
+/// where a password stands in the file, because they go into logs.
+fn told(text: &str, error: &toml::de::Error) -> String {
+    let names_password = |line: &str| {
+        let key = line.trim_start_matches([' ', '\t', '"', '\'']).strip_prefix("password");
+        key.is_some_and(|rest| !rest.starts_with('-'))
+    };
+    if !text.lines().any(names_password) {
+        return error.to_string();
+    }
+    let before = error.span().and_then(|span| text.get(..span.start)).unwrap_or_default();
+    let number = before.matches('\n').count();
+    match text.lines().nth(number) {
+        Some(line) if names_password(line) => format!("line {}: the password has to be a text in quotes", number + 1),
+        _ => format!("line {}: {}", number + 1, error.message()),
     }
 }
 
@@ -432,8 +472,10 @@ impl SuiteOptions {
 }
 
 fn check_labs(labs: &Labs) -> Result<(), String> {
-    match labs.keys().find(|k| k.parse::<u32>().is_err()) {
-        Some(wrong) => Err(format!("[lab.{wrong}] names no laboratory: write its number")),
+    // A section of another spelling, such as 01, would be valid and never found.
+    let plain = |key: &str| key.parse::<u32>().is_ok_and(|number| number.to_string() == key);
+    match labs.keys().find(|key| !plain(key)) {
+        Some(wrong) => Err(format!("[lab.{wrong}] names no laboratory: write its number, such as [lab.1]")),
         None => Ok(()),
     }
 }
@@ -493,61 +535,4 @@ pub fn memory_unit(text: Option<&str>) -> anyhow::Result<MemoryUnit> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn unknown_keys_are_errors_with_their_name() {
-        for text in ["mem-limt = 1", "[test]\ncomand = []", "[lab.1]\ntimeuot = 3", "[labs.1]\n"] {
-            assert!(toml::from_str::<FileOptions>(text).is_err(), "{text}");
-            assert!(SuiteOptions::parse(text).is_err(), "{text}");
-        }
-        assert!(SuiteOptions::parse("[lab.one]\ntimeout = 3").is_err_and(|e| e.contains("lab.one")));
-    }
-
-    #[test]
-    fn what_pytest_collects_is_hidden_and_a_suite_may_say_otherwise() {
-        let hidden = |toml: &str, path: &str| SuiteOptions::parse(toml).unwrap().test.hides(path);
-        for (path, is) in
-            [("test_a.py", true), ("lab1/deep/conftest.py", true), ("a_test.py", true), ("lab1/help.py", false)]
-        {
-            assert_eq!(hidden("", path), is, "{path}");
-        }
-        let own = "[test]\nhidden = ['answers/**/*.json', '*.key']";
-        for (path, is) in
-            [("test_a.py", false), ("answers/1/a.json", true), ("b/answers/1/a.json", false), ("x/y.key", true)]
-        {
-            assert_eq!(hidden(own, path), is, "{path}");
-        }
-        assert!(!hidden("[test]\nhidden = []", "test_a.py"));
-        assert!(SuiteOptions::parse("[test]\nhidden = ['a[']").is_err_and(|e| e.contains("no pattern")));
-    }
-
-    #[test]
-    fn values_are_written_as_on_the_command_line() {
-        let file: FileOptions = toml::from_str(
-            "mem-limit = '1G'\ntimeout = 90\ncpu-limit = 0.5\nallow-degraded = ['landlock']\n[git-mirror]\n'https://a/' = '/srv'",
-        )
-        .unwrap();
-        assert_eq!(file.mem_limit, Some(Size(1 << 30)));
-        assert_eq!(file.timeout, Some(Span(Duration::from_secs(90))));
-        assert_eq!(file.allow_degraded, [LayerName(Layer::Landlock)]);
-        assert_eq!(file.git_mirror["https://a/"], Path::new("/srv"));
-    }
-
-    #[test]
-    fn a_suite_lowers_limits_and_never_raises_them() {
-        let base = Limits::from_options(LimitOptions::default(), 1);
-        let wish = |m| LimitOptions { mem_limit: Some(Size(m)), ..LimitOptions::default() };
-        assert_eq!(base.lowered_by(wish(1 << 20)).memory, 1 << 20);
-        assert_eq!(base.lowered_by(wish(1 << 40)).memory, 512 << 20);
-        assert_eq!(base.with(wish(1 << 40)).memory, 1 << 40);
-    }
-
-    #[test]
-    fn a_mirror_is_a_prefix_and_a_directory() {
-        let mirror: Mirror = "https://github.com/=/srv/git".parse().unwrap();
-        assert_eq!((mirror.prefix.as_str(), mirror.dir.to_str()), ("https://github.com/", Some("/srv/git")));
-        assert!("/srv/git".parse::<Mirror>().is_err());
-    }
-}
+mod tests;

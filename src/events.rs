@@ -20,6 +20,9 @@ pub const MAX_TESTS: usize = 100_000;
 /// Most bytes of one text that are kept.
 pub const MAX_TEXT: usize = 1 << 20;
 
+/// Most bytes of one problem: what cannot be understood is quoted, and may be as long as it likes.
+const MAX_PROBLEM: usize = 1000;
+
 /// Most problems that are kept; what comes after them adds nothing to the verdict.
 const MAX_PROBLEMS: usize = 20;
 
@@ -124,7 +127,12 @@ pub struct EventError {
 
 /// Reads one message, with or without its newline.
 pub fn parse(line: &[u8]) -> Result<Event, EventError> {
-    serde_json::from_slice(line).map_err(|reason| EventError {
+    // serde would take a list of the fields in their order as well, which nobody sends.
+    let read = match line.trim_ascii_start().first() {
+        Some(b'[') => Err(serde::de::Error::custom("it is a list and not an object")),
+        _ => serde_json::from_slice(line),
+    };
+    read.map_err(|reason| EventError {
         message: cut_middle(&String::from_utf8_lossy(&line[..line.len().min(400)]), 200),
         reason,
     })
@@ -300,7 +308,7 @@ impl Log {
 
     fn problem(&mut self, problem: String) {
         if self.problems.len() < MAX_PROBLEMS {
-            self.problems.push(problem);
+            self.problems.push(cut_middle(&problem, MAX_PROBLEM));
         }
     }
 

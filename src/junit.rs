@@ -4,6 +4,7 @@
 //! an error with a sentence, never half a result. It expands nothing (a DOCTYPE is an error), keeps only what a verdict
 //! needs, and is bounded by [`Caps`].
 
+use crate::text::cut_middle;
 use quick_xml::events::Event;
 use quick_xml::reader::Reader;
 use state::{State, cut_name};
@@ -143,21 +144,31 @@ pub enum JunitError {
     Nameless { position: u64 },
 }
 
+impl JunitError {
+    /// `reason` in the reader's words, which quote what stands there, however long that is.
+    fn syntax(position: u64, reason: &str) -> JunitError {
+        JunitError::Syntax { position, reason: cut_middle(reason, 300) }
+    }
+}
+
 /// Reads a report.
 pub fn parse(bytes: &[u8], caps: &Caps) -> Result<Report, JunitError> {
     if bytes.len() > caps.bytes {
         return Err(JunitError::TooLarge { size: bytes.len(), limit: caps.bytes });
     }
     let text = std::str::from_utf8(bytes).map_err(|e| JunitError::NotUtf8 { position: e.valid_up_to() })?;
+    // XML has no such characters, and pytest writes their numbers instead; the reader would pass them on.
+    if let Some(at) = bytes.iter().position(|byte| *byte < b' ' && !b"\t\n\r".contains(byte)) {
+        let reason = format!("it holds the character {:#04x}, which XML has not", bytes[at]);
+        return Err(JunitError::syntax(at as u64, &reason));
+    }
     let mut reader = Reader::from_str(text.strip_prefix('\u{feff}').unwrap_or(text));
     // `<a/>` arrives as a start and an end: one way through the code for both spellings.
     reader.config_mut().expand_empty_elements = true;
     let mut state = State::new(caps);
     loop {
         let position = reader.buffer_position();
-        let event = reader
-            .read_event()
-            .map_err(|e| JunitError::Syntax { position: reader.error_position(), reason: e.to_string() })?;
+        let event = reader.read_event().map_err(|e| JunitError::syntax(reader.error_position(), &e.to_string()))?;
         match event {
             Event::Start(element) => state.start(&element, position)?,
             // The reader has checked that the name is that of the open element.

@@ -59,12 +59,22 @@ fn fill_word(word: &str, values: &Values) -> Option<String> {
         ("{proxy_timeout}", values.proxy_timeout.map(|n| n.to_string())),
         ("{report}", Some(values.report.clone())),
     ];
-    let mut filled = word.to_string();
-    for (name, value) in all {
-        if word.contains(name) {
-            filled = filled.replace(name, &value?);
+    // Once from left to right: what a value holds is no name.
+    let (mut filled, mut rest) = (String::new(), word);
+    while let Some((before, from)) = rest.find('{').map(|at| rest.split_at(at)) {
+        filled.push_str(before);
+        match all.iter().find(|(name, _)| from.starts_with(name)) {
+            Some((name, value)) => {
+                filled.push_str(value.as_ref()?);
+                rest = &from[name.len()..];
+            }
+            None => {
+                filled.push('{');
+                rest = &from[1..];
+            }
         }
     }
+    filled.push_str(rest);
     Some(filled)
 }
 
@@ -83,6 +93,7 @@ fn check_names(word: &str) -> Result<(), String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     fn values() -> Values {
         Values {
@@ -114,8 +125,51 @@ mod tests {
     }
 
     #[test]
+    fn what_a_value_holds_is_not_filled_in_again() {
+        let odd = Values { project: "/p/{report}{lab}".into(), report: "r".into(), ..values() };
+        assert_eq!(fill(&words("{project}/{lab} {la{lab}b}"), &odd), Ok(words("/p/{report}{lab}/2 {la2b}")));
+    }
+
+    #[test]
     fn unknown_names_are_errors_and_other_braces_are_not() {
         assert!(fill(&words("run {laboratory}"), &values()).is_err_and(|e| e.contains("{laboratory}")));
         assert_eq!(fill(&words("sh -c ${X} {1}"), &values()), Ok(words("sh -c ${X} {1}")));
+    }
+
+    fn any_word() -> impl Strategy<Value = String> {
+        let part = prop_oneof![
+            prop::sample::select(vec![
+                "{project}",
+                "{lab}",
+                "{labs}",
+                "{proxy_timeout}",
+                "{report}",
+                "{",
+                "}",
+                "--x",
+                "-",
+                "="
+            ])
+            .prop_map(str::to_owned),
+            "[a-zA-Z0-9{}$_ -]{0,4}",
+        ];
+        prop::collection::vec(part, 0..4).prop_map(|parts| parts.concat())
+    }
+
+    proptest! {
+        #[test]
+        fn no_name_of_a_value_is_left(template in prop::collection::vec(any_word(), 0..6), absent: bool) {
+            let values = if absent { Values { project: "/p".into(), report: "/r".into(), ..Values::default() } } else { values() };
+            if let Ok(words) = fill(&template, &values) {
+                for name in NAMES {
+                    prop_assert!(!words.iter().any(|word| word.contains(&format!("{{{name}}}"))), "{:?}", words);
+                }
+            }
+        }
+
+        #[test]
+        fn words_without_braces_stay_as_they_are(template in prop::collection::vec("[^{}]{0,8}", 0..6)) {
+            prop_assert_eq!(fill(&template, &values()), Ok(template));
+        }
     }
 }

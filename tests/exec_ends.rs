@@ -73,6 +73,12 @@ fn a_command_that_cannot_start_is_a_sentence() {
         assert!(run.report.is_null(), "nothing ran, so nothing is reported");
         place.nothing_left(&groups);
     }
+    // Longer than what init can say: it says both ends, and that it is not the host's fault.
+    let long = format!("/{}", "x".repeat(20_000));
+    let run = place.run(&[], &[&long]);
+    assert_eq!(run.code, Some(125), "{}", run.stderr);
+    assert!(run.stderr.contains("bytes left out") && run.stderr.contains("could not be started"), "{}", run.stderr);
+    place.nothing_left(&groups);
     let missing = place.run(&["--ro", "/no/such/path"], &["true"]);
     assert_eq!(missing.code, Some(125));
     assert!(missing.stderr.contains("/no/such/path"), "{}", missing.stderr);

@@ -8,7 +8,7 @@
 //! test's program has left behind is of the same user, and could otherwise answer in the launcher's place, through
 //! /proc/PID/fd or as a debugger.
 
-mod steps;
+pub mod steps;
 
 use nix::sys::socket::{ControlMessage, MsgFlags, sendmsg};
 use std::ffi::{CString, OsString};

@@ -7,7 +7,7 @@
 use crate::confine::told::{self, Installed};
 use crate::confine::{caps, landlock, rlimits, seccomp};
 use crate::mounts::{self, Sources};
-use crate::order::{Answer, MAX_ANSWER, Order};
+use crate::order::{Answer, Order};
 use crate::plan::{Network, Plan};
 use crate::proxy;
 use crate::switch::Switch;
@@ -185,10 +185,8 @@ fn reap(control: &OwnedFd, children: &SignalFd, payload: Pid) -> Result<(), Init
 }
 
 fn answer(control: &OwnedFd, answer: &Answer) {
-    let mut text = serde_json::to_vec(answer).unwrap_or_default();
-    text.truncate(MAX_ANSWER);
     // Where the launcher is gone there is nobody to tell, and this process ends anyway.
-    let _ = send(control.as_raw_fd(), &text, MsgFlags::MSG_NOSIGNAL);
+    let _ = send(control.as_raw_fd(), &answer.to_bytes(), MsgFlags::MSG_NOSIGNAL);
 }
 
 /// In the child: everything between init's fork and the command. Returns only where it failed.

@@ -434,8 +434,7 @@ fn become_init(order: &Order, program: &OwnedFd, paper: BorrowedFd<'_>, control:
     };
     if let Err(error) = attempt() {
         let answer = Answer::Failed { message: error.message, host: true };
-        let text = serde_json::to_vec(&answer).unwrap_or_default();
-        let _ = send(control.as_raw_fd(), &text, MsgFlags::MSG_NOSIGNAL);
+        let _ = send(control.as_raw_fd(), &answer.to_bytes(), MsgFlags::MSG_NOSIGNAL);
     }
     // Not a return: the launcher's own destructors (which would remove the group) are not this process's to run.
     sys::exit_now(1)

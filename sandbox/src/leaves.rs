@@ -4,7 +4,7 @@
 //! that is current ([`crate::gate`]). Who asks there is known from the kernel, not from what is said. The launcher
 //! knows leaves by name and nothing of what they are for.
 
-use crate::cgroup::{CgroupError, PAYLOAD, Rise, StageGroup};
+use crate::cgroup::{CgroupError, PAYLOAD, Rise, StageGroup, check_name};
 use crate::outcome::{Figure, LeafUsage, Meanwhile};
 use crate::places::Places;
 use nix::sys::socket::{ControlMessageOwned, MsgFlags, UnixCredentials, recvmsg, send};
@@ -31,9 +31,9 @@ const PAUSE: Duration = Duration::from_millis(5);
 pub const PLACED: u8 = b'k';
 
 /// What the harness asks for.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "ask", rename_all = "kebab-case", deny_unknown_fields)]
-enum Request {
+pub enum Request {
     /// Make this leaf, and put whoever comes through the gate into it.
     Open {
         /// Its name.
@@ -41,6 +41,24 @@ enum Request {
     },
     /// The current leaf is no longer current.
     Close,
+}
+
+impl Request {
+    /// Reads one message.
+    ///
+    /// # Errors
+    /// What is wrong with it, as a sentence.
+    pub fn parse(message: &[u8]) -> Result<Request, String> {
+        let request =
+            serde_json::from_slice(message).map_err(|error| format!("the request cannot be read: {error}"))?;
+        match &request {
+            // The two that every stage has are not the harness's to use.
+            Request::Open { leaf } if !leaf.starts_with('t') || check_name(leaf).is_err() => {
+                Err(format!("{leaf:?} is no name for a leaf"))
+            }
+            _ => Ok(request),
+        }
+    }
 }
 
 /// What it is answered.
@@ -119,13 +137,13 @@ impl Leaves {
                 return Ok(None);
             }
         };
-        let (done, usage) = match serde_json::from_slice(&text[..length]) {
+        let (done, usage) = match Request::parse(&text[..length]) {
             Ok(Request::Open { leaf }) => (self.open(group, leaf), None),
             Ok(Request::Close) => match self.close(group, places) {
                 Ok(usage) => (Ok(()), usage),
                 Err(error) => (Err(error.to_string()), None),
             },
-            Err(error) => (Err(format!("the request cannot be read: {error}")), None),
+            Err(error) => (Err(error), None),
         };
         let reply = Reply { ok: done.is_ok(), error: done.err() };
         let body = serde_json::to_vec(&reply).unwrap_or_default();
@@ -142,10 +160,6 @@ impl Leaves {
         }
         if self.count >= MAX_LEAVES {
             return Err(format!("there have been {MAX_LEAVES} leaves already"));
-        }
-        // The two that every stage has are not the harness's to use.
-        if !name.starts_with('t') {
-            return Err(format!("{name:?} is no name for a leaf"));
         }
         group.make_leaf(&name).map_err(|error| error.to_string())?;
         self.count += 1;
@@ -281,4 +295,39 @@ fn prefer(pid: i32) {
 
 fn own(fd: RawFd) -> io::Result<OwnedFd> {
     crate::sys::own_inherited(fd)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn a_request_is_for_a_leaf_of_a_test_or_for_its_end() {
+        let open = |leaf: &str| Request::parse(format!(r#"{{"ask":"open","leaf":"{leaf}"}}"#).as_bytes());
+        assert_eq!(open("t17"), Ok(Request::Open { leaf: "t17".into() }));
+        assert_eq!(Request::parse(br#"{"ask":"close"}"#), Ok(Request::Close));
+        for leaf in ["", "payload", "init", "t/../payload", "../t0", "t 1", "t\\n", &"t".repeat(65)] {
+            assert!(open(leaf).is_err_and(|e| e.contains("no name for a leaf")), "{leaf:?}");
+        }
+        for wrong in
+            ["", "{}", "[]", r#"{"ask":"kill"}"#, r#"{"ask":"open"}"#, r#"{"ask":"open","leaf":"t1","limit":0}"#]
+        {
+            assert!(Request::parse(wrong.as_bytes()).is_err_and(|e| e.contains("cannot be read")), "{wrong}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn no_message_makes_reading_panic_or_leaves_the_stages_folder(
+            message in prop::collection::vec(any::<u8>(), 0..60), leaf in "t?[a-z0-9./_-]{0,70}",
+        ) {
+            let named = serde_json::json!({"ask": "open", "leaf": leaf}).to_string();
+            for message in [&message[..], named.as_bytes()] {
+                if let Ok(Request::Open { leaf }) = Request::parse(message) {
+                    prop_assert!(leaf.starts_with('t') && leaf.len() <= 64 && !leaf.contains('/'));
+                }
+            }
+        }
+    }
 }

@@ -93,3 +93,47 @@ pub enum Answer {
         signal: i32,
     },
 }
+
+impl Answer {
+    /// As it is sent: one datagram of at most [`MAX_ANSWER`] bytes. A sentence that is too long (it may name a program, which a
+    /// suite named) loses its middle: an answer that is cut off is none, and would be taken for the host's fault.
+    pub fn to_bytes(&self) -> Vec<u8> {
+        let bytes = serde_json::to_vec(self).unwrap_or_default();
+        match self {
+            Answer::Failed { message, host } if bytes.len() > MAX_ANSWER => {
+                // JSON makes six bytes out of one at the most.
+                let half = (MAX_ANSWER / 6 - 100) / 2;
+                let boundary = |at: &usize| message.is_char_boundary(*at);
+                let head = (0..=half).rev().find(boundary).unwrap_or(0);
+                let tail = (message.len() - half..message.len()).find(boundary).unwrap_or(message.len());
+                let cut = format!("{} [... {} bytes left out ...] {}", &message[..head], tail - head, &message[tail..]);
+                serde_json::to_vec(&Answer::Failed { message: cut, host: *host }).unwrap_or_default()
+            }
+            _ => bytes,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn every_answer_arrives_whole_and_both_ends_of_a_long_sentence(part in "\\PC{1,40}|[\0-\x1f\"\\\\]{1,40}", times in 1usize..400, host: bool) {
+            let message = part.repeat(times);
+            let sent = Answer::Failed { message: message.clone(), host }.to_bytes();
+            prop_assert!(sent.len() <= MAX_ANSWER);
+            let Ok(Answer::Failed { message: told, host: whose }) = serde_json::from_slice(&sent) else {
+                return Err(TestCaseError::fail("it is no answer"));
+            };
+            prop_assert_eq!(whose, host);
+            if told != message {
+                let (head, rest) = told.split_once(" [... ").unwrap();
+                let tail = rest.split_once(" bytes left out ...] ").unwrap().1;
+                prop_assert!(head.len() > 500 && message.starts_with(head) && tail.len() > 500 && message.ends_with(tail));
+            }
+        }
+    }
+}

@@ -104,6 +104,7 @@ pub fn encode_plan(plan: &crate::plan::Plan) -> io::Result<Vec<u8>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     #[test]
     fn long_bodies_are_split_and_kinds_survive() {
@@ -121,5 +122,19 @@ mod tests {
     fn an_endless_plan_is_refused_before_it_is_read() {
         let claimed = u32::MAX.to_le_bytes();
         assert!(read_plan(&mut &claimed[..]).is_err());
+    }
+
+    proptest! {
+        #[test]
+        fn no_bytes_make_a_plan_of_more_than_there_is(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
+            if let Ok(plan) = read_plan(&mut &bytes[..]) {
+                prop_assert_eq!(&bytes[4..4 + plan.len()], &plan[..]);
+            }
+        }
+
+        #[test]
+        fn a_kind_is_the_byte_that_names_it_and_no_other(byte: u8) {
+            prop_assert!(Kind::from_byte(byte).is_none_or(|kind| kind.byte() == byte));
+        }
     }
 }

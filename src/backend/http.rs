@@ -211,6 +211,7 @@ fn chain(error: &dyn std::error::Error) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     #[test]
     fn secrets_are_taken_out_in_both_spellings() {
@@ -219,6 +220,23 @@ mod tests {
         assert_eq!(redact(echo, Some(&secret)), br#"{"got": "***", "raw": ***}"#);
         assert_eq!(redact(b"abc", Some(&"".into())), b"abc");
         assert_eq!(redact(b"abc", None), b"abc");
+    }
+
+    proptest! {
+        #[test]
+        fn no_echo_of_a_secret_is_left(secret in "[a-zA-Z0-9\"\\\\\n\u{e4}]{8,40}", before in "\\PC{0,20}", after in "\\PC{0,20}") {
+            let hidden: SecretString = secret.as_str().into();
+            let quoted = Value::from(&*secret).to_string();
+            let echo = format!("{before}{secret}{after} {{\"got\":{quoted}}}");
+            let left = String::from_utf8(redact(echo.as_bytes(), Some(&hidden))).unwrap();
+            prop_assert!(!left.contains(&secret) && !left.contains(&quoted), "{}", left);
+        }
+
+        #[test]
+        fn any_wait_that_is_asked_for_can_be_added_to_a_clock(value in "[0-9]{0,21}|\\PC{0,40}|[A-Z][a-z]{2}, [0-3][0-9] [A-Z][a-z]{2} [0-9]{4} [0-9:]{8} GMT") {
+            let wait = retry_after(&value, SystemTime::UNIX_EPOCH).map(|wait| wait.min(LONGEST_WAIT));
+            prop_assert!(wait.is_none_or(|wait| std::time::Instant::now().checked_add(wait).is_some()));
+        }
     }
 
     #[test]

@@ -9,7 +9,7 @@ pub mod contract;
 mod error;
 mod http;
 pub mod mock;
-mod text;
+pub mod text;
 
 pub use auth::Credentials;
 pub use error::{BackendError, Call, SettingsError};

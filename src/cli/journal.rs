@@ -79,6 +79,7 @@ where
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     #[test]
     fn a_stream_is_two_decimal_numbers() {
@@ -94,5 +95,20 @@ mod tests {
         assert_eq!(prefixed(Level::ERROR, "pip said:\n<7>not ours\n"), "<3>pip said:\n<3><7>not ours\n");
         let all = [Level::ERROR, Level::WARN, Level::INFO, Level::DEBUG, Level::TRACE].map(priority);
         assert_eq!(all, [3, 4, 6, 7, 7]);
+    }
+
+    proptest! {
+        #[test]
+        fn any_device_and_inode_are_read_and_nothing_else_is(device: u64, inode: u64, text in "\\PC{0,20}") {
+            prop_assert_eq!(parse_stream(&format!("{device}:{inode}")), Some((device, inode)));
+            if let Some((device, inode)) = parse_stream(&text) {
+                prop_assert!(text.contains(&device.to_string()) && text.ends_with(&inode.to_string()));
+            }
+        }
+
+        #[test]
+        fn no_text_puts_a_line_of_its_own_priority_into_the_journal(text in "[a-z<>0-9\\n\\r ]{0,60}") {
+            prop_assert!(prefixed(Level::WARN, &text).lines().all(|line| line.starts_with("<4>")));
+        }
     }
 }

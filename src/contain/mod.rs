@@ -1,6 +1,6 @@
 //! The one place that makes plans out of stages and runs the launcher.
 
-mod frames;
+pub mod frames;
 pub mod gate;
 mod outlet;
 pub mod outside;

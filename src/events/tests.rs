@@ -67,6 +67,7 @@ fn contradictions_are_problems_and_change_nothing() {
         (&[HELLO, A, B, COLLECTED, finish, START], "after pytest's end"),
         (&[HELLO, "{\"event\":\"dance\"}"], "cannot be understood"),
         (&[HELLO, "\u{1}{"], "cannot be understood"),
+        (&[HELLO, r#"["collected", 0]"#], "a list and not an object"),
         (&[r#"{"event":"hello","version":2,"pid":7,"python":"3","pytest":"8"}"#], "version 2"),
     ] {
         let log = log(lines);
@@ -83,6 +84,8 @@ fn lengths_are_bounded() {
         log.push_line(b"x");
     }
     assert_eq!(log.problems().len(), MAX_PROBLEMS);
+    let long = self::log(&[HELLO, &format!("{{\"event\":\"{}\"}}", "x".repeat(100_000))]);
+    assert!(long.problems()[0].len() < MAX_PROBLEM + 100);
     let text = "ж".repeat(MAX_TEXT);
     log.push(Event::CollectError(CollectError { nodeid: text.clone(), text }));
     assert!(log.collect_errors()[0].text.len() < MAX_TEXT + 100);

@@ -295,7 +295,7 @@ impl<'a> State<'a> {
 
 /// The attributes of an element that matter, each at most once.
 fn attributes(start: &BytesStart<'_>, position: u64) -> Result<Attributes, JunitError> {
-    let wrong = |reason: String| JunitError::Syntax { position, reason };
+    let wrong = |reason: String| JunitError::syntax(position, &reason);
     let mut found = Attributes::default();
     // The reader's own check for duplicates compares each with each; only five names matter here.
     for attribute in start.attributes().with_checks(false) {

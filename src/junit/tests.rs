@@ -92,6 +92,8 @@ fn broken_reports_are_errors_with_a_sentence() {
         (format!("<testsuite>{case}<failure>half"), "breaks off"),
         ("<testsuite></testsuite".into(), "well-formed"),
         ("<testsuite></testsuites>".into(), "well-formed"),
+        ("<testsuite><testcase name=\"a\0\"/></testsuite>".into(), "the character 0x00"),
+        ("<testsuite>\u{1b}[31m</testsuite>".into(), "the character 0x1b"),
         ("<testsuite/><testsuite/>".into(), "after its end"),
         ("<testsuite/>x".into(), "after its end"),
         ("<testsuite/>&#65;".into(), "after its end"),
@@ -162,6 +164,24 @@ fn escaped(text: &str, style: u8) -> String {
         }
     }
     out
+}
+
+#[test]
+fn what_is_quoted_of_a_broken_report_is_short() {
+    let long = "x".repeat(100_000);
+    for broken in [
+        format!("<testsuite></{long}>"),
+        format!("<{long}/>"),
+        format!("<testsuite>&{long};</testsuite>"),
+        format!("<testsuite><testcase name=\"&{long};\"/></testsuite>"),
+        format!("<testsuite {long}"),
+        format!("<?xml version=\"1.0\" encoding=\"{long}\"?><testsuite/>"),
+        format!("<testsuite><testcase name={long}/></testsuite>"),
+        format!("<testsuite><testcase><{long}><testcase/></{long}></testcase></testsuite>"),
+    ] {
+        let said = read(&broken).unwrap_err().to_string();
+        assert!(said.len() < 600, "{} bytes: {}", said.len(), &said[..300]);
+    }
 }
 
 proptest! {

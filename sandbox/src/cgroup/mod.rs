@@ -133,7 +133,7 @@ impl Base {
 }
 
 /// Whether this can be the name of a group: nothing that leaves the directory or hides in it.
-fn check_name(name: &str) -> Result<(), CgroupError> {
+pub(crate) fn check_name(name: &str) -> Result<(), CgroupError> {
     let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
     if name.is_empty() || name.len() > 64 || name.starts_with('.') || !name.chars().all(plain) {
         return Err(CgroupError::Name { name: name.into() });

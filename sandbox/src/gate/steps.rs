@@ -59,27 +59,34 @@ impl Steps {
         for token in word.split(',').filter(|token| *token != "-") {
             let (kind, value) = token.split_at_checked(1)?;
             match kind {
-                "x" => steps.closed_on_exec.push(value.parse().ok()?),
-                "c" => steps.closed.push(value.parse().ok()?),
+                "x" => steps.closed_on_exec.push(descriptor(value)?),
+                "c" => steps.closed.push(descriptor(value)?),
                 "d" => {
                     let (from, to) = value.split_once(':')?;
-                    steps.duplicated.push((from.parse().ok()?, to.parse().ok()?));
+                    steps.duplicated.push((descriptor(from)?, descriptor(to)?));
                 }
-                "u" => steps.umask = Some(u32::from_str_radix(value, 8).ok()?),
-                "m" => steps.mask = Some(u64::from_str_radix(value, 16).ok()?),
-                "g" => steps.group = Some(value.parse().ok()?),
+                "u" => once(&mut steps.umask, u32::from_str_radix(value, 8).ok()?)?,
+                "m" => once(&mut steps.mask, u64::from_str_radix(value, 16).ok()?)?,
+                "g" => once(&mut steps.group, value.parse().ok()?)?,
                 "f" => {
                     let numbers = value.split(':').filter(|number| !number.is_empty());
-                    steps.only = Some(numbers.map(|number| number.parse().ok()).collect::<Option<_>>()?);
+                    once(&mut steps.only, numbers.map(descriptor).collect::<Option<_>>()?)?;
                 }
-                "w" if value.is_empty() => steps.folder = Some(ChdirTold::No),
-                "w" if value == "c" => steps.folder = Some(ChdirTold::Yes),
+                "w" if value.is_empty() => once(&mut steps.folder, ChdirTold::No)?,
+                "w" if value == "c" => once(&mut steps.folder, ChdirTold::Yes)?,
                 "r" if value.is_empty() => steps.restore_signals = true,
                 "s" if value.is_empty() => steps.session = true,
                 _ => return None,
             }
         }
         Some(steps)
+    }
+
+    /// Every descriptor that is named.
+    pub fn descriptors(&self) -> impl Iterator<Item = RawFd> {
+        let duplicated = self.duplicated.iter().flat_map(|(from, to)| [from, to]);
+        let only = self.only.iter().flatten();
+        self.closed_on_exec.iter().chain(&self.closed).chain(duplicated).chain(only).copied()
     }
 
     /// Takes them.
@@ -139,6 +146,16 @@ impl Steps {
     }
 }
 
+/// A number that a descriptor can have. The last one is none either, and one more than it is no number.
+fn descriptor(text: &str) -> Option<RawFd> {
+    text.parse().ok().filter(|fd| (0..i32::MAX).contains(fd))
+}
+
+/// A step that is said twice is not understood.
+fn once<T>(place: &mut Option<T>, value: T) -> Option<()> {
+    place.replace(value).is_none().then_some(())
+}
+
 fn number(error: std::io::Error) -> Failed {
     step(error.raw_os_error().map_or(Errno::EIO, Errno::from_raw))
 }
@@ -146,6 +163,7 @@ fn number(error: std::io::Error) -> Failed {
 #[cfg(test)]
 mod tests {
     use super::{ChdirTold, Steps};
+    use proptest::prelude::*;
 
     #[test]
     fn a_word_says_every_step() {
@@ -166,8 +184,42 @@ mod tests {
         assert_eq!(all, wanted);
         assert_eq!(Steps::parse("wc").unwrap().folder, Some(ChdirTold::Yes));
         assert_eq!(Steps::parse("f").unwrap().only, Some(Vec::new()));
-        for wrong in ["", "q", "d7", "x", "xq", "u9", "w1", "-,", "mz", "é"] {
+        for wrong in [
+            "",
+            "q",
+            "d7",
+            "x",
+            "xq",
+            "u9",
+            "w1",
+            "-,",
+            "mz",
+            "é",
+            "x-1",
+            "d2147483647:0",
+            "f3:2147483647",
+            "f3,f4",
+            "w,wc",
+            "u1,u1",
+        ] {
             assert_eq!(Steps::parse(wrong), None, "{wrong}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn no_word_makes_reading_panic(word in "\\PC{0,30}|([xcduwrmsgf][0-9a-f:]{0,11},){0,6}-") {
+            if let Some(steps) = Steps::parse(&word) {
+                prop_assert!(steps.descriptors().all(|fd| (0..i32::MAX).contains(&fd)));
+            }
+        }
+
+        #[test]
+        fn descriptors_are_those_that_stand_there(fds in prop::collection::vec(0i32..i32::MAX, 4..5), mask: u64, umask in 0u32..0o1000) {
+            let word = format!("x{},c{},d{}:{},m{mask:x},u{umask:o}", fds[0], fds[1], fds[2], fds[3]);
+            let steps = Steps::parse(&word).unwrap();
+            prop_assert_eq!(steps.descriptors().collect::<Vec<_>>(), fds);
+            prop_assert_eq!((steps.mask, steps.umask), (Some(mask), Some(umask)));
         }
     }
 }

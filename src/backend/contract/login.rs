@@ -57,6 +57,7 @@ pub fn tokens_response(access: &str, refresh: &str) -> Value {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     #[test]
     fn tokens_are_read_and_never_shown() {
@@ -75,6 +76,24 @@ mod tests {
         assert_eq!((tokens.scheme.as_str(), tokens.refresh.is_none()), ("Bearer", true));
         for wrong in ["", "[]", "{}", r#"{"accessToken": 5}"#, r#"{"accessToken": ""}"#] {
             assert!(parse_tokens(wrong.as_bytes()).is_err(), "{wrong}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn arbitrary_answers_never_panic(body in prop::collection::vec(any::<u8>(), 0..100)) {
+            if let Ok(tokens) = parse_tokens(&body) {
+                prop_assert!(!tokens.access.expose_secret().is_empty());
+            }
+        }
+
+        #[test]
+        fn tokens_come_back_whatever_they_are_made_of(access in ".{1,60}", refresh in ".{1,60}") {
+            let tokens = parse_tokens(tokens_response(&access, &refresh).to_string().as_bytes()).unwrap();
+            prop_assert_eq!(tokens.access.expose_secret(), &*access);
+            prop_assert_eq!(tokens.refresh.as_ref().unwrap().expose_secret(), &*refresh);
+            let shown = format!("{tokens:?}");
+            prop_assert!(access.len() < 20 || !shown.contains(&access));
         }
     }
 

@@ -232,6 +232,19 @@ pub fn ignore_sigpipe() -> io::Result<()> {
     }
 }
 
+/// Has the C library's allocator give large blocks (128 KiB and more) back to the kernel when they are freed, for a program that
+/// runs for weeks.
+///
+/// By itself it keeps them in its heap after the first such block was freed, and then a small one behind a large one keeps all of it
+/// (mallopt(3), M_MMAP_THRESHOLD: setting it switches that off). Other C libraries have no such habit.
+pub fn give_large_blocks_back() {
+    #[cfg(target_env = "gnu")]
+    // SAFETY: mallopt changes numbers of the allocator's under its own lock. That it may refuse changes nothing.
+    unsafe {
+        libc::mallopt(libc::M_MMAP_THRESHOLD, 128 << 10);
+    }
+}
+
 /// Gives SIGPIPE and SIGXFSZ, which Python ignores, their default action.
 pub fn default_signals() -> io::Result<()> {
     for signal in [libc::SIGPIPE, libc::SIGXFSZ] {

@@ -32,6 +32,7 @@ const COULD_NOT: u8 = 1;
 
 /// Runs until told to stop; the number is the exit code.
 pub fn main(args: &RunArgs) -> Result<u8, Failure> {
+    sandbox::sys::give_large_blocks_back();
     go(args).map_err(Failure::with(COULD_NOT))
 }
 

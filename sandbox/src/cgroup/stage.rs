@@ -225,6 +225,11 @@ impl StageGroup {
         self.dying.len()
     }
 
+    /// Whether a retired leaf of this name is still to be buried.
+    pub fn is_dying(&self, leaf: &str) -> bool {
+        self.dying.contains(&self.stage.child(leaf))
+    }
+
     /// Kills every process of the stage; does not wait for them to be gone.
     ///
     /// # Errors

@@ -91,7 +91,7 @@ part() {
       local result=0
       scripts/vm/tests.sh 6.12 "$@" || result=$?
       scripts/vm/broken-hosts.sh "$@" || result=$?
-      [ $# -gt 0 ] || scripts/vm/attacks.sh 6.12 --prove || result=$?
+      [ $# -gt 0 ] || scripts/vm/attacks.sh 6.12 || result=$?
       return $result
       ;;
   esac

@@ -7,12 +7,13 @@
 # With 6.12 all integration tests run but those that have little to do with the kernel and take minutes where it is
 # emulated: of the attacks those that limits and namespaces stop (those that ids stop are in broken-hosts.sh, without
 # Landlock; what is planted for Python to load is Python's matter); of what speaks with a backend (`runner`, `spool`,
-# `service`, `mock`) the two signals; of `proxy` what is seen inside; of `words` the one with all sentences; of `crash`
-# a part of the places; of `check` one runs, because they break the host and grade a task each time (broken-hosts.sh has
-# what other kernels do to it); of `grade` those in which limits, ids and processes matter; of the harness's and
-# CPython's none, because they run Python's own functions; of the parsers' seeds none. Attacks on the host are for attacks.sh. With 6.1 those run
-# that the kernel matters to: control groups, filters, what `exec` and one graded task do, and the attacks on pytest
-# that ids stop. With filters all of them run that match, on either.
+# `service`, `mock`) the two signals; of `proxy` what is seen inside; of `words` the build; of `crash` a part of the
+# places; of `check` one runs, because they break the host and grade a task each time (broken-hosts.sh has what other
+# kernels do to it); of `grade` those in which limits, ids and processes matter; of `course`, the harness's and
+# CPython's none, because they run Python's own functions, or take a quarter of an hour; of the parsers' seeds none.
+# Attacks on the host are for attacks.sh. With 6.1 those run that the kernel matters to: control groups, filters, what
+# `exec` and one graded task do, and the attacks on pytest that ids stop. With filters all of them run that match, on
+# either.
 #
 # OSTEST_VM_TIMEOUT: seconds after which the machine is stopped; 2400 by default.
 set -euo pipefail
@@ -27,11 +28,11 @@ cd "$top"
 left_out='' only=''
 case "$kernel $#" in
   "6.12 0")
-    left_out="attacks check cpython crash grade harness mock policy proxy runner seeds service spool words"
+    left_out="attacks check course cpython crash grade harness mock policy proxy runner seeds service spool words"
     only="this_host_is_fit_and_the_canary_leaves_nothing a_memory_limit_says a_time_limit_leaves a_pytest_that_is_killed \
 what_a_starter_starts a_suite_says_what pexpect_and_psutil the_first_signal_lets change_suite forge_events hide_memory \
 honest_failing inside_the_fetch_stage kill_by_memory starve_tests two_at_once wait_from_build loses_nothing_first_share \
-a_student_reads"
+a_build_that_is_refused"
     ;;
   "6.1 0")
     left_out="attacks check course cpython crash grade grade_memory harness mock plan policy proxy runner seeds service spool words"

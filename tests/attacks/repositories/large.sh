@@ -1,6 +1,6 @@
-# A file of zeros: a megabyte on the way, a gigabyte in the tree.
+# A file of zeros: little on the way, 200 MiB in the tree.
 # stopped by: the disk limit of the work tree
 # result: larger than the disk limit
-head -c 1G /dev/zero >zeros
+head -c 200M /dev/zero >zeros
 commit
 rm zeros

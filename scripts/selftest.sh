@@ -3,8 +3,8 @@
 #
 #   host          formatting, lints, unit and integration tests on this host
 #   vm 6.12       the integration tests in a virtual machine with Linux 6.12, where cgroup v2 is the only one; and `check` in
-#                 machines that lack one thing each
-#   vm 6.1        those that a kernel matters to with Linux 6.1, the oldest that is tested
+#                 machines that lack one thing each; and the attack suite
+#   vm 6.1        those that a kernel matters to with Linux 6.1, the oldest that is tested, and the attack suite
 #   vm systemd    the runner on a host that systemd runs: as a unit, and started by hand
 #
 #   sudo scripts/selftest.sh            all of them

@@ -217,7 +217,8 @@ fn a_student_reads_what_was_met_and_what_to_do() {
     }
     for test in ["test_refused_and_passed", "test_signals", "test_strace"] {
         let (status, text) = graded.case(&format!("test_it::{test}"));
-        if !(test == "test_strace" && status == "skipped") {
+        // Where it is missing, the word for it is said aloud, or it is a failure.
+        if !(test == "test_strace" && status == "skipped" && !common::need_tool("test_strace", "strace")) {
             assert_eq!((&*status, &*text), ("passed", ""), "a passed test gets no word: {test}");
         }
     }

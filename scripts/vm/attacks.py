@@ -28,6 +28,7 @@ def read(text):
             runs[name.strip()] = {report["attack"]: report for report in json.loads(body)["attacks"]}
         except ValueError:
             runs[name.strip()] = {}
+            print(f"without an answer: {body[:1000]}")
     return runs
 
 

@@ -36,7 +36,8 @@ for off in "$@"; do
   echo "=== $off"
   set -- --off "$off"
   [ "$off" != nothing ] || set --
-  "$bin" check --attacks --json --concurrent 2 --state-dir /tmp/state "$@" 2>/dev/null
+  said=$("$bin" check --attacks --json --concurrent 2 --state-dir /tmp/state "$@" 2>/tmp/errors)
+  [ -n "$said" ] && echo "$said" || cat /tmp/errors
 done
 exit 0'
 "$(dirname "$0")/run.sh" --kernel "$kernel" --timeout "${OSTEST_VM_TIMEOUT:-1800}" -- \

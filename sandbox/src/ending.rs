@@ -11,6 +11,8 @@ pub enum Stop {
     Clock,
     /// Output or a channel beyond its limit: its name, and the limit in bytes.
     Output(&'static str, u64),
+    /// Sockets that hold more than the memory limit, in bytes that no control group counts.
+    Sockets(u64),
     /// The runner's order, or its death.
     Runner,
 }
@@ -53,6 +55,15 @@ fn why(facts: &Facts<'_>) -> (Verdict, String) {
         Some(Stop::Output(what, limit)) => {
             let text = format!("more than the limit of {} of {what} was written: print less", show(limit));
             return (Verdict::OutputLimit, text);
+        }
+        Some(Stop::Sockets(bytes)) => {
+            let text = format!(
+                "its sockets held {} of the kernel's memory, which is beyond the memory limit of {}: close, accept or read what \
+                 was opened, connected or sent",
+                show(bytes),
+                show(facts.limits.memory)
+            );
+            return (Verdict::MemoryLimit, text);
         }
         Some(Stop::Clock) => {
             let mut text = format!("the time limit of {} s was reached", facts.limits.wall_ms as f64 / 1000.0);
@@ -150,6 +161,9 @@ mod tests {
             Verdict::OutputLimit
         );
         assert_eq!(verdict(Some(Stop::Runner), Ended::Killed, 0, 0).0, Verdict::Interrupted);
+        let (word, text) = verdict(Some(Stop::Sockets(600 << 20)), Ended::Killed, 0, 0);
+        assert_eq!(word, Verdict::MemoryLimit);
+        assert!(text.starts_with("its sockets held 600.0 MiB of the kernel's memory"), "{text}");
     }
 
     #[test]

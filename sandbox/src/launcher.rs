@@ -4,6 +4,7 @@
 //! its standard input, speaks frames ([`crate::wire`]) on its standard output, and lives no longer than
 //! the runner: when its standard input ends, the sandbox is killed.
 
+use crate::birth;
 use crate::cgroup::{PAYLOAD, StageGroup};
 use crate::confine::seccomp::{self, Programs};
 use crate::confine::told::{self, Answers, Availability, Listening};
@@ -13,21 +14,18 @@ use crate::ending::{self, Facts};
 use crate::gate::GATE_NAME;
 use crate::leaves::Leaves;
 use crate::mounts;
-use crate::order::{Answer, Fds, INIT_NAME, Order};
+use crate::order::{Fds, INIT_NAME, Order};
 use crate::outcome::{Ended, Outcome};
 use crate::plan::{Channel, Layer, LeafChannels, Plan, Policy};
 use crate::switch::Switch;
-use crate::sys::{self, Cloned};
+use crate::sys;
 use crate::watch::{Watch, Watched};
 use crate::wire::{self, Kind, Note};
-use nix::sys::socket::{AddressFamily, MsgFlags, SockFlag, SockType, recv, send, setsockopt, socketpair, sockopt};
-use nix::unistd::{Gid, Pid, Uid};
-use rustix::fs::{MemfdFlags, Mode, OFlags, SealFlags};
-use rustix::io::FdFlags;
-use rustix::process::{WaitId, WaitIdOptions};
-use std::ffi::CString;
+use nix::sys::socket::{AddressFamily, SockFlag, SockType, setsockopt, socketpair, sockopt};
+use nix::unistd::{Gid, Uid};
+use rustix::fs::{MemfdFlags, Mode};
 use std::io::{IsTerminal, Read, Seek, Write};
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -35,7 +33,7 @@ use std::time::{Duration, Instant};
 #[derive(Debug)]
 pub struct LaunchError {
     /// A sentence.
-    message: String,
+    pub(crate) message: String,
     /// Whether the host is at fault, and not the plan.
     host: bool,
 }
@@ -46,7 +44,7 @@ impl<E: std::error::Error> From<E> for LaunchError {
     }
 }
 
-fn failed<E: std::fmt::Display>(what: &str) -> impl FnOnce(E) -> LaunchError {
+pub(crate) fn failed<E: std::fmt::Display>(what: &str) -> impl FnOnce(E) -> LaunchError {
     move |error| LaunchError { message: format!("{what}: {error}"), host: true }
 }
 
@@ -98,7 +96,7 @@ fn launch(out: &mut impl Write) -> Result<Outcome, LaunchError> {
     let filters = choose_seccomp(&plan, &mut degraded)?;
     let landlock = choose_landlock(&plan, &mut degraded)?;
     let sources = mounts::open_sources(&plan)?;
-    let program = sealed_self()?;
+    let program = birth::sealed_self()?;
 
     let (mut group, mut limits, waived) = StageGroup::create(&plan.cgroup, &plan.name, &plan.limits, &plan.waived)?;
     if plan.off(Switch::CgroupKill) {
@@ -111,11 +109,11 @@ fn launch(out: &mut impl Write) -> Result<Outcome, LaunchError> {
     let channels = Channels::open(&plan)?;
     let Filters { seccomp, listening, init_seccomp, answers } = filters;
     let order = Order { seccomp, listening, init_seccomp, landlock, fds: channels.fds(&sources), plan };
-    let init = clone_init(&order, &program, &group, &channels)?;
+    let init = birth::clone_init(&order, &program, &group, &channels)?;
     let plan = &order.plan;
     let (control, watched_ends) = channels.keep();
 
-    let denials = Denials::new(answers);
+    let denials = Denials::new(answers, plan.limits.memory);
     let mut watch = Watch::new(plan, &mut group, init, control, watched_ends, denials, out)?;
     watch.started_limits(&limits);
     let watched = watch.run();
@@ -228,24 +226,9 @@ fn choose_seccomp(plan: &Plan, degraded: &mut Vec<Layer>) -> Result<Filters, Lau
     Ok(filters)
 }
 
-/// A sealed copy of this program in memory.
-fn sealed_self() -> Result<OwnedFd, LaunchError> {
-    let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
-    // MFD_EXEC is 6.3; where the sysctl vm.memfd_noexec is on, a file without it cannot be executed.
-    let memory = rustix::fs::memfd_create(INIT_NAME, flags | MemfdFlags::EXEC)
-        .or_else(|_| rustix::fs::memfd_create(INIT_NAME, flags))
-        .map_err(failed("making a memory file for init"))?;
-    let mut memory = std::fs::File::from(memory);
-    let mut program = std::fs::File::open("/proc/self/exe").map_err(failed("opening the launcher's own program"))?;
-    std::io::copy(&mut program, &mut memory).map_err(failed("copying the launcher for init"))?;
-    rustix::fs::fcntl_add_seals(&memory, SealFlags::SEAL | SealFlags::SHRINK | SealFlags::GROW | SealFlags::WRITE)
-        .map_err(failed("sealing init's program"))?;
-    Ok(memory.into())
-}
-
 /// Pipes and sockets between the launcher and the sandbox, both ends.
-struct Channels {
-    control: (OwnedFd, OwnedFd),
+pub(crate) struct Channels {
+    pub control: (OwnedFd, OwnedFd),
     stdout: (OwnedFd, OwnedFd),
     stderr: (OwnedFd, OwnedFd),
     events: Option<(OwnedFd, OwnedFd, RawFd)>,
@@ -343,99 +326,4 @@ fn leaf_sockets(
         .map_err(failed("making a socket pair for gates"))?;
     setsockopt(&gate, sockopt::PassCred, &true).map_err(failed("asking for gates' pids"))?;
     Ok([(control, theirs, numbers.control), (gate, gates, numbers.gate)])
-}
-
-/// Clones init into its namespaces and its cgroup, gives it its ids, and lets it go.
-fn clone_init(
-    order: &Order,
-    program: &OwnedFd,
-    group: &StageGroup,
-    channels: &Channels,
-) -> Result<OwnedFd, LaunchError> {
-    let text = serde_json::to_vec(order)?;
-    let paper =
-        rustix::fs::memfd_create("order", MemfdFlags::CLOEXEC).map_err(failed("making the order's memory file"))?;
-    let mut paper = std::fs::File::from(paper);
-    paper.write_all(&text).map_err(failed("writing the order"))?;
-
-    let mut namespaces = sys::INIT_NAMESPACES;
-    for switch in &order.plan.off {
-        namespaces &= !sys::namespace_of(*switch);
-    }
-    let place = group.open_dir()?;
-    let cloned = sys::clone_into(namespaces, place.as_fd()).map_err(failed(
-        "cloning init into new namespaces (are user namespaces allowed? `sysctl user.max_user_namespaces` must not be 0)",
-    ))?;
-    let Cloned::Parent(pid, pidfd) = cloned else {
-        become_init(order, program, paper.as_fd(), &channels.control.1);
-    };
-    drop(place);
-    let prepare = || -> Result<(), LaunchError> {
-        group.place_init(Pid::from_raw(pid))?;
-        let map = format!("0 {} {}", order.plan.ids.base, order.plan.ids.count);
-        let files: &[&str] = if order.plan.off(Switch::Ids) { &[] } else { &["uid_map", "gid_map"] };
-        for file in files {
-            let path = Path::new("/proc").join(pid.to_string()).join(file);
-            std::fs::write(&path, &map).map_err(failed(&format!("mapping the sandbox's ids ({map} into {file})")))?;
-        }
-        // As one who may lower it, the launcher sets the floor below which nobody inside gets: whoever could, would have
-        // the kernel kill pytest, or a program of the host, for the memory that he took.
-        std::fs::write(Path::new("/proc").join(pid.to_string()).join("oom_score_adj"), "0")
-            .map_err(failed("setting the sandbox's lowest oom_score_adj"))?;
-        send(channels.control.0.as_raw_fd(), b"g", MsgFlags::MSG_NOSIGNAL).map_err(failed("letting init go"))?;
-        Ok(())
-    };
-    match prepare() {
-        Ok(()) => Ok(pidfd),
-        Err(error) => {
-            group.kill()?;
-            let reaped = rustix::process::waitid(WaitId::PidFd(pidfd.as_fd()), WaitIdOptions::EXITED);
-            reaped.map_err(failed("reaping init"))?;
-            Err(error)
-        }
-    }
-}
-
-/// In the child of the clone: waits for its ids, becomes the sandbox's root, and executes init. An exec while the
-/// uid is unmapped would drop all capabilities, hence the order.
-fn become_init(order: &Order, program: &OwnedFd, paper: BorrowedFd<'_>, control: &OwnedFd) -> ! {
-    let attempt = || -> Result<(), LaunchError> {
-        let mut go = [0u8; 1];
-        if recv(control.as_raw_fd(), &mut go, MsgFlags::empty()) != Ok(1) {
-            return Err(failed("waiting for the id map")("the launcher is gone"));
-        }
-        let (root_gid, root_uid) = (Gid::from_raw(0), Uid::from_raw(0));
-        nix::unistd::setgroups(&[]).map_err(failed("dropping supplementary groups"))?;
-        nix::unistd::setresgid(root_gid, root_gid, root_gid).map_err(failed("becoming the sandbox's root group"))?;
-        nix::unistd::setresuid(root_uid, root_uid, root_uid).map_err(failed("becoming the sandbox's root"))?;
-        // The launcher's own input and output are the runner's; init must not hold them open.
-        let null = rustix::fs::open("/dev/null", OFlags::RDWR, Mode::empty()).map_err(failed("opening /dev/null"))?;
-        sys::place_fd(null.as_fd(), 0).map_err(failed("closing standard input"))?;
-        sys::place_fd(null.as_fd(), 1).map_err(failed("closing standard output"))?;
-        let fds = &order.fds;
-        let channels = fds.channels().map(|(fd, _)| fd);
-        let kept = [fds.control, paper.as_raw_fd()]
-            .into_iter()
-            .chain(fds.output)
-            .chain(fds.binds.iter().flatten().copied())
-            .chain(fds.devices.iter().copied())
-            .chain(channels);
-        for fd in kept {
-            // Borrowed by number: these are open in this process, a copy of the launcher.
-            let fd = sys::own_inherited(fd)?;
-            rustix::io::fcntl_setfd(&fd, FdFlags::empty()).map_err(failed("keeping a descriptor for init"))?;
-            std::mem::forget(fd);
-        }
-        let words = [INIT_NAME.to_string(), paper.as_raw_fd().to_string()];
-        let argv: Vec<CString> = words.iter().filter_map(|w| CString::new(w.as_str()).ok()).collect();
-        let env: [CString; 0] = [];
-        let Err(error) = nix::unistd::execveat(program, c"", &argv, &env, nix::fcntl::AtFlags::AT_EMPTY_PATH);
-        Err(failed("executing init")(error))
-    };
-    if let Err(error) = attempt() {
-        let answer = Answer::Failed { message: error.message, host: true };
-        let _ = send(control.as_raw_fd(), &answer.to_bytes(), MsgFlags::MSG_NOSIGNAL);
-    }
-    // Not a return: the launcher's own destructors (which would remove the group) are not this process's to run.
-    sys::exit_now(1)
 }

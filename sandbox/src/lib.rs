@@ -4,6 +4,7 @@
 //! ([`launcher`], host root, one per stage), init ([`init`], pid 1 inside) and, from init's fork on, the payload.
 //! The crate knows nothing of tasks, pytest or HTTP.
 
+mod birth;
 pub mod cgroup;
 pub mod confine;
 pub mod copy;
@@ -21,7 +22,9 @@ pub mod outcome;
 mod places;
 pub mod plan;
 pub mod proxy;
+mod sockets;
 pub mod spawn;
+mod streams;
 pub mod switch;
 pub mod sys;
 pub mod watch;

@@ -41,6 +41,15 @@ const MASKED: [&str; 12] = [
 /// names its threads there.)
 const SETTINGS: [&str; 6] = ["/proc/sys", "/proc/irq", "/proc/bus", "/proc/fs", "/proc/scsi", "/proc/acpi"];
 
+/// Where POSIX message queues are seen (mq_overview(7)).
+pub const QUEUES: &str = "/dev/mqueue";
+
+/// Terminals (devpts) of one sandbox. The kernel has 4096 for all of the host (`kernel.pty.max`), and charges nobody for what is
+/// written to one and not read; one sandbox alone could have had three quarters of them.
+const TERMINALS: u32 = 64;
+/// As many as devpts takes.
+const ALL_TERMINALS: u32 = 1 << 20;
+
 /// Size of the root file system, which holds directories, links and small files only.
 const ROOT_SIZE: u64 = 16 << 20;
 
@@ -153,6 +162,18 @@ fn new_fs(kind: &str, options: &[(&str, String)], flags: MountAttrFlags) -> rust
     fsmount(context.as_fd(), FsMountFlags::FSMOUNT_CLOEXEC, flags)
 }
 
+/// The IPC namespace's own POSIX message queues. They have to be mounted where Landlock can be told of them: a queue that no rule
+/// covers cannot be opened, with or without a path. `None` where the kernel has none (CONFIG_POSIX_MQUEUE).
+fn message_queues() -> Result<Option<OwnedFd>, MountError> {
+    let flags =
+        MountAttrFlags::MOUNT_ATTR_NOSUID | MountAttrFlags::MOUNT_ATTR_NODEV | MountAttrFlags::MOUNT_ATTR_NOEXEC;
+    match new_fs("mqueue", &[], flags) {
+        Ok(queues) => Ok(Some(queues)),
+        Err(rustix::io::Errno::NODEV) => Ok(None),
+        Err(error) => Err(at(format!("making {QUEUES}"))(error)),
+    }
+}
+
 /// In init: changes the root to a new tree that holds what the plan says and nothing else.
 pub fn build(plan: &Plan, sources: &Sources) -> Result<(), MountError> {
     let nothing =
@@ -164,19 +185,21 @@ pub fn build(plan: &Plan, sources: &Sources) -> Result<(), MountError> {
              parts mounted over (as in a container), the kernel refuses it: run the grader with an unmasked /proc"))?),
         false => None,
     };
+    let terminals = if plan.off(Switch::Sizes) { ALL_TERMINALS } else { TERMINALS };
     let pts = new_fs(
         "devpts",
-        &[("ptmxmode", "666".into()), ("mode", "620".into())],
+        &[("ptmxmode", "666".into()), ("mode", "620".into()), ("max", terminals.to_string())],
         MountAttrFlags::MOUNT_ATTR_NOSUID | MountAttrFlags::MOUNT_ATTR_NOEXEC,
     )
     .map_err(at("making /dev/pts"))?;
+    let queues = if plan.off(Switch::Ipc) { None } else { message_queues()? };
     rustix::mount::mount_change(
         "/",
         rustix::mount::MountPropagationFlags::PRIVATE | rustix::mount::MountPropagationFlags::REC,
     )
     .map_err(at("cutting the mounts off from the host's"))?;
     enter_new_root()?;
-    let attach = Attach { sources, proc, pts, own_user_namespace: !plan.off(Switch::Ids) };
+    let attach = Attach { sources, proc, pts, queues, own_user_namespace: !plan.off(Switch::Ids) };
     for (index, mount) in plan.mounts.iter().enumerate() {
         attach.one(index, mount)?;
     }
@@ -207,6 +230,7 @@ struct Attach<'a> {
     /// None where the plan has no /proc of its own.
     proc: Option<OwnedFd>,
     pts: OwnedFd,
+    queues: Option<OwnedFd>,
     own_user_namespace: bool,
 }
 
@@ -280,6 +304,11 @@ impl Attach<'_> {
             attach_on_file(fd.as_fd(), &Path::new("/dev").join(name))?;
         }
         attach_on_dir(self.pts.as_fd(), Path::new("/dev/pts"))?;
+        let place = Path::new(QUEUES);
+        match &self.queues {
+            Some(queues) => attach_on_dir(queues.as_fd(), place)?,
+            None => std::fs::create_dir_all(place).map_err(at(format!("making {QUEUES}")))?,
+        }
         let shm = new_tmpfs(shm_size, 16_384, 0o1777).map_err(at("making /dev/shm"))?;
         attach_on_dir(shm.as_fd(), Path::new("/dev/shm"))?;
         for (name, to) in [

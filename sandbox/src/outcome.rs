@@ -94,7 +94,8 @@ pub enum Verdict {
     Signaled,
     /// The wall clock ran out.
     TimeLimit,
-    /// The kernel killed a process of the sandbox because its memory limit was reached, and the command did not survive it.
+    /// The kernel killed a process of the sandbox because its memory limit was reached, and the command did not survive it; or its
+    /// sockets held more than that.
     MemoryLimit,
     /// Output or a channel went beyond its limit, and the plan said to kill.
     OutputLimit,

@@ -11,7 +11,10 @@ use crate::leaves::Leaves;
 use crate::order::{Answer, MAX_ANSWER};
 use crate::outcome::{Denied, Ended, Figure, Full, OutputCount, Setting};
 use crate::places::Places;
-use crate::plan::{Beyond, Network, Plan};
+use crate::plan::{Network, Plan};
+use crate::sockets::Sockets;
+use crate::streams::{STREAMS, Streams};
+use crate::switch::Switch;
 use crate::wire::{Kind, Note, write_frame};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{SigSet, Signal};
@@ -29,6 +32,9 @@ const LAST_WORDS: Duration = Duration::from_secs(5);
 
 /// Longest pause between two looks at the number of processes, where the kernel keeps no peak.
 const SAMPLE: Duration = Duration::from_millis(50);
+
+/// Time between two looks at the sandbox's sockets. A processor makes 4 MiB of them in it, and sends 40 MiB of datagrams.
+const LOOK: Duration = Duration::from_millis(25);
 
 /// What the loop saw.
 #[derive(Default)]
@@ -63,7 +69,7 @@ pub struct Watch<'a, W: Write> {
     group: &'a mut StageGroup,
     pidfd: OwnedFd,
     control: OwnedFd,
-    streams: [Stream; 3],
+    streams: Streams,
     out: &'a mut W,
     signals: SignalFd,
     limits: Vec<Setting>,
@@ -73,23 +79,9 @@ pub struct Watch<'a, W: Write> {
     handed_out: bool,
     denials: Denials,
     places: Places,
+    /// Its sockets, and when they were last looked at.
+    sockets: Option<(Sockets, Instant)>,
     seen: Watched,
-}
-
-/// One descriptor that is read until its end.
-struct Stream {
-    fd: Option<OwnedFd>,
-    kind: Kind,
-    what: &'static str,
-    count: u64,
-    limit: u64,
-    beyond: Beyond,
-}
-
-impl Stream {
-    fn new(fd: Option<OwnedFd>, kind: Kind, what: &'static str, limit: u64, beyond: Beyond) -> Stream {
-        Stream { fd, kind, what, count: 0, limit, beyond }
-    }
 }
 
 /// What one look at the descriptors found.
@@ -98,7 +90,7 @@ struct Ready {
     signal: bool,
     init_dead: bool,
     answer: bool,
-    streams: [bool; 3],
+    streams: [bool; STREAMS],
     /// A request of the harness, and of a gate.
     leaves: [bool; 2],
     /// Somebody whose system call is refused.
@@ -130,17 +122,12 @@ impl<'a, W: Write> Watch<'a, W> {
         }
         orders.thread_block()?;
         let signals = SignalFd::with_flags(&orders, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)?;
-        let events_limit = plan.channels.events.map_or(0, |c| c.limit);
         Ok(Watch {
             plan,
             group,
             pidfd,
             control,
-            streams: [
-                Stream::new(Some(ends.stdout), Kind::Stdout, "standard output", plan.output.limit, plan.output.beyond),
-                Stream::new(Some(ends.stderr), Kind::Stderr, "standard error", plan.output.limit, plan.output.beyond),
-                Stream::new(ends.events, Kind::Event, "events", events_limit, Beyond::Kill),
-            ],
+            streams: Streams::new(plan, ends.stdout, ends.stderr, ends.events),
             out,
             signals,
             limits: Vec::new(),
@@ -149,6 +136,7 @@ impl<'a, W: Write> Watch<'a, W> {
             handed_out: false,
             denials,
             places: Places::default(),
+            sockets: None,
             seen: Watched { report: ends.report, leaves: ends.leaves, ..Watched::default() },
         })
     }
@@ -174,7 +162,7 @@ impl<'a, W: Write> Watch<'a, W> {
             let untidy = self.seen.leaves.as_ref().and_then(|leaves| leaves.untidy(self.group));
             let ready = self.wait(left, untidy)?;
             self.tidy_up(untidy.is_some() && !ready.anything())?;
-            self.sample();
+            self.sample()?;
             if ready.answer {
                 self.hear()?;
             }
@@ -219,9 +207,8 @@ impl<'a, W: Write> Watch<'a, W> {
         if self.started.is_none() && self.seen.failure.is_none() && self.seen.stop.is_none() {
             self.seen.failure = Some(self.early_death());
         }
-        self.seen.output.stdout = self.streams[0].count;
-        self.seen.output.stderr = self.streams[1].count;
-        self.seen.output.truncated = self.streams[..2].iter().any(|s| s.count > s.limit);
+        let (stdout, stderr, truncated) = self.streams.counts();
+        self.seen.output = OutputCount { stdout, stderr, truncated };
         Ok(self.seen)
     }
 
@@ -245,6 +232,9 @@ impl<'a, W: Write> Watch<'a, W> {
         if self.seen.pids_sampled.is_some() {
             timeout = timeout.min(SAMPLE);
         }
+        if let Some((_, looked)) = &self.sockets {
+            timeout = timeout.min(LOOK.saturating_sub(looked.elapsed()));
+        }
         let pause = self.denials.pause();
         timeout = timeout.min(pause.unwrap_or(timeout));
         // Rounded up: a deadline that is polled for one millisecond too early would spin.
@@ -258,11 +248,11 @@ impl<'a, W: Write> Watch<'a, W> {
             PollFd::new(self.pidfd.as_fd(), PollFlags::POLLIN),
             PollFd::new(self.control.as_fd(), PollFlags::POLLIN),
         ];
-        let mut places = [None; 3];
-        for (place, stream) in places.iter_mut().zip(&self.streams) {
-            if let Some(fd) = &stream.fd {
+        let mut places = [None; STREAMS];
+        for (place, fd) in places.iter_mut().zip(self.streams.fds()) {
+            if let Some(fd) = fd {
                 *place = Some(fds.len());
-                fds.push(PollFd::new(fd.as_fd(), PollFlags::POLLIN));
+                fds.push(PollFd::new(fd, PollFlags::POLLIN));
             }
         }
         let mut leaves = [None; 2];
@@ -382,6 +372,14 @@ impl<'a, W: Write> Watch<'a, W> {
         self.group.place_payload(nix::unistd::Pid::from_raw(pid))?;
         // It waits, and its tree is built and still nobody's but the sandbox's root's.
         self.places = Places::open(pid, self.plan);
+        // Without a namespace of its own these are the host's sockets.
+        if !self.plan.off(Switch::Network) && !self.plan.off(Switch::CgroupLimits) {
+            let sockets = Sockets::open(pid).map_err(|error| WatchError::Kernel {
+                what: "opening the lists of the sandbox's sockets in /proc",
+                error,
+            })?;
+            self.sockets = Some((sockets, Instant::now()));
+        }
         self.seen.pids_sampled = match self.group.usage()?.pids_peak {
             Some(_) => None,
             None => Some(Figure { value: 1, source: "pids.current, sampled".into() }),
@@ -395,62 +393,38 @@ impl<'a, W: Write> Watch<'a, W> {
         Ok(())
     }
 
-    fn sample(&mut self) {
+    /// Looks at what the kernel does not watch by itself.
+    fn sample(&mut self) -> Result<(), WatchError> {
         if let (Some(figure), Some(now)) = (&mut self.seen.pids_sampled, self.group.sample_pids()) {
             figure.value = figure.value.max(now);
         }
+        let Some((sockets, looked)) = &mut self.sockets else { return Ok(()) };
+        if self.killed || looked.elapsed() < LOOK {
+            return Ok(());
+        }
+        let bytes = sockets
+            .uncharged()
+            .map_err(|error| WatchError::Kernel { what: "looking at the sandbox's sockets in /proc", error })?;
+        *looked = Instant::now();
+        if bytes > self.plan.limits.memory { self.stop(Stop::Sockets(bytes)) } else { Ok(()) }
     }
 
     /// Reads once from a stream and passes on what its limit allows.
     fn pass_on(&mut self, index: usize) -> Result<(), WatchError> {
-        let mut buffer = [0u8; 64 << 10];
-        let stream = &mut self.streams[index];
-        let Some(fd) = &stream.fd else { return Ok(()) };
-        let read = match rustix::io::read(fd, &mut buffer) {
-            Ok(n) => n,
-            Err(rustix::io::Errno::INTR | rustix::io::Errno::AGAIN) => return Ok(()),
-            Err(_) => 0,
-        };
-        if read == 0 {
-            stream.fd = None;
-            return Ok(());
+        let Some(part) = self.streams.read(index) else { return Ok(()) };
+        if let Some((kind, bytes)) = part.pass_on {
+            self.tell(kind, &bytes)?;
         }
-        let left = stream.limit.saturating_sub(stream.count).min(read as u64) as usize;
-        stream.count += read as u64;
-        let (kind, what, limit, beyond) = (stream.kind, stream.what, stream.limit, stream.beyond);
-        // A message of the events channel is passed on whole or not at all.
-        if kind != Kind::Event || left == read {
-            self.tell(kind, &buffer[..left])?;
-        }
-        if left < read && beyond == Beyond::Kill {
-            self.stop(Stop::Output(what, limit))?;
-        }
-        Ok(())
+        part.beyond.map_or(Ok(()), |(what, limit)| self.stop(Stop::Output(what, limit)))
     }
 
     /// What still lies in the pipes of the dead.
     fn last_words(&mut self) -> Result<(), WatchError> {
         let until = Instant::now() + LAST_WORDS;
-        while self.streams.iter().any(|s| s.fd.is_some()) && Instant::now() < until {
-            let mut open: Vec<usize> = Vec::new();
-            let mut fds = Vec::new();
-            for (index, stream) in self.streams.iter().enumerate() {
-                if let Some(fd) = &stream.fd {
-                    open.push(index);
-                    fds.push(PollFd::new(fd.as_fd(), PollFlags::POLLIN));
-                }
-            }
-            match poll(&mut fds, PollTimeout::from(100u8)) {
-                Ok(_) | Err(nix::errno::Errno::EINTR) => {}
-                Err(error) => return Err(WatchError::Kernel { what: "polling", error: error.into() }),
-            }
-            let ready: Vec<usize> = open
-                .into_iter()
-                .zip(&fds)
-                .filter(|(_, fd)| fd.revents().is_some_and(|r| !r.is_empty()))
-                .map(|(index, _)| index)
-                .collect();
-            for index in ready {
+        while Instant::now() < until {
+            let more = self.streams.await_more().map_err(|error| WatchError::Kernel { what: "polling", error })?;
+            let Some(more) = more else { break };
+            for index in more {
                 self.pass_on(index)?;
             }
         }

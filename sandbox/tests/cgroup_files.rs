@@ -65,6 +65,7 @@ fn every_limit_is_the_kernels_own_word() {
         false => &[
             ("memory", "memory.limit_in_bytes", "100663296"),
             ("memory", "memory.memsw.limit_in_bytes", "100663296"),
+            ("memory", "memory.kmem.tcp.limit_in_bytes", "100663296"),
             ("pids", "pids.max", "17"),
             ("cpu", "cpu.cfs_period_us", "100000"),
             ("cpu", "cpu.cfs_quota_us", "25000"),

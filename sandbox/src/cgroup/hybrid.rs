@@ -29,6 +29,9 @@ pub(super) fn limit(
             .put(|| memory.set_memswap_limit(clamped(limits.memory))),
     )?;
 
+    // TCP's buffers have a count of their own on v1, which is not a part of the former.
+    applied.must(Limit::bytes(memory_dir, TCP, limits.memory).put(|| memory.set_tcp_limit(clamped(limits.memory))))?;
+
     let pids = PidController::new(pids_dir.into(), PathBuf::new(), false);
     applied.must(
         Limit::exact(pids_dir, "pids.max", limits.pids).put(|| pids.set_pid_max(MaxValue::Value(clamped(limits.pids)))),
@@ -44,6 +47,15 @@ pub(super) fn limit(
         Ok(quota)
     });
     applied.may(Layer::CpuLimit, both)
+}
+
+const TCP: &str = "memory.kmem.tcp.limit_in_bytes";
+
+/// Has the stage's limit on TCP's buffers cover a leaf. The kernel counts them for those groups only that have had a limit set
+/// (`memcg1_tcpmem_active`), and with them for the groups above: so the leaf gets the same one.
+pub(super) fn count_tcp(stage: &Path, leaf: &Path) -> Result<(), CgroupError> {
+    let limit = files::read(&stage.join(TCP))?;
+    Limit::exact(leaf, TCP, limit.trim()).put_plainly().map(drop)
 }
 
 /// Makes the group's limit and its peak cover the leaves. Kernels before 5.11 count each group on
@@ -66,10 +78,11 @@ mod tests {
     use std::fs;
 
     const LIMITS: Limits = Limits { memory: 64 << 20, pids: 100, cpu_millis: 500, wall_ms: 1 };
-    const FRESH: [(&str, &str); 6] = [
+    const FRESH: [(&str, &str); 7] = [
         ("memory.use_hierarchy", "0\n"),
         ("memory.limit_in_bytes", "9223372036854771712\n"),
         ("memory.memsw.limit_in_bytes", "9223372036854771712\n"),
+        ("memory.kmem.tcp.limit_in_bytes", "9223372036854771712\n"),
         ("pids.max", "max\n"),
         ("cpu.cfs_period_us", "100000\n"),
         ("cpu.cfs_quota_us", "-1\n"),
@@ -96,6 +109,7 @@ mod tests {
         let expected = [
             ("memory.limit_in_bytes", "67108864"),
             ("memory.memsw.limit_in_bytes", "67108864"),
+            ("memory.kmem.tcp.limit_in_bytes", "67108864"),
             ("pids.max", "100"),
             ("cpu.cfs_period_us", "100000"),
             ("cpu.cfs_quota_us", "50000"),

@@ -145,8 +145,12 @@ impl StageGroup {
         check_name(leaf)?;
         let group = self.stage.child(leaf);
         make_group(&group, make_dir)?;
+        let within = match (&self.stage, &group) {
+            (Base::Hybrid { memory: stage, .. }, Base::Hybrid { memory: leaf, .. }) => hybrid::count_tcp(stage, leaf),
+            _ => Ok(()),
+        };
         self.leaves.insert(leaf.into(), group);
-        Ok(())
+        within
     }
 
     /// Puts a process, with all its threads, into a leaf. What it used before stays counted where it
@@ -337,6 +341,7 @@ mod tests {
             ("memory.memsw.limit_in_bytes", "9223372036854771712\n"),
             ("memory.oom_control", "oom_kill 1\n"),
             ("pids.max", "max\n"),
+            ("memory.kmem.tcp.limit_in_bytes", "9223372036854771712\n"),
             ("pids.current", "3\n"),
             ("pids.events", "max 1\n"),
             ("cpu.max", "max 100000\n"),
@@ -388,6 +393,10 @@ mod tests {
                 for dir in group.stage.child(leaf).dirs() {
                     assert_eq!(text(&dir.join("pids.max")), "max\n");
                 }
+            }
+            if let Base::Hybrid { memory, .. } = &group.stage {
+                let leaf = memory.join(PAYLOAD).join("memory.kmem.tcp.limit_in_bytes");
+                assert_eq!(text(&leaf), LIMITS.memory.to_string(), "without one of its own TCP is not counted in it");
             }
             let (Base::Unified { dir: pids } | Base::Hybrid { pids, .. }) = &group.stage;
             assert_eq!(text(&pids.join("pids.max")), "100");

@@ -47,6 +47,9 @@ const REQUESTS: &[(u64, &str)] = &[(0x5412, "TIOCSTI"), (0x541c, "TIOCLINUX"), (
 /// Options of prctl that are refused.
 const OPTIONS: &[(u64, &str)] = &[(35, "PR_SET_MM"), (62, "PR_SCHED_CORE")];
 
+/// Commands of fcntl that are counted.
+const COMMANDS: &[(u64, &str)] = &[(6, "F_SETLK"), (7, "F_SETLKW"), (37, "F_OFD_SETLK"), (38, "F_OFD_SETLKW")];
+
 /// Kinds of files (linux/stat.h).
 const KINDS: &[(u64, &str)] =
     &[(0o020_000, "S_IFCHR"), (0o060_000, "S_IFBLK"), (0o040_000, "S_IFDIR"), (0o120_000, "S_IFLNK")];
@@ -64,6 +67,7 @@ pub fn describe(name: &str, args: &[u64; 6]) -> String {
         // Its first argument is a number of the caller's; of the second nothing may be said.
         "setns" => bits(int(1), true),
         "ioctl" => named(REQUESTS, int(1)),
+        "fcntl" => named(COMMANDS, int(1)),
         "prctl" => named(OPTIONS, int(0)),
         "personality" => format!("{:#x}", int(0)),
         "mknod" => named(KINDS, int(1) & 0o170_000),

@@ -40,6 +40,11 @@ const NUMBERS: &[(&str, u64)] = &[
     ("PR_SET_MM", libc::PR_SET_MM as u64),
     ("PR_SCHED_CORE", libc::PR_SCHED_CORE as u64),
     ("PR_SET_NO_NEW_PRIVS", libc::PR_SET_NO_NEW_PRIVS as u64),
+    // fcntl: locks of ranges, of a process and of an open file. libc has the latter for some C libraries only.
+    ("F_SETLK", libc::F_SETLK as u64),
+    ("F_SETLKW", libc::F_SETLKW as u64),
+    ("F_OFD_SETLK", 37),
+    ("F_OFD_SETLKW", 38),
     // seccomp
     ("SECCOMP_FILTER_FLAG_NEW_LISTENER", libc::SECCOMP_FILTER_FLAG_NEW_LISTENER),
     // mknod
@@ -61,6 +66,8 @@ const ERRNOS: &[(&str, i32)] = &[
     ("EACCES", libc::EACCES),
     ("EBUSY", libc::EBUSY),
     ("EAFNOSUPPORT", libc::EAFNOSUPPORT),
+    ("ENOLCK", libc::ENOLCK),
+    ("EOPNOTSUPP", libc::EOPNOTSUPP),
     ("ENOSYS", libc::ENOSYS),
 ];
 

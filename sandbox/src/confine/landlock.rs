@@ -1,6 +1,7 @@
 //! The Landlock domain of the payload: the second layer behind the mount namespace.
 
 use super::ConfineError;
+use crate::mounts;
 use crate::plan::{Mount, Plan};
 use landlock::{
     ABI, Access, AccessFs, BitFlags, CompatLevel, Compatible, PathBeneath, PathFd, Ruleset, RulesetAttr,
@@ -19,9 +20,9 @@ pub struct Writable {
 }
 
 /// Derives from a plan's mounts what may be written: its file systems in memory, its writable
-/// binds, /dev/shm; and what exists in /dev and /proc (the kernel's own rules go on holding there).
+/// binds, /dev/shm, message queues; and what exists in /dev and /proc (the kernel's own rules go on holding there).
 pub fn writable(plan: &Plan) -> Writable {
-    let mut trees = vec![PathBuf::from("/dev/shm")];
+    let mut trees = vec![PathBuf::from("/dev/shm"), PathBuf::from(mounts::QUEUES)];
     for mount in &plan.mounts {
         match mount {
             Mount::Tmpfs { target, .. } | Mount::Bind { target, writable: true, .. } => trees.push(target.clone()),

@@ -188,13 +188,13 @@ pub(super) fn stack(policy: &Policy, arch: TargetArch, told: &[Refusal]) -> Resu
 }
 
 /// One filter that gives `answer` to these calls and lets all others pass.
-pub(super) fn one_filter(
+pub(super) fn one_filter<'a>(
     policy: &Policy,
     arch: TargetArch,
-    told: &[Refusal],
+    told: impl IntoIterator<Item = &'a Refusal>,
     errno: u32,
 ) -> Result<BpfProgram, SeccompError> {
-    let rules = told.iter().flat_map(|told| rules_of(&told.syscall, told.rule.as_ref())).collect();
+    let rules = told.into_iter().flat_map(|told| rules_of(&told.syscall, told.rule.as_ref())).collect();
     translate(policy, arch, filter(json!("allow"), json!({ "errno": errno }), rules))
 }
 

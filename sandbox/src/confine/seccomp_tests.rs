@@ -2,9 +2,10 @@
 
 use super::bpf_eval::{Answer, Call, run};
 use super::seccomp::{Programs, compile, compile_for};
-use super::told::{self, Answers};
+use super::told::{self, Answers, Asked};
 use seccompiler::BpfProgram;
 use seccompiler::TargetArch;
+use std::collections::BTreeSet;
 
 const ALL: [&str; 4] = ["fetch", "build", "test", "init"];
 const STAGES: [&str; 3] = ["fetch", "build", "test"];
@@ -49,6 +50,10 @@ fn number(arch: TargetArch, name: &str) -> u32 {
         "openat" => (257, 56),
         "mprotect" => (10, 226),
         "get_mempolicy" => (236, 236),
+        "fcntl" => (72, 25),
+        "setxattr" => (188, 5),
+        "lsetxattr" => (189, 6),
+        "fsetxattr" => (190, 7),
         other => panic!("no number for {other}"),
     };
     match arch {
@@ -94,7 +99,10 @@ impl Filters {
         // Whether a refusal is told makes no difference to whoever is refused.
         let (programs, answers) = &self.told;
         let told = match run(programs, &call) {
-            Answer::Asked => Answer::Errno(answers.find(nr, &args).expect("a rule that it meets").errno as i32),
+            Answer::Asked => match answers.find(nr, &args).expect("a rule that it meets") {
+                Asked::Refused(rule) => Answer::Errno(rule.errno as i32),
+                Asked::Counted(_) => Answer::Allow,
+            },
             other => other,
         };
         assert_eq!(told, answer, "{nr}{args:x?} under {} on {:?}", self.name, self.arch);
@@ -319,6 +327,42 @@ fn every_call_is_answered_alike_whether_it_is_told_or_not() {
             }
         }
         assert!(asked > 150, "{asked} are told under {}", filters.name);
+    }
+}
+
+/// Nothing else lets the launcher answer that a call goes on.
+#[test]
+fn locks_and_attributes_are_counted_and_no_other_call() {
+    for filters in Filters::of(&STAGES) {
+        let counted = |name: &str, args: [u64; 6]| {
+            let nr = number(filters.arch, name);
+            let asked = run(&filters.told.0, &Call { nr, arch: audit(filters.arch), args }) == Answer::Asked;
+            let found = asked.then(|| filters.told.1.find(nr, &args).expect("a rule"));
+            match found {
+                Some(Asked::Counted(counting)) => Some((counting.bytes, counting.then.errno as i32)),
+                _ => None,
+            }
+        };
+        let programs = filters.name != "fetch";
+        for command in 0..2000 {
+            let is_lock = programs && [6, 7, 37, 38].contains(&command);
+            for args in [[0, command, 0, 0, 0, 0], [u64::MAX, command | GARBAGE, 7, 0, 0, 0]] {
+                assert_eq!(counted("fcntl", args), is_lock.then_some((384, libc::ENOLCK)), "{command}");
+            }
+        }
+        for name in ["setxattr", "lsetxattr", "fsetxattr"] {
+            assert_eq!(counted(name, [1; 6]), programs.then_some((65_536, libc::EOPNOTSUPP)), "{name}");
+        }
+        let mut all = BTreeSet::new();
+        for nr in 0..1024 {
+            for args in [[0; 6], [6; 6], [u64::MAX; 6]] {
+                let asked = run(&filters.told.0, &Call { nr, arch: audit(filters.arch), args }) == Answer::Asked;
+                if asked && matches!(filters.told.1.find(nr, &args), Some(Asked::Counted(_))) {
+                    all.insert(nr);
+                }
+            }
+        }
+        assert_eq!(all.len(), if programs { 4 } else { 0 }, "{all:?} under {}", filters.name);
     }
 }
 

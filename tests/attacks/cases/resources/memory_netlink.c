@@ -1,0 +1,46 @@
+/* Asks the kernel again and again which network interfaces there are, and reads no answer.
+ * goal: half as much memory again as the limit
+ * stopped by: the launcher, which looks at the sandbox's sockets
+ * first: cgroup-limits
+ * second: -
+ * alone: no limit of the kernel's counts what waits in such sockets, but for each of them
+ * ends: memory-limit, exit
+ */
+#include "attack.h"
+#include <linux/netlink.h>
+#include <linux/rtnetlink.h>
+int main(void) {
+    size_t wanted = figure("ATTACK_MEMORY") / 2 * 3, got = 0;
+    struct { struct nlmsghdr head; struct rtgenmsg body; } ask = {
+        { .nlmsg_len = NLMSG_LENGTH(sizeof(struct rtgenmsg)), .nlmsg_type = RTM_GETLINK, .nlmsg_flags = NLM_F_REQUEST | NLM_F_DUMP },
+        { AF_UNSPEC },
+    };
+    pid_t children[16];
+    int count = 0;
+    while (count < 16 && got < wanted) {
+        int report[2];
+        if (pipe(report)) break;
+        pid_t pid = fork();
+        if (pid < 0) break;
+        if (pid == 0) {
+            size_t mine = 0;
+            for (int fd; (fd = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_ROUTE)) >= 0 && got + mine < wanted;) {
+                int times = 0;
+                while (times < 100 && send(fd, &ask, ask.head.nlmsg_len, MSG_DONTWAIT) > 0) times++;
+                /* Each answer is some 700 bytes in a buffer of a kilobyte and a head of its own. */
+                mine += times * 1000;
+            }
+            (void)!write(report[1], &mine, sizeof mine);
+            for (;;) pause();
+        }
+        children[count++] = pid;
+        close(report[1]);
+        size_t mine = 0;
+        if (read(report[0], &mine, sizeof mine) != sizeof mine) break;
+        got += mine;
+    }
+    if (got >= wanted) reached("%zu bytes", got);
+    usleep(500000);
+    while (count > 0) kill(children[--count], SIGKILL);
+    return tried();
+}

@@ -183,7 +183,12 @@ fn judge_file_systems(list: &str) -> Finding {
             format!("this kernel has no {name}"),
             format!("use a kernel with {option} (each kernel of Debian and Ubuntu has it)"),
         ),
-        None => Finding::green(FILE_SYSTEMS, MADE_OF.map(|(name, _)| name).join(", ")),
+        None if !has("mqueue") => Finding::yellow(
+            FILE_SYSTEMS,
+            "this kernel has no mqueue: programs that use POSIX message queues (mq_open) fail here",
+            "use a kernel with CONFIG_POSIX_MQUEUE (each kernel of Debian and Ubuntu has it)",
+        ),
+        None => Finding::green(FILE_SYSTEMS, MADE_OF.map(|(name, _)| name).join(", ") + ", mqueue"),
     }
 }
 
@@ -254,9 +259,11 @@ mod tests {
 
     #[test]
     fn file_systems_are_whole_words() {
-        let list = "nodev\tsysfs\nnodev\ttmpfs\nnodev\tproc\nnodev\tdevpts\n\text4\n";
+        let list = "nodev\tsysfs\nnodev\ttmpfs\nnodev\tproc\nnodev\tdevpts\nnodev\tmqueue\n\text4\n";
         assert_eq!(judge_file_systems(list).grade, Grade::Green);
         let without = judge_file_systems(&list.replace("\ttmpfs", "\tdevtmpfs"));
         assert!(without.grade == Grade::Red && without.remedy.contains("CONFIG_TMPFS"), "{without:?}");
+        let queues = judge_file_systems(&list.replace("mqueue", "queue"));
+        assert!(queues.grade == Grade::Yellow && queues.remedy.contains("CONFIG_POSIX_MQUEUE"), "{queues:?}");
     }
 }

@@ -349,13 +349,21 @@ pub fn install_listener(program: &[libc::sock_filter]) -> io::Result<OwnedFd> {
         return Err(io::Error::last_os_error());
     }
     let program = libc::sock_fprog { len, filter: program.as_ptr().cast_mut() };
-    let (operation, flags) = (libc::SECCOMP_SET_MODE_FILTER, libc::SECCOMP_FILTER_FLAG_NEW_LISTENER);
-    // SAFETY: `program` names as many instructions as there are; the kernel copies them and writes nothing.
-    let fd = unsafe { libc::syscall(libc::SYS_seccomp, operation, flags, &raw const program) };
-    match RawFd::try_from(fd) {
-        // SAFETY: the kernel has just made this descriptor for us and nobody else owns it.
-        Ok(fd @ 0..) => Ok(unsafe { OwnedFd::from_raw_fd(fd) }),
-        _ => Err(io::Error::last_os_error()),
+    let install = |flags: libc::c_ulong| {
+        // SAFETY: `program` names as many instructions as there are; the kernel copies them and writes nothing.
+        let fd = unsafe { libc::syscall(libc::SYS_seccomp, libc::SECCOMP_SET_MODE_FILTER, flags, &raw const program) };
+        match RawFd::try_from(fd) {
+            // SAFETY: the kernel has just made this descriptor for us and nobody else owns it.
+            Ok(fd @ 0..) => Ok(unsafe { OwnedFd::from_raw_fd(fd) }),
+            _ => Err(io::Error::last_os_error()),
+        }
+    };
+    let listens = libc::SECCOMP_FILTER_FLAG_NEW_LISTENER;
+    // A call that has been taken from the listener is answered before any signal is: its caller would get EINTR otherwise.
+    // (Linux 5.19.)
+    match install(listens | libc::SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV) {
+        Err(error) if error.raw_os_error() == Some(libc::EINVAL) => install(listens),
+        done => done,
     }
 }
 

@@ -30,7 +30,9 @@ pub(super) fn limit(
     )?;
 
     // TCP's buffers have a count of their own on v1, which is not a part of the former.
-    applied.must(Limit::bytes(memory_dir, TCP, limits.memory).put(|| memory.set_tcp_limit(clamped(limits.memory))))?;
+    applied.must(
+        Limit::bytes(memory_dir, TCP, limits.memory).or(NO_TCP).put(|| memory.set_tcp_limit(clamped(limits.memory))),
+    )?;
 
     let pids = PidController::new(pids_dir.into(), PathBuf::new(), false);
     applied.must(
@@ -50,6 +52,7 @@ pub(super) fn limit(
 }
 
 const TCP: &str = "memory.kmem.tcp.limit_in_bytes";
+const NO_TCP: &str = "what TCP holds cannot be limited by this kernel on cgroup v1: boot with cgroup v2 (systemd.unified_cgroup_hierarchy=1), or use a kernel with CONFIG_MEMCG_V1";
 
 /// Has the stage's limit on TCP's buffers cover a leaf. The kernel counts them for those groups only that have had a limit set
 /// (`memcg1_tcpmem_active`), and with them for the groups above: so the leaf gets the same one.

@@ -119,8 +119,10 @@ fn the_root_holds_only_what_the_plan_names() {
     let allowed = ["bin", "dev", "etc", "lib", "lib32", "lib64", "libx32", "proc", "sbin", "task", "tmp", "usr"];
     let root = parts.next().expect("a list");
     assert!(root.iter().all(|name| allowed.contains(&name.as_str())), "{root:?}");
-    let devices =
-        ["fd", "full", "null", "ptmx", "pts", "random", "shm", "stderr", "stdin", "stdout", "tty", "urandom", "zero"];
+    let devices = [
+        "fd", "full", "mqueue", "null", "ptmx", "pts", "random", "shm", "stderr", "stdin", "stdout", "tty", "urandom",
+        "zero",
+    ];
     assert_eq!(parts.next().expect("a list"), devices.map(String::from).into());
     assert_eq!(parts.next().unwrap_or_default(), BTreeSet::new(), "/tmp and /task are empty");
 }

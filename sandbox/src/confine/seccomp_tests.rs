@@ -51,6 +51,7 @@ fn number(arch: TargetArch, name: &str) -> u32 {
         "mprotect" => (10, 226),
         "get_mempolicy" => (236, 236),
         "fcntl" => (72, 25),
+        "setsockopt" => (54, 208),
         "setxattr" => (188, 5),
         "lsetxattr" => (189, 6),
         "fsetxattr" => (190, 7),
@@ -332,7 +333,7 @@ fn every_call_is_answered_alike_whether_it_is_told_or_not() {
 
 /// Nothing else lets the launcher answer that a call goes on.
 #[test]
-fn locks_and_attributes_are_counted_and_no_other_call() {
+fn locks_attributes_and_some_options_of_sockets_are_counted_and_no_other_call() {
     for filters in Filters::of(&STAGES) {
         let counted = |name: &str, args: [u64; 6]| {
             let nr = number(filters.arch, name);
@@ -353,16 +354,29 @@ fn locks_and_attributes_are_counted_and_no_other_call() {
         for name in ["setxattr", "lsetxattr", "fsetxattr"] {
             assert_eq!(counted(name, [1; 6]), programs.then_some((65_536, libc::EOPNOTSUPP)), "{name}");
         }
+        for level in 0..60 {
+            for option in 0..64 {
+                let bytes = match (level, option) {
+                    (1, 26 | 50..=52) => Some(524_288),
+                    (0, 35 | 39 | 41 | 42 | 46 | 48) | (41, 20 | 27 | 32 | 42 | 46 | 48) | (6, 14 | 32 | 38) => {
+                        Some(2048)
+                    }
+                    _ => None,
+                };
+                let wanted = bytes.filter(|_| programs).map(|bytes| (bytes, libc::ENOBUFS));
+                assert_eq!(counted("setsockopt", [3, level, option | GARBAGE, 0, 0, 0]), wanted, "{level} {option}");
+            }
+        }
         let mut all = BTreeSet::new();
         for nr in 0..1024 {
-            for args in [[0; 6], [6; 6], [u64::MAX; 6]] {
+            for args in [[0; 6], [6; 6], [u64::MAX; 6], [3, 1, 26, 0, 0, 0]] {
                 let asked = run(&filters.told.0, &Call { nr, arch: audit(filters.arch), args }) == Answer::Asked;
                 if asked && matches!(filters.told.1.find(nr, &args), Some(Asked::Counted(_))) {
                     all.insert(nr);
                 }
             }
         }
-        assert_eq!(all.len(), if programs { 4 } else { 0 }, "{all:?} under {}", filters.name);
+        assert_eq!(all.len(), if programs { 5 } else { 0 }, "{all:?} under {}", filters.name);
     }
 }
 

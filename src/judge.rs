@@ -173,13 +173,14 @@ impl Run<'_> {
             Word::TimeLimit => {
                 format!("time limit of {} reached, which is for all tests together", show_seconds(self.time_limit))
             }
-            Word::MemoryLimit => {
-                format!(
+            Word::MemoryLimit => match self.outcome.sockets {
+                Some(held) => sandbox::words::sockets(held, self.limits.memory),
+                None => format!(
                     "memory limit of {} reached, peak {}",
                     show_bytes(self.limits.memory),
                     show_bytes(self.outcome.memory_peak().unwrap_or(0))
-                )
-            }
+                ),
+            },
             Word::OutputLimit => format!(
                 "output limit reached, {} written",
                 show_bytes(self.outcome.output.stdout + self.outcome.output.stderr)

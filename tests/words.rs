@@ -245,6 +245,37 @@ fn whoever_waits_for_ever_reads_how_long_he_could() {
 }
 
 #[test]
+fn sockets_that_nobody_is_charged_for_are_named_where_they_end_a_run() {
+    if !need_root("sockets_that_nobody_is_charged_for_are_named_where_they_end_a_run") {
+        return;
+    }
+    let tests = r#"
+import os, socket
+
+def test_before():
+    pass
+
+def test_sockets():
+    # What a program of the submission's would do; pytest is in the same sandbox.
+    while True:
+        with socket.socket() as listener:
+            listener.bind(("127.0.0.1", 0))
+            listener.listen(4000)
+            if os.fork() == 0:
+                os.set_inheritable(listener.fileno(), True)
+                os.execvp("sleep", ["sleep", "1000"])
+            for _ in range(3000):
+                socket.create_connection(listener.getsockname()).close()
+"#;
+    let graded = grade(&Place::new(), tests, BUILD, &["--mem-limit", "64M"]);
+    assert_eq!(graded.case("test_it::test_before").0, "passed");
+    let (status, text) = graded.case("test_it::test_sockets");
+    assert_eq!(status, "stopped", "{text}");
+    assert!(text.starts_with("stopped: its sockets held "), "{text}");
+    assert!(text.contains("which is beyond the memory limit of 64.0 MiB: accept, read and close"), "{text}");
+}
+
+#[test]
 fn a_build_that_is_refused_something_says_so() {
     if !need_root("a_build_that_is_refused_something_says_so") {
         return;

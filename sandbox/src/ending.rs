@@ -57,13 +57,7 @@ fn why(facts: &Facts<'_>) -> (Verdict, String) {
             return (Verdict::OutputLimit, text);
         }
         Some(Stop::Sockets(bytes)) => {
-            let text = format!(
-                "its sockets held {} of the kernel's memory, which is beyond the memory limit of {}: close, accept or read what \
-                 was opened, connected or sent",
-                show(bytes),
-                show(facts.limits.memory)
-            );
-            return (Verdict::MemoryLimit, text);
+            return (Verdict::MemoryLimit, words::sockets(bytes, facts.limits.memory));
         }
         Some(Stop::Clock) => {
             let mut text = format!("the time limit of {} s was reached", facts.limits.wall_ms as f64 / 1000.0);

@@ -10,7 +10,7 @@ use crate::confine::seccomp::{self, Programs};
 use crate::confine::told::{self, Answers, Availability, Listening};
 use crate::confine::{ConfineError, landlock};
 use crate::denied::Denials;
-use crate::ending::{self, Facts};
+use crate::ending::{self, Facts, Stop};
 use crate::gate::GATE_NAME;
 use crate::leaves::Leaves;
 use crate::mounts;
@@ -161,7 +161,11 @@ fn finish(
     let Watched { stop, wall_ms, output, denied, untold, full, .. } = watched;
     let facts = Facts { stop, ended: &ended, usage: &usage, limits: &plan.limits, denied: &denied, full: &full };
     let (verdict, message) = ending::judge(&facts);
-    Ok(Outcome { ended, verdict, message, wall_ms, usage, limits, output, degraded, denied, untold, full })
+    let sockets = match stop {
+        Some(Stop::Sockets(bytes)) => Some(bytes),
+        _ => None,
+    };
+    Ok(Outcome { ended, verdict, message, wall_ms, usage, limits, output, degraded, denied, untold, full, sockets })
 }
 
 /// Passes the report on, one byte more than its limit at the most, so that the runner can tell a report that is too long.

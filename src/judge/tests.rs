@@ -19,6 +19,7 @@ fn outcome(verdict: Word, ended: Ended) -> Outcome {
         degraded: Vec::new(),
         denied: Vec::new(),
         untold: None,
+        sockets: None,
         full: Vec::new(),
     }
 }
@@ -168,6 +169,10 @@ fn a_run_that_is_killed_half_way_keeps_what_is_known() {
     for (outcome, says) in [
         (outcome(Word::TimeLimit, Ended::Killed), "time limit of 600 s reached, which is for all tests together"),
         (outcome(Word::MemoryLimit, Ended::Killed), "memory limit of 512.0 MiB reached, peak 512.0 MiB"),
+        (
+            Outcome { sockets: Some(600 << 20), ..outcome(Word::MemoryLimit, Ended::Killed) },
+            "its sockets held 600.0 MiB of the kernel's memory, which is beyond the memory limit of 512.0 MiB",
+        ),
         (outcome(Word::Interrupted, Ended::Killed), "the run was interrupted"),
         (outcome(Word::Signaled, Ended::Signaled { signal: 9 }), "pytest was ended by signal 9 (SIGKILL)"),
         (failed(3), "pytest ended early with exit code 3"),
@@ -175,8 +180,9 @@ fn a_run_that_is_killed_half_way_keeps_what_is_known() {
         let log = log(&["a::t", "a::u", "a::v"], half());
         let verdict = judge(&run(&log, None, &outcome));
         assert_eq!(statuses(&verdict), [("a::t", Status::Passed), ("a::u", Status::Stopped), ("a::v", Status::NotRun)]);
-        assert_eq!(verdict.cases[1].description, format!("stopped: {says}"));
-        assert_eq!(verdict.cases[2].description, format!("not run: the run ended before this test began: {says}"));
+        let starts = |case: &Case, text: String| assert!(case.description.starts_with(&text), "{}", case.description);
+        starts(&verdict.cases[1], format!("stopped: {says}"));
+        starts(&verdict.cases[2], format!("not run: the run ended before this test began: {says}"));
         assert_eq!((verdict.cases[1].memory, verdict.cases[2].memory), (1024, 0));
         let error = verdict.error.unwrap();
         assert!(error.contains(says) && error.contains("1 of 3"), "{error}");

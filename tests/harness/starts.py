@@ -25,6 +25,9 @@ from subprocess import PIPE, STDOUT, DEVNULL, Popen
 
 import pytest
 
+# Whoever is started in the background (nohup, `&` of a script) is started deaf to it, and so would all programs be from here.
+signal.signal(signal.SIGINT, signal.default_int_handler)
+
 CASES, PIDS, SEEN = {}, [], {}
 SIGNALS = "/^Sig(Blk|Ign)/p"
 

@@ -211,6 +211,7 @@ impl Ran {
             degraded: Vec::new(),
             denied: Vec::new(),
             untold: None,
+            sockets: None,
             full: Vec::new(),
         };
         judge(&Run {

@@ -95,6 +95,7 @@ fn outcome(letters: &[u8]) -> Outcome {
         denied: Vec::new(),
         full: Vec::new(),
         untold: None,
+        sockets: None,
     }
 }
 

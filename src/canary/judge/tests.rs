@@ -35,6 +35,7 @@ fn good() -> Graded {
             degraded: Vec::new(),
             denied: Vec::new(),
             untold: None,
+            sockets: None,
             full: Vec::new(),
         }),
         reached: Step::Test,

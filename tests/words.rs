@@ -267,12 +267,15 @@ def test_sockets():
             for _ in range(3000):
                 socket.create_connection(listener.getsockname()).close()
 "#;
-    let graded = grade(&Place::new(), tests, BUILD, &["--mem-limit", "64M"]);
+    let place = Place::new();
+    let project = place.tree("project", &[("Makefile", MAKEFILE), ("prog.c", OFFENDER)]);
+    let suite = place.tree("suite", &[("ostest.toml", BUILD), ("test_it.py", tests)]);
+    let graded = place.grade(&project, &suite, &["--mem-limit", "96M"]);
     assert_eq!(graded.case("test_it::test_before").0, "passed");
     let (status, text) = graded.case("test_it::test_sockets");
     assert_eq!(status, "stopped", "{text}");
     assert!(text.starts_with("stopped: its sockets held "), "{text}");
-    assert!(text.contains("which is beyond the memory limit of 64.0 MiB: accept, read and close"), "{text}");
+    assert!(text.contains("which is beyond the memory limit of 96.0 MiB: accept, read and close"), "{text}");
 }
 
 #[test]

@@ -3,6 +3,7 @@
 use super::ConfineError;
 use crate::mounts;
 use crate::plan::{Mount, Plan};
+use crate::switch::Switch;
 use landlock::{
     ABI, Access, AccessFs, BitFlags, CompatLevel, Compatible, PathBeneath, PathFd, Ruleset, RulesetAttr,
     RulesetCreatedAttr, RulesetStatus, Scope,
@@ -22,7 +23,11 @@ pub struct Writable {
 /// Derives from a plan's mounts what may be written: its file systems in memory, its writable
 /// binds, /dev/shm, message queues; and what exists in /dev and /proc (the kernel's own rules go on holding there).
 pub fn writable(plan: &Plan) -> Writable {
-    let mut trees = vec![PathBuf::from("/dev/shm"), PathBuf::from(mounts::QUEUES)];
+    let mut trees = vec![PathBuf::from("/dev/shm")];
+    // The host's own tree need not have it.
+    if !plan.off(Switch::Mounts) {
+        trees.push(PathBuf::from(mounts::QUEUES));
+    }
     for mount in &plan.mounts {
         match mount {
             Mount::Tmpfs { target, .. } | Mount::Bind { target, writable: true, .. } => trees.push(target.clone()),

@@ -8,6 +8,7 @@
  */
 #include "attack.h"
 int main(void) {
+    many_descriptors();
     size_t wanted = figure("ATTACK_MEMORY") / 2 * 3, got = 0;
     static char part[32000];
     while (got < wanted) {

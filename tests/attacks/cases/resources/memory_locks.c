@@ -7,6 +7,7 @@
  */
 #include "attack.h"
 int main(void) {
+    many_descriptors();
     size_t wanted = figure("ATTACK_MEMORY") / 2 * 3 / 192, got = 0;
     for (int i = 0; got < wanted; i++) {
         char path[64];

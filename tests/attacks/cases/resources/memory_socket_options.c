@@ -9,9 +9,10 @@
 #include <linux/tcp.h>
 #include <net/if.h>
 int main(void) {
+    many_descriptors();
     size_t wanted = figure("ATTACK_MEMORY") / 2 * 3, got = 0;
     int all = 0, refused = 0;
-    while (got < wanted && !refused && all < 3000) {
+    while (got < wanted && !refused) {
         int tcp = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0), udp = socket(AF_INET6, SOCK_DGRAM | SOCK_CLOEXEC, 0);
         if (tcp < 0) break;
         size_t before = got;

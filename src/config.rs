@@ -368,13 +368,11 @@ impl FileOptions {
 }
 
 /// What is wrong with an operator's file. The parser's own words quote the line, and a value that is of the wrong type: not
-/// where a password stands in the file, because they go into logs.
+/// where a password may stand in the file, because they go into logs. That is wherever the word is: what the parser takes for
+/// the beginning of a line is its own affair (a carriage return will do).
 fn told(text: &str, error: &toml::de::Error) -> String {
-    let names_password = |line: &str| {
-        let key = line.trim_start_matches([' ', '\t', '"', '\'']).strip_prefix("password");
-        key.is_some_and(|rest| !rest.starts_with('-'))
-    };
-    if !text.lines().any(names_password) {
+    let names_password = |part: &str| part.split("password").skip(1).any(|rest| !rest.starts_with('-'));
+    if !names_password(text) {
         return error.to_string();
     }
     let before = error.span().and_then(|span| text.get(..span.start)).unwrap_or_default();

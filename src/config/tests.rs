@@ -23,6 +23,8 @@ fn what_is_wrong_with_a_file_is_quoted_but_for_its_password() {
         assert!(told.contains("the password has to be a text in quotes"), "{told}");
         assert!(!told.contains("hunter2") && !told.contains("12345678"), "{told}");
     }
+    let told = wrong("\r\rpassword = \"hunter2\"\nallow-url = [");
+    assert!(!told.contains("hunter2"), "{told}");
     let told = wrong("password = \"hunter2\"\nauth = 5");
     assert!(told.contains("line 2: ") && told.contains("boolean") && !told.contains("hunter2"), "{told}");
     assert!(!wrong("password = \"\"\"\nhunter2\n\"\"").contains("hunter2"));

@@ -98,6 +98,7 @@ printf 'load-secret\n' >"$place/password"
 chmod 600 "$place/password"
 
 : >"$place/results"
+: >"$place/results"
 "$bin" mock-backend --listen 127.0.0.1:0 --tasks "$place/tasks.json" --repeat "$rounds" --forget \
   --auth load:load-secret --fail "$fail" --seed "$seed" ${ways:+--fail-by "$ways"} \
   >"$place/results" 2>"$place/problems" &

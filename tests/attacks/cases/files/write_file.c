@@ -3,6 +3,7 @@
  * stopped by: a file tree of its own; behind it the Landlock domain
  * first: mounts
  * second: landlock
+ * second needs: landlock 3
  */
 #include "attack.h"
 int main(void) {

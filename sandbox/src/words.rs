@@ -37,10 +37,10 @@ pub fn full(full: &Full) -> String {
     )
 }
 
-/// `its sockets held 600.0 MiB …`.
+/// `its sockets took up to 600.0 MiB …`.
 pub fn sockets(held: u64, limit: u64) -> String {
     format!(
-        "its sockets held {} of the kernel's memory, which is beyond the memory limit of {}: accept, read and close what was \
+        "its sockets took up to {} of the kernel's memory, which is beyond the memory limit of {}: accept, read and close what was \
          connected, sent and opened",
         bytes(held),
         bytes(limit)

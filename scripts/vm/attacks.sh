@@ -1,22 +1,37 @@
 #!/usr/bin/env bash
-# Tries the attack suite in the test machine, where nothing can be harmed, and prints lines like those of cargo's tests, and
+# Tries the attack suite in test machines, where nothing can be harmed, and prints lines like those of cargo's tests, and
 # tables.
 #
-#   scripts/vm/attacks.sh 6.12|6.1            as on a host: each attack must be contained
-#   scripts/vm/attacks.sh 6.12|6.1 --prove    with layers off as well: each must be contained where the layer is off that
-#                                             stops it first, and where the one behind it is; and where all are off each
-#                                             must succeed, or its head says why that cannot be shown
+#   scripts/vm/attacks.sh [--prove] [--only WORD]... 6.12|6.1...
 #
-# What holds by one layer alone is not run with that layer off; its head says why it is alone, and the table, too.
+#   as on a host: each attack must be contained
+#   --prove       with layers off as well: each must be contained where the layer is off that stops it first, and where the one
+#                 behind it is; and where all are off each must succeed, or its head says why that cannot be shown
+#   --only WORD   only those whose name contains a word
+#
+# What holds by one layer alone is not run with that layer off; its head says why it is alone, and the table, too. The machines
+# of several kernels run at a time, if there is memory for them: with all layers off an attack runs alone in its
+# machine, which leaves processors idle.
 set -euo pipefail
 . "$(dirname "$0")/paths.sh"
 
-kernel=$1
-prove=${2:-}
+runs=(nothing) only=()
+while [ $# -gt 0 ]; do
+  case $1 in
+    --prove) runs+=(first second everything) && shift ;;
+    --only) only+=("$1" "${2:?a word must follow --only}") && shift 2 ;;
+    *) break ;;
+  esac
+done
+[ $# -gt 0 ] || die "which kernels? $0 [--prove] [--only WORD]... 6.12|6.1..."
 need_root
 find_cargo
 cd "$top"
-trap 'rm -rf "${dir:-}"; give_back' EXIT
+machines=()
+trap 'end; rm -rf "${dir:-}"; give_back' EXIT
+trap 'exit 130' INT TERM HUP
+# Whoever is told to end ends its machine.
+end() { [ ${#machines[@]} = 0 ] || { kill "${machines[@]}" 2>/dev/null || true; wait; }; }
 dir=$(mktemp -d)
 cargo build --quiet
 bin=$top/target/debug/ostest-sandbox
@@ -25,21 +40,34 @@ mkdir -p "$top/target/tmp/cache" "$dir/state"
 ln -s "$top/target/tmp/cache" "$dir/state/cache"
 "$bin" check --attacks --only open_descriptors --state-dir "$dir/state" >"$dir/log" 2>&1 || { cat "$dir/log" && die "the attacks cannot be compiled"; }
 
-runs=(nothing)
-[ "$prove" = --prove ] && runs+=(first second everything)
 # shellcheck disable=SC2016 # expanded in the machine
 inside='
-top=$1 bin=$2
-shift 2
+top=$1 bin=$2 only=$3
+shift 3
 mkdir -p /tmp/state && ln -s "$top/target/tmp/cache" /tmp/state/cache
 for off in "$@"; do
   echo "=== $off"
   set -- --off "$off"
   [ "$off" != nothing ] || set --
-  said=$("$bin" check --attacks --json --concurrent 2 --state-dir /tmp/state "$@" 2>/tmp/errors)
+  # shellcheck disable=SC2086
+  said=$("$bin" check --attacks --json --concurrent 2 --state-dir /tmp/state $only "$@" 2>/tmp/errors)
   [ -n "$said" ] && echo "$said" || cat /tmp/errors
 done
 exit 0'
-"$(dirname "$0")/run.sh" --kernel "$kernel" --timeout "${OSTEST_VM_TIMEOUT:-1800}" -- \
-  bash -c "$inside" attacks "$top" "$bin" "${runs[@]}" >"$dir/out"
-python3 "$(dirname "$0")/attacks.py" "$kernel" "${runs[@]}" <"$dir/out"
+
+# A machine has 4 GiB, and takes them as it needs them.
+at_a_time=$#
+[ "$(awk '$1 == "MemAvailable:" { print $2 }' /proc/meminfo)" -gt $((5 * $# * 1024 * 1024)) ] || at_a_time=1
+result=0
+for kernel in "$@"; do
+  "$(dirname "$0")/run.sh" --kernel "$kernel" --timeout "${OSTEST_VM_TIMEOUT:-1800}" -- \
+    bash -c "$inside" attacks "$top" "$bin" "${only[*]}" "${runs[@]}" >"$dir/out-$kernel" 2>"$dir/errors-$kernel" &
+  machines+=($!)
+  [ "$at_a_time" -gt 1 ] || wait $! || true
+done
+for kernel in "$@"; do
+  wait "${machines[0]}" || { cat "$dir/errors-$kernel" >&2 && result=1; }
+  machines=("${machines[@]:1}")
+  python3 "$(dirname "$0")/attacks.py" "$kernel" "${runs[@]}" <"$dir/out-$kernel" || result=1
+done
+exit $result

@@ -113,7 +113,8 @@ pub enum CgroupError {
     },
     /// Processes did not go away.
     #[error(
-        "the control group {dir} still holds processes ({pids:?}); look at their state in /proc/PID/stack, a process in uninterruptible sleep cannot be killed"
+        "the control group {dir} still holds processes ({}); look at their state in /proc/PID/stack, a process in uninterruptible sleep cannot be killed",
+        some_of(pids)
     )]
     StillPopulated {
         /// Its directory.
@@ -151,6 +152,16 @@ pub enum CgroupError {
     },
 }
 
+/// The first of many: a bomb may leave thousands, and who reads it needs one.
+fn some_of(pids: &[i32]) -> String {
+    let shown = &pids[..pids.len().min(20)];
+    let words: Vec<String> = shown.iter().map(i32::to_string).collect();
+    match pids.len() - shown.len() {
+        0 => words.join(", "),
+        more => format!("{} and {more} more", words.join(", ")),
+    }
+}
+
 /// What the operator can do about an errno of the cgroup file systems.
 fn remedy_of(source: &io::Error) -> &'static str {
     match source.raw_os_error() {
@@ -172,6 +183,14 @@ fn remedy_of(source: &io::Error) -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn of_many_processes_a_message_names_the_first() {
+        let error = |count: i32| CgroupError::StillPopulated { dir: "/x".into(), pids: (1..=count).collect() };
+        assert!(error(2).to_string().starts_with("the control group /x still holds processes (1, 2); look at"));
+        let many = error(20_000).to_string();
+        assert!(many.contains("18, 19, 20 and 19980 more); look at"), "{many}");
+    }
 
     #[test]
     fn messages_name_the_file_the_value_the_answer_and_the_remedy() {

@@ -133,7 +133,7 @@ fn finish(
     out: &mut impl Write,
 ) -> Result<Outcome, LaunchError> {
     // What is dying is still charged; the figures are read when the last process is gone.
-    let patience = Instant::now() + Duration::from_secs(10);
+    let patience = Instant::now() + plan.patience(Duration::from_secs(10));
     while group.is_populated()? && Instant::now() < patience {
         std::thread::sleep(Duration::from_millis(1));
     }

@@ -8,6 +8,7 @@ use crate::switch::Switch;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
+use std::time::Duration;
 
 /// Version of the plan's JSON; the launcher refuses any other.
 pub const PLAN_VERSION: u32 = 1;
@@ -427,6 +428,11 @@ impl Plan {
     /// Whether the attack suite has switched this layer off.
     pub fn off(&self, switch: Switch) -> bool {
         self.off.contains(&switch)
+    }
+
+    /// How long to wait for those that were told to die. Where the attack suite has nobody told, nobody goes.
+    pub fn patience(&self, usual: Duration) -> Duration {
+        if self.off(Switch::CgroupKill) { usual.min(Duration::from_secs(1)) } else { usual }
     }
 
     /// Whether the operator waived this layer.

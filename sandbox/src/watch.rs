@@ -412,7 +412,7 @@ impl<'a, W: Write> Watch<'a, W> {
 
     /// What still lies in the pipes of the dead.
     fn last_words(&mut self) -> Result<(), WatchError> {
-        let until = Instant::now() + LAST_WORDS;
+        let until = Instant::now() + self.plan.patience(LAST_WORDS);
         while Instant::now() < until {
             let more = self.streams.await_more().map_err(|error| WatchError::Kernel { what: "polling", error })?;
             let Some(more) = more else { break };

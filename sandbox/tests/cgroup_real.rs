@@ -218,6 +218,24 @@ fn dropping_a_group_removes_it() {
 }
 
 #[test]
+fn who_lives_on_in_a_spared_group_is_told_and_then_ended() {
+    let Some(base) = root("who_lives_on_in_a_spared_group_is_told_and_then_ended") else {
+        return;
+    };
+    let mut group = base.stage("stage", &LIMITS);
+    let mut sleeper = Waiting::new(&["sleep", "600"]);
+    group.place_payload(sleeper.pid()).unwrap();
+    sleeper.go();
+    group.spare();
+    group.kill().unwrap();
+    let error = group.remove().unwrap_err();
+    let CgroupError::StillPopulated { pids, .. } = &error else { panic!("{error}") };
+    assert_eq!(pids, &[sleeper.pid().as_raw()]);
+    assert_eq!(sleeper.end().0.signal(), Some(9));
+    assert_eq!(base.left(), Vec::<PathBuf>::new());
+}
+
+#[test]
 fn a_limit_that_cannot_hold_leaves_nothing() {
     let Some(base) = root("a_limit_that_cannot_hold_leaves_nothing") else {
         return;

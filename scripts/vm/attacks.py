@@ -59,6 +59,9 @@ def main():
         print(f"test attacks_{words} ... {'FAILED' if failed else f'ok: {done} of {len(attacks)}'}")
         if not reports:
             wrong.append(f"{TITLES[run]}: no answer")
+        slow = sorted(reports.values(), key=lambda report: -report["seconds"])
+        slowest = ", ".join(f"{report['attack']} {report['seconds']:.0f} s" for report in slow[:6])
+        print(f"    {sum(report['seconds'] for report in slow):.0f} s, most of all for {slowest}")
         reasons = {}
         for attack, reason in sorted(passed.items()):
             reasons.setdefault(reason, []).append(attack)

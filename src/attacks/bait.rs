@@ -2,6 +2,7 @@
 
 use crate::check::find_tool;
 use anyhow::Context;
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::io::ErrorKind;
 use std::net::{TcpListener, UdpSocket};
@@ -18,7 +19,7 @@ const UNTOUCHED: &str = "untouched\n";
 pub struct Bait {
     dir: tempfile::TempDir,
     word: String,
-    process: Child,
+    process: RefCell<Child>,
     segment: Option<String>,
     stream: TcpListener,
     datagrams: UdpSocket,
@@ -57,15 +58,7 @@ impl Bait {
             Ok((by_path, by_name))
         };
         let (file_socket, abstract_socket) = listen().context("a local socket cannot be made")?;
-        let process = Command::new("sleep")
-            .arg("7200")
-            .env_clear()
-            .env("PATH", crate::contain::PATH)
-            .env("OSTEST_BAIT", &word)
-            .current_dir("/")
-            .stdin(Stdio::null())
-            .spawn()
-            .context("sleep cannot be started")?;
+        let process = RefCell::new(sleeper(&word).context("sleep cannot be started")?);
         let mut bait = Bait { dir, word, process, segment: None, stream, datagrams, file_socket, abstract_socket };
         bait.segment = Some(make_segment()?);
         Ok(bait)
@@ -82,7 +75,7 @@ impl Bait {
             ("ATTACK_SOCKET", path("socket")),
             ("ATTACK_ABSTRACT", abstract_name(self.dir.path())),
             ("ATTACK_PORT", port.to_string()),
-            ("ATTACK_PID", self.process.id().to_string()),
+            ("ATTACK_PID", self.process.borrow().id().to_string()),
         ]
         .map(|(name, value)| (name.to_string(), value))
         .into())
@@ -130,27 +123,54 @@ impl Bait {
         found
     }
 
-    /// Whether the process is as it was.
+    /// Whether the process is as it was. If not the next attack gets another: what one has done is no other's doing.
     fn process_suffered(&self) -> Option<String> {
-        let pid = self.process.id();
+        let mut process = self.process.borrow_mut();
+        let pid = process.id();
         let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
         let fields: Vec<&str> = stat.rsplit_once(") ").map_or(Vec::new(), |(_, rest)| rest.split(' ').collect());
         match (fields.first(), fields.get(16)) {
             // proc(5): field 3 is the state, field 19 the nice value.
-            (Some(&"S"), Some(&"0")) => None,
-            (state, nice) => Some(format!("a process of the host's was touched: state {state:?}, priority {nice:?}")),
+            // It sleeps, or is about to: not stopped, traced or dead.
+            (Some(&("S" | "R" | "D")), Some(&"0")) => None,
+            (state, nice) => {
+                let said = format!("a process of the host's was touched: state {state:?}, priority {nice:?}");
+                end(&mut process);
+                match sleeper(&self.word) {
+                    Ok(new) => *process = new,
+                    // The one that is dead stays, and whoever comes next is not let off.
+                    Err(error) => tracing::error!(%error, "sleep cannot be started"),
+                }
+                Some(said)
+            }
         }
     }
 }
 
 impl Drop for Bait {
     fn drop(&mut self) {
-        let _ = self.process.kill();
-        let _ = self.process.wait();
+        end(self.process.get_mut());
         if let Some(id) = &self.segment {
             let _ = tool("ipcrm", &["--shmem-id", id]);
         }
     }
+}
+
+/// A process of the host's, with the word in its environment.
+fn sleeper(word: &str) -> std::io::Result<Child> {
+    Command::new("sleep")
+        .arg("7200")
+        .env_clear()
+        .env("PATH", crate::contain::PATH)
+        .env("OSTEST_BAIT", word)
+        .current_dir("/")
+        .stdin(Stdio::null())
+        .spawn()
+}
+
+fn end(process: &mut Child) {
+    let _ = process.kill();
+    let _ = process.wait();
 }
 
 /// A port that is free for both kinds.
@@ -188,4 +208,27 @@ fn tool(name: &str, arguments: &[&str]) -> anyhow::Result<String> {
     let done = done.with_context(|| format!("{} cannot be started", path.display()))?;
     anyhow::ensure!(done.status.success(), "{name}: {}", String::from_utf8_lossy(&done.stderr).trim());
     Ok(String::from_utf8_lossy(&done.stdout).into_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_one_attack_has_done_is_not_held_against_the_next() {
+        if find_tool("ipcmk").is_none() {
+            println!("SKIPPED: what_one_attack_has_done_is_not_held_against_the_next needs ipcmk of util-linux");
+            return;
+        }
+        let bait = Bait::lay().unwrap();
+        let id = bait.env().unwrap()["ATTACK_PID"].clone();
+        assert_eq!(bait.touched(""), [""; 0]);
+        let pid = nix::unistd::Pid::from_raw(id.parse().unwrap());
+        nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGKILL).unwrap();
+        while std::fs::read_to_string(format!("/proc/{id}/stat")).is_ok_and(|stat| !stat.contains(") Z")) {}
+        let found = bait.touched("");
+        assert!(found.len() == 1 && found[0].contains("a process of the host's was touched"), "{found:?}");
+        assert_ne!(bait.env().unwrap()["ATTACK_PID"], id);
+        assert_eq!(bait.touched(""), [""; 0]);
+    }
 }

@@ -276,8 +276,13 @@ impl StageGroup {
     ///
     /// # Errors
     /// When a process does not go away or a directory cannot be removed. What is left is removed by
-    /// the next [`Base::sweep`].
+    /// the next [`Base::sweep`]. Of a group that is spared: when a process is in it.
     pub fn remove(mut self) -> Result<(), CgroupError> {
+        if self.spared && self.is_populated()? {
+            // Who asked for this wants to know who lives on. Dropping it ends them.
+            let (dir, pids) = (self.stage.v2().into(), tree::processes(&self.stage.dirs())?);
+            return Err(CgroupError::StillPopulated { dir, pids });
+        }
         // Dropping it must not wait a second time for what does not go away.
         self.removed = true;
         tree::destroy(&self.stage, PATIENCE)

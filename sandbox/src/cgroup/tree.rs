@@ -131,7 +131,8 @@ pub(super) fn try_remove(dir: &Path) -> Result<bool, CgroupError> {
     }
 }
 
-/// The process ids in these groups and below them. A group that vanishes meanwhile holds none.
+/// The process ids in these groups and below them, each once: on v1 a process is in a group of every hierarchy. A group that
+/// vanishes meanwhile holds none.
 pub(super) fn processes(dirs: &[&Path]) -> Result<Vec<i32>, CgroupError> {
     let mut found = Vec::new();
     for dir in dirs {
@@ -145,6 +146,8 @@ pub(super) fn processes(dirs: &[&Path]) -> Result<Vec<i32>, CgroupError> {
             found.extend(processes(&[&below])?);
         }
     }
+    found.sort_unstable();
+    found.dedup();
     Ok(found)
 }
 

@@ -1,4 +1,4 @@
-/* Forks as fast as it can while it is being killed: whoever kills one after the other never comes to an end.
+/* Forks and ends, again and again, while it is being killed: whoever kills one after the other finds nobody where he looked.
  * goal: a process that lives on when the stage has ended
  * stopped by: cgroup.kill, which is one order for all; behind it the pid namespace, in which nobody is born any more
  * first: cgroup-kill
@@ -8,10 +8,13 @@
  */
 #include "attack.h"
 int main(void) {
-    for (;;) {
-        pid_t child = fork();
-        if (child == 0) setsid();
-        if (child > 0 && fork() == 0) { usleep(1000); _exit(0); }
-        while (waitpid(-1, 0, WNOHANG) > 0) { }
+    /* Few, and never the same: a machine in which nothing holds them has to get rid of them. */
+    for (int i = 0; i < 12; i++) {
+        if (fork() != 0) continue;
+        for (;;) {
+            setsid();
+            if (fork() > 0) _exit(0);
+        }
     }
+    for (;;) pause();
 }

@@ -10,8 +10,12 @@
 int main(void) {
     size_t wanted = figure("ATTACK_MEMORY") / 2 * 3, got = 0;
     struct { long kind; char text[8192]; } message = { 1, "x" };
-    for (int id = 0; got < wanted && (id = msgget(IPC_PRIVATE, IPC_CREAT | 0600)) >= 0;)
+    static int ids[1 << 16];
+    int count = 0;
+    for (int id = 0; got < wanted && count < 1 << 16 && (id = msgget(IPC_PRIVATE, IPC_CREAT | 0600)) >= 0; ids[count++] = id)
         while (got < wanted && msgsnd(id, &message, sizeof message.text, IPC_NOWAIT) == 0) got += sizeof message.text;
     if (got >= wanted) reached("%zu bytes", got);
+    /* Where it got so far they are the host's, perhaps, and do not end with a namespace. */
+    while (count > 0) msgctl(ids[--count], IPC_RMID, 0);
     return tried();
 }

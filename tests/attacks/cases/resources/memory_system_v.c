@@ -9,14 +9,18 @@
 #include "attack.h"
 int main(void) {
     size_t wanted = figure("ATTACK_MEMORY") / 2 * 3, got = 0, size = 1 << 20;
-    while (got < wanted) {
+    int ids[4096], count = 0;
+    while (got < wanted && count < 4096) {
         int id = shmget(IPC_PRIVATE, size, IPC_CREAT | 0600);
         char *memory = id < 0 ? (char *)-1 : shmat(id, 0, 0);
         if (memory == (char *)-1) break;
+        ids[count++] = id;
         memset(memory, 1, size);
         shmdt(memory);
         got += size;
     }
     if (got >= wanted) reached("%zu bytes", got);
+    /* Where it got so far they are the host's, perhaps, and do not end with a namespace. */
+    while (count > 0) shmctl(ids[--count], IPC_RMID, 0);
     return tried();
 }

@@ -1,13 +1,11 @@
 #!/usr/bin/env bash
-# Runs all tests, in five parts, with the real git, make, gcc, pytest and kernel:
+# Runs all tests, in four parts, with the real git, make, gcc, pytest and kernel:
 #
 #   host          formatting, lints, unit and integration tests on this host
 #   vm 6.12       the integration tests in a virtual machine with Linux 6.12, where cgroup v2 is the only one; and `check` in
-#                 machines that lack one thing each
-#   vm 6.1        those that a kernel matters to with Linux 6.1, the oldest that is tested
+#                 machines that lack one thing each; and the attack suite
+#   vm 6.1        those that a kernel matters to with Linux 6.1, the oldest that is tested, and the attack suite
 #   vm systemd    the runner on a host that systemd runs: as a unit, and started by hand
-#   vm attacks    the attack suite in virtual machines of both kernels: as on a host; with single layers off, where it must fail
-#                 all the same; and with all layers off, where it must succeed (scripts/vm/attacks.sh)
 #
 #   sudo scripts/selftest.sh            all of them
 #   sudo scripts/selftest.sh --host [FILTER...]
@@ -15,7 +13,9 @@
 #                                       one part; with filters only tests whose name contains one of them
 #   sudo scripts/selftest.sh FILTER...  the same as --host FILTER...
 #   sudo scripts/selftest.sh --prove-attacks[=6.12|6.1] [FILTER...]
-#                                       the last part, with one kernel or both
+#                                       the attack suite with one kernel or both, with single layers off as well, with which it
+#                                       must fail all the same, and with all layers off, where it must succeed
+#                                       (scripts/vm/attacks.sh)
 #
 # As root nothing is skipped: what cannot run fails. Without root, what needs it is counted as skipped, the machines
 # included. They are emulated where KVM does not work, and take minutes then. The exit code is 0 when everything passed.
@@ -24,7 +24,7 @@ set -euo pipefail
 
 usage() { sed -n '2,/^set /s/^# \{0,1\}//p' "$0" && exit "$1"; }
 
-parts=(host 6.12 6.1 systemd "attacks 6.12 6.1")
+parts=(host 6.12 6.1 systemd)
 case ${1:-} in
   --help | -h) usage 0 ;;
   --host) parts=(host) && shift ;;
@@ -87,11 +87,17 @@ part() {
       # shellcheck disable=SC2086 # the names of kernels
       scripts/vm/attacks.sh --prove "${filters[@]}" ${name#attacks }
       ;;
-    6.1) scripts/vm/tests.sh 6.1 "$@" ;;
+    6.1)
+      local result=0
+      scripts/vm/tests.sh 6.1 "$@" || result=$?
+      [ $# -gt 0 ] || scripts/vm/attacks.sh 6.1 || result=$?
+      return $result
+      ;;
     6.12)
       local result=0
       scripts/vm/tests.sh 6.12 "$@" || result=$?
       scripts/vm/broken-hosts.sh "$@" || result=$?
+      [ $# -gt 0 ] || scripts/vm/attacks.sh 6.12 || result=$?
       return $result
       ;;
   esac

@@ -21,7 +21,7 @@ static size_t count(void) {
 int main(void) {
     size_t each = 4 << 20, wanted = figure("ATTACK_MEMORY") / 2 * 3;
     touched = mmap(0, MOST, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-    for (int round = 0; round < 150; round++) {
+    for (int round = 0; round < 60; round++) {
         int place = 0;
         while (place < MOST && children[place]) place++;
         if (place < MOST && (children[place] = fork()) == 0) {

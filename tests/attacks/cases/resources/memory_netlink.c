@@ -1,6 +1,6 @@
 /* Asks the kernel again and again which network interfaces there are, and reads no answer, with buffers as large as they
  * can be, so that few sockets hold much.
- * goal: twice as much memory as the limit
+ * goal: four times as much memory as the limit: what a busy host lets in while the launcher waits for a processor is less
  * stopped by: the launcher, which looks at the sandbox's sockets
  * first: cgroup-limits
  * second: -
@@ -12,7 +12,7 @@
 #include <linux/rtnetlink.h>
 #include <linux/sock_diag.h>
 int main(void) {
-    size_t wanted = figure("ATTACK_MEMORY") * 2, got = 0;
+    size_t wanted = figure("ATTACK_MEMORY") * 4, got = 0;
     struct { struct nlmsghdr head; struct rtgenmsg body; } ask = {
         { .nlmsg_len = NLMSG_LENGTH(sizeof(struct rtgenmsg)), .nlmsg_type = RTM_GETLINK, .nlmsg_flags = NLM_F_REQUEST | NLM_F_DUMP },
         { AF_UNSPEC },

@@ -170,7 +170,7 @@ fn a_kill_at_any_time_loses_nothing() {
     course.offer();
     let begun = std::time::Instant::now();
     course.run();
-    let longest = begun.elapsed();
+    let mut longest = begun.elapsed();
     let (mut killed, mut interrupted, mut twice, mut again) = (0, 0, 0, 0);
     let seed = std::process::id();
     let mut state = seed | 1;
@@ -182,10 +182,15 @@ fn a_kill_at_any_time_loses_nothing() {
         assert!(number <= 10 * wanted, "it ends before it can be killed");
         let attempt = course.offer();
         let mut runner = course.runner().stdout(Stdio::null()).spawn().expect("the runner starts");
-        std::thread::sleep(longest.mul_f64(f64::from(random(&mut state)) / f64::from(u32::MAX)));
+        let delay = longest.mul_f64(f64::from(random(&mut state)) / f64::from(u32::MAX));
+        std::thread::sleep(delay);
         send_signal(i32::try_from(runner.id()).expect("a pid"), KILL);
         let status: ExitStatus = runner.wait().expect("it ends");
-        killed += usize::from(status.signal() == Some(KILL));
+        match status.signal() == Some(KILL) {
+            true => killed += 1,
+            // Other tests held up the one that was measured: with ten times too long nine in ten would end before.
+            false => longest = longest.min(delay),
+        }
         let log = course.run();
         let asking = log.contains("killed while it asked the backend");
         let after = format!("at the {number}th random time (seed {seed})");

@@ -12,7 +12,7 @@
 //! | `second needs` | `landlock N`: the ABI that the second layer needs |
 //! | `unproven` | why it cannot be shown to succeed where every layer is off |
 //! | `ends` | how it may end: `exit` (the default), `signal`, `killed`, `memory-limit`, `time-limit`, `output-limit` |
-//! | `wall`, `cpu` | its own limits: seconds, thousandths of a core |
+//! | `wall`, `cpu`, `memory` | its own limits: seconds, thousandths of a core, MiB |
 //! | `policy` | `build`, where it is a compiler's attack |
 
 use super::list::File;
@@ -64,6 +64,8 @@ pub struct Case {
     pub wall: Option<u64>,
     /// Thousandths of a core.
     pub cpu: Option<u64>,
+    /// Bytes.
+    pub memory: Option<u64>,
     /// Whose system calls it has.
     pub policy: Policy,
 }
@@ -88,6 +90,7 @@ impl Case {
             ends: vec![End::Exit],
             wall: None,
             cpu: None,
+            memory: None,
             policy: Policy::Test,
         };
         for line in head(file.text) {
@@ -129,6 +132,7 @@ impl Case {
             "ends" => self.ends = value.split(", ").map(end).collect::<Result<_, _>>()?,
             "wall" => self.wall = Some(number(value)?),
             "cpu" => self.cpu = Some(number(value)?),
+            "memory" => self.memory = Some(number(value)?.checked_mul(1 << 20).ok_or("memory: too large")?),
             "policy" if value == "build" => self.policy = Policy::Build,
             _ => return Err(format!("{key}: {value:?} is not known")),
         }
@@ -136,8 +140,20 @@ impl Case {
     }
 }
 
-const KEYS: [&str; 11] =
-    ["goal", "stopped by", "first", "second", "alone", "second needs", "unproven", "ends", "wall", "cpu", "policy"];
+const KEYS: [&str; 12] = [
+    "goal",
+    "stopped by",
+    "first",
+    "second",
+    "alone",
+    "second needs",
+    "unproven",
+    "ends",
+    "wall",
+    "cpu",
+    "memory",
+    "policy",
+];
 
 /// The lines of the comment at the top, without what makes them one.
 fn head(text: &str) -> impl Iterator<Item = &str> {
@@ -185,12 +201,13 @@ mod tests {
     fn a_head_says_everything_in_its_own_words() {
         let case = Case::read(file(
             "/* Reads a\n * file.\n * goal: a word\n * stopped by: mounts; ids\n * first: mounts\n * second: ids landlock\n \
-             * second needs: landlock 6\n * wall: 2\n * ends: exit, time-limit\n */\nint main;\n",
+             * second needs: landlock 6\n * wall: 2\n * memory: 24\n * ends: exit, time-limit\n */\nint main;\n",
         ))
         .unwrap();
         assert_eq!((&*case.tries, &*case.goal, &*case.stopped_by), ("Reads a file.", "a word", "mounts; ids"));
         assert_eq!((case.first, case.second), ([Switch::Mounts].into(), [Switch::Ids, Switch::Landlock].into()));
-        assert_eq!((case.wall, case.second_needs_landlock, case.ends.len()), (Some(2), 6, 2));
+        assert_eq!((case.wall, case.memory), (Some(2), Some(24 << 20)));
+        assert_eq!((case.second_needs_landlock, case.ends.len()), (6, 2));
     }
 
     #[test]

@@ -217,6 +217,7 @@ impl<'a> Range<'a> {
         if case.policy == Policy::Build {
             (limits.memory, limits.pids) = (BUILD_MEMORY, BUILD_PIDS);
         }
+        limits.memory = case.memory.unwrap_or(limits.memory);
         let mut stage = Stage::new("attack", case.policy, &limits);
         stage.env = self.bait.env()?;
         for (name, value) in [

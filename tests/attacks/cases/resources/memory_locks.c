@@ -3,11 +3,13 @@
  * stopped by: the system call filter, which has the launcher count calls that lock
  * first: seccomp
  * second: -
+ * memory: 16
  * alone: the kernel has no limit on locks any more (RLIMIT_LOCKS ended with Linux 2.4)
  */
 #include "attack.h"
 int main(void) {
     many_descriptors();
+    /* Against a limit of its own, a small one: the launcher is asked for each. */
     size_t wanted = figure("ATTACK_MEMORY") / 2 * 3 / 192, got = 0;
     for (int i = 0; got < wanted; i++) {
         char path[64];

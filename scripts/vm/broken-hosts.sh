@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# Boots machines that lack one thing each, and looks whether `check` names it, and what mends it, and nothing else; and, in
-# one without Landlock, whether attacks on pytest fail all the same. Prints lines like those of cargo's tests.
+# Boots machines that lack one thing each, and looks whether `check` names it, and what mends it, and nothing else; one whose
+# clock jumps, and looks whether its canary notices; and one without Landlock, in which attacks on pytest must fail all the
+# same. Prints lines like those of cargo's tests.
 #
 #   scripts/vm/broken-hosts.sh [FILTER...]
 set -euo pipefail
@@ -78,6 +79,12 @@ host a_host_with_landlock_off 2 landlock 'lsm=landlock,yama' lsm=yama ''
 host a_host_without_user_namespaces 2 'user namespaces' 'sysctl -w user.max_user_namespaces=' '' \
   'echo 0 >/proc/sys/user/max_user_namespaces;'
 host a_host_without_git 2 git 'apt-get install git' '' 'for git in $(which -a git); do rm -f "$git"; done;'
+# It counts 1.4 days to and fro, many times in each stage. What is measured and what ends by the clock must not notice.
+# shellcheck disable=SC2016 # expanded in the machine
+host a_host_whose_clock_jumps 0 '' '' '' \
+  'begun=$(date +%s)
+  while sleep 0.5 && date -s "@$(($(date +%s) + 123456))" && sleep 0.5 && date -s "@$(($(date +%s) - 123456))"; do :; done >/dev/null 2>&1 &
+  until [ $(($(date +%s) - begun)) -gt 100000 ]; do tries=$((tries + 1)) && [ $tries -lt 100 ] && sleep 0.05 || exit 3; done;'
 attacks_without landlock lsm=yama
 echo
 echo "test result: $([ $failed = 0 ] && echo ok || echo FAILED). $passed passed; $failed failed; 0 ignored"

@@ -5,7 +5,7 @@
 #   vm 6.12       the integration tests in a virtual machine with Linux 6.12, where cgroup v2 is the only one
 #   vm 6.1        those that a kernel matters to with Linux 6.1, the oldest that is tested
 #   vm systemd    the runner on a host that systemd runs: as a unit, and started by hand
-#   vm lacking    `check` in machines that lack one thing each, and attacks in one without Landlock
+#   vm lacking    `check` in machines that lack one thing each, or whose clock jumps, and attacks in one without Landlock
 #   vm attacks    the attack suite with both kernels: with all layers on, and with single ones off, it must fail; with all of
 #                 them off it must succeed (scripts/vm/attacks.sh)
 #

@@ -79,7 +79,7 @@ host a_host_with_landlock_off 2 landlock 'lsm=landlock,yama' lsm=yama ''
 host a_host_without_user_namespaces 2 'user namespaces' 'sysctl -w user.max_user_namespaces=' '' \
   'echo 0 >/proc/sys/user/max_user_namespaces;'
 host a_host_without_git 2 git 'apt-get install git' '' 'for git in $(which -a git); do rm -f "$git"; done;'
-# It counts 1.4 days to and fro, many times in each stage. What is measured and what ends by the clock must not notice.
+# It is set 1.4 days forth or back twice a second. What is measured and what ends by the clock must not notice.
 # shellcheck disable=SC2016 # expanded in the machine
 host a_host_whose_clock_jumps 0 '' '' '' \
   'begun=$(date +%s)

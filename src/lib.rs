@@ -8,6 +8,7 @@ pub mod cli;
 pub mod config;
 pub mod contain;
 pub mod events;
+pub mod fault;
 pub mod harness;
 pub mod judge;
 pub mod junit;

@@ -118,7 +118,7 @@ async fn fly(
         labs: Vec::new(),
         connected_tests: Vec::new(),
     };
-    let graded = grade(host, &own, slot, &assignment, cancel, &mut |_, _| {}).await;
+    let graded = grade(host, &own, slot, &assignment, cancel, &mut |_| {}).await;
     let untouched = nest.outside_is_untouched()?;
     Ok((graded, untouched))
 }

@@ -5,7 +5,7 @@ use super::{Failure, table};
 use crate::backend::contract::{MemoryUnit, render_local};
 use crate::config::LimitOptions;
 use crate::contain::slots::Slot;
-use crate::task::{Assignment, Graded, Source};
+use crate::task::{Assignment, Event, Graded, Source};
 use anyhow::Context;
 use clap::Args;
 use std::io::IsTerminal;
@@ -71,9 +71,11 @@ fn go(args: &GradeArgs) -> anyhow::Result<u8> {
     let graded = super::runtime()?.block_on(async {
         tokio::spawn(super::run::cancel_on_signal(cancel.clone()));
         let bar = progress_bar("tests");
-        let mut progress = |done: usize, total: usize| {
-            bar.set_length(total as u64);
-            bar.set_position(done as u64);
+        let mut progress = |event| {
+            if let Event::Tests { done, total } = event {
+                bar.set_length(total as u64);
+                bar.set_position(done as u64);
+            }
         };
         let graded = crate::task::grade(&host, &grading, &slot, &assignment, &cancel, &mut progress).await;
         bar.finish_and_clear();

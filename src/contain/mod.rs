@@ -13,6 +13,7 @@ pub mod tree;
 pub mod work;
 
 use crate::config::HostOptions;
+use crate::fault::{Cause, Fault};
 use crate::proxy::Rules;
 use crate::steps;
 use anyhow::Context;
@@ -76,6 +77,26 @@ pub enum ContainError {
         /// The launcher's sentence.
         message: String,
     },
+}
+
+impl ContainError {
+    /// Who is to blame. `command`: who is to blame for a command that cannot be started, with a sentence for them.
+    pub fn fault(self, command: impl FnOnce(String) -> Fault) -> Fault {
+        let whole = self.to_string();
+        match self {
+            ContainError::Host { stage, .. } => Fault::host(
+                Cause::Sandbox,
+                format!("the sandbox of the {stage} stage could not be made on the grading machine"),
+            )
+            .with_detail(whole),
+            ContainError::Command { .. } => command(whole),
+        }
+    }
+
+    /// The same for a command of the runner's own: that it is not there is the host's fault.
+    pub fn of_own_command(self) -> Fault {
+        self.fault(|whole| Fault::host(Cause::Sandbox, whole))
+    }
 }
 
 /// Takes what a running stage says, as it says it.

@@ -258,7 +258,7 @@ impl Shared {
         };
         let begun = Instant::now();
         tracing::info!(task = %task.key, slot = slot.number, url = %task.repository_url, branch = %task.branch, "taken");
-        let graded = grade(&self.runner.host, &rules.grading, slot, &assignment, &self.stop.now, &mut |_, _| {}).await;
+        let graded = grade(&self.runner.host, &rules.grading, slot, &assignment, &self.stop.now, &mut |_| {}).await;
         let verdict = &graded.verdict;
         let seconds = begun.elapsed().as_secs_f64();
         tracing::info!(
@@ -270,15 +270,14 @@ impl Shared {
             seconds,
             "graded"
         );
-        match (graded.host_failed, &verdict.error) {
-            (true, error) => {
-                let error = error.as_deref().unwrap_or_default();
-                tracing::error!(task = %task.key, step = %graded.reached, "this host failed: {error}");
-                self.host_failed(error);
+        match graded.fault.as_ref().filter(|fault| fault.is_worth_another_try()) {
+            Some(fault) => {
+                tracing::error!(task = %task.key, step = %graded.reached, blame = %fault.blame, "{} failed: {}", fault.cause, fault.whole());
+                self.host_failed(&fault.whole());
             }
             // That one was killed says nothing of the host.
-            (false, _) if self.stop.now.is_cancelled() => {}
-            (false, _) => self.quarantine().well(),
+            None if self.stop.now.is_cancelled() => {}
+            None => self.quarantine().well(),
         }
         steps::at("task: graded");
         render(&task.key, verdict, rules.memory_unit)

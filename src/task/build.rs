@@ -5,6 +5,7 @@ use super::{Context, TaskError};
 use crate::contain::Stage;
 use crate::contain::tree::{self, inside};
 use crate::contain::work::WorkTree;
+use crate::fault::Fault;
 use sandbox::outcome::Verdict;
 use sandbox::plan::{Beyond, Policy};
 
@@ -27,7 +28,8 @@ pub async fn project(context: &Context<'_>, work: &WorkTree, suite: &Suite) -> R
     let plan = context.host.plan(context.slot, &stage);
     // Both streams in the order in which they came: a compiler's message belongs to the command before it.
     let mut both = crate::contain::Tail::default();
-    let finished = context.host.run("build", &plan, context.cancel, &mut |_, bytes| both.push(bytes)).await?;
+    let finished = context.host.run("build", &plan, context.cancel, &mut |_, bytes| both.push(bytes)).await;
+    let finished = finished.map_err(|error| error.fault(Fault::submission))?;
     let outcome = finished.outcome;
     tracing::info!(verdict = ?outcome.verdict, wall_ms = outcome.wall_ms, "built the project");
     match outcome.verdict {
@@ -36,7 +38,7 @@ pub async fn project(context: &Context<'_>, work: &WorkTree, suite: &Suite) -> R
         _ => {
             let command = command.join(" ");
             let said = both.lines(SHOWN_LINES);
-            Err(TaskError::Theirs(format!("the build failed: `{command}`: {}\n{said}", outcome.message)))
+            Err(Fault::submission(format!("the build failed: `{command}`: {}\n{said}", outcome.message)).into())
         }
     }
 }

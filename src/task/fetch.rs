@@ -3,9 +3,10 @@
 use super::outward::{self, Reader};
 use super::{Context, Source, TaskError};
 use crate::config::Mirror;
-use crate::contain::Stage;
 use crate::contain::tree::{self, inside};
 use crate::contain::work::WorkTree;
+use crate::contain::{ContainError, Stage};
+use crate::fault::Fault;
 use crate::proxy::{Place, Reach, Refused};
 use sandbox::outcome::Verdict;
 use sandbox::plan::Policy;
@@ -45,7 +46,7 @@ git rev-parse refs/heads/fetched
 pub async fn submission(context: &Context<'_>, work: &WorkTree) -> Result<Option<String>, TaskError> {
     match &context.assignment.source {
         Source::Directory(path) => {
-            let taken = work.take_project(path).map_err(|e| TaskError::Theirs(format!("{e:#}")))?;
+            let taken = work.take_project(path).map_err(|e| Fault::submission(format!("{e:#}")))?;
             tracing::info!(files = taken.entries, bytes = taken.bytes, "took the project from its directory");
             Ok(None)
         }
@@ -81,7 +82,7 @@ pub async fn git(
             outward::show_files(&mut stage, env);
             None
         }
-        Some(Err(sentence)) => return Err(TaskError::Theirs(sentence)),
+        Some(Err(sentence)) => return Err(Fault::submission(sentence).into()),
         None => {
             let bytes = options.traffic_limit.map_or(traffic(context.limits.disk), |size| size.0);
             Some(outward::open(context, &mut stage, env, reach(url), bytes)?)
@@ -99,7 +100,8 @@ pub async fn git(
     let reference = branch.map_or("HEAD".to_string(), |b| format!("refs/heads/{b}"));
     stage.argv = ["sh", "-euc", SCRIPT, "fetch", &from, &reference, target].map(str::to_string).to_vec();
     let plan = context.host.plan(context.slot, &stage);
-    let finished = context.host.run_with("fetch", &plan, rules, context.cancel, &mut |_, _| {}).await?;
+    let finished = context.host.run_with("fetch", &plan, rules, context.cancel, &mut |_, _| {}).await;
+    let finished = finished.map_err(ContainError::of_own_command)?;
     let what = branch.map_or(format!("the repository {url}"), |b| format!("branch {b:?} of {url}"));
     match finished.outcome.verdict {
         Verdict::Ok => Ok(finished.stdout.lines(1)),
@@ -107,7 +109,7 @@ pub async fn git(
         _ => {
             let said = finished.stderr.lines(20);
             let why = refused(&finished.refused).unwrap_or_else(|| explain(&said, &finished.outcome.message));
-            Err(TaskError::Theirs(format!("{what} could not be fetched: {why}\n{said}").trim_end().to_string()))
+            Err(Fault::submission(format!("{what} could not be fetched: {why}\n{said}").trim_end()).into())
         }
     }
 }

@@ -12,9 +12,10 @@ pub mod suite;
 pub mod test;
 
 use crate::config::{Grading, Limits, lab_section};
+use crate::contain::Host;
 use crate::contain::slots::Slot;
 use crate::contain::work::WorkTree;
-use crate::contain::{ContainError, Host};
+use crate::fault::{Cause, Fault};
 use crate::steps;
 use crate::verdict::Verdict;
 use std::path::PathBuf;
@@ -54,8 +55,8 @@ pub struct Graded {
     pub verdict: Verdict,
     /// The commit that was graded.
     pub commit: Option<String>,
-    /// Whether the host, and not the submission, is to blame for an error.
-    pub host_failed: bool,
+    /// Why it was not graded, and who is to blame; none for a verdict, or where the runner was told to stop.
+    pub fault: Option<Fault>,
     /// The test stage's outcome, where it ran.
     pub outcome: Option<sandbox::outcome::Outcome>,
     /// The step at which it ended: the one that broke, or the last.
@@ -95,30 +96,12 @@ impl std::fmt::Display for Step {
 /// Why a task ended before its tests could be judged.
 #[derive(Debug, thiserror::Error)]
 pub enum TaskError {
-    /// Something a student or a teacher can act on.
-    #[error("{0}")]
-    Theirs(String),
-    /// Something the operator has to act on.
-    #[error("{0}")]
-    Host(String),
+    /// Something is broken, and it is known whose it is.
+    #[error(transparent)]
+    Fault(#[from] Fault),
     /// The runner was told to stop.
     #[error("the run was interrupted; it can be started again")]
     Interrupted,
-}
-
-impl From<ContainError> for TaskError {
-    fn from(error: ContainError) -> Self {
-        match error {
-            ContainError::Host { .. } => TaskError::Host(error.to_string()),
-            ContainError::Command { .. } => TaskError::Theirs(error.to_string()),
-        }
-    }
-}
-
-impl From<anyhow::Error> for TaskError {
-    fn from(error: anyhow::Error) -> Self {
-        TaskError::Host(format!("{error:#}"))
-    }
 }
 
 /// Everything that a stage needs to know of the task it belongs to.
@@ -138,8 +121,24 @@ pub struct Context<'a> {
     pub cancel: &'a CancellationToken,
 }
 
-/// How far a test stage has come: tests that ended, and tests that there are.
-pub type Progress<'a> = &'a mut (dyn FnMut(usize, usize) + Send);
+/// What a task has come to, for whoever waits for it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Event {
+    /// A step begins.
+    Begins(Step),
+    /// Something takes its time, in the words of a person: `building the suite's Python environment`.
+    Waits(String),
+    /// Of the test stage: tests that ended, and tests that there are.
+    Tests {
+        /// Those that ended.
+        done: usize,
+        /// All that were collected.
+        total: usize,
+    },
+}
+
+/// Is told of each event as it happens.
+pub type Progress<'a> = &'a mut (dyn FnMut(Event) + Send);
 
 /// Grades one assignment. Whatever goes wrong becomes part of the verdict; nothing is left behind.
 pub async fn grade(
@@ -155,12 +154,21 @@ pub async fn grade(
     let context = Context { host, grading, slot, assignment, limits, cancel };
     let (mut commit, mut reached) = (None, Step::Tree);
     match stages(&context, lab, &mut commit, &mut reached, progress).await {
-        Ok((verdict, outcome)) => Graded { verdict, commit, host_failed: false, outcome: Some(outcome), reached },
+        Ok((verdict, outcome)) => Graded { verdict, commit, fault: None, outcome: Some(outcome), reached },
         Err(error) => {
-            let host_failed = matches!(error, TaskError::Host(_));
-            Graded { verdict: Verdict::broken(error.to_string()), commit, host_failed, outcome: None, reached }
+            let (sentence, fault) = match error {
+                TaskError::Interrupted => (error.to_string(), None),
+                TaskError::Fault(fault) => (fault.whole(), Some(fault)),
+            };
+            Graded { verdict: Verdict::broken(sentence), commit, fault, outcome: None, reached }
         }
     }
+}
+
+/// Anything that a sandbox is made of does not work.
+pub(crate) fn sandbox_failed(error: anyhow::Error) -> Fault {
+    Fault::host(Cause::Sandbox, "the sandbox could not be made on the grading machine")
+        .with_detail(format!("{error:#}"))
 }
 
 async fn stages(
@@ -170,23 +178,29 @@ async fn stages(
     reached: &mut Step,
     progress: Progress<'_>,
 ) -> Result<(Verdict, sandbox::outcome::Outcome), TaskError> {
+    progress(Event::Begins(Step::Tree));
     let path = context.host.state_dir.join("work").join(format!("slot{}-{}", context.slot.number, std::process::id()));
-    let work = WorkTree::make(path, context.slot.ids, context.limits.disk)?;
+    let work = WorkTree::make(path, context.slot.ids, context.limits.disk).map_err(sandbox_failed)?;
     steps::at("task: the work tree is there");
     *reached = Step::Fetch;
+    progress(Event::Begins(Step::Fetch));
     *commit = fetch::submission(context, &work).await?;
     steps::at("task: the submission is there");
     *reached = Step::Suite;
+    progress(Event::Begins(Step::Suite));
     let suite = suite::take(context, &work).await?;
     let limits = context.limits.lowered_by(lab_section(&suite.options.lab, lab));
     let context = &Context { limits, ..*context };
     steps::at("task: the suite is there");
     *reached = Step::Prepare;
-    let venv = prepare::environment(context, &suite.requirements).await?;
+    progress(Event::Begins(Step::Prepare));
+    let venv = prepare::environment(context, &suite.requirements, progress).await?;
     steps::at("task: the environment is there");
     *reached = Step::Build;
+    progress(Event::Begins(Step::Build));
     build::project(context, &work, &suite).await?;
     steps::at("task: the project is built");
     *reached = Step::Test;
+    progress(Event::Begins(Step::Test));
     test::run(context, &work, &suite, &venv, progress).await
 }

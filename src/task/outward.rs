@@ -1,9 +1,10 @@
 //! What fetch and prepare have of a network: the proxy, the variables that lead git and pip to it, and the certificates by which they
 //! know whom they speak with.
 
-use super::{Context, TaskError};
+use super::Context;
 use crate::contain::Stage;
 use crate::contain::tree;
+use crate::fault::{Cause, Fault};
 use crate::proxy::{Limits, Reach, Refused, Rules, Upstream, Why};
 use sandbox::plan::{Network, PROXY_PORT};
 use std::collections::BTreeMap;
@@ -52,9 +53,10 @@ pub fn open(
     env: BTreeMap<String, String>,
     reach: Reach,
     bytes: u64,
-) -> Result<Rules, TaskError> {
+) -> Result<Rules, Fault> {
     let upstream = upstream(&env);
-    let upstream = upstream.map_err(|why| TaskError::Host(format!("the {} stage cannot start: {why}", stage.name)))?;
+    let upstream =
+        upstream.map_err(|why| Fault::host(Cause::Sandbox, format!("the {} stage cannot start: {why}", stage.name)))?;
     stage.network = Network::Proxy;
     show_files(stage, env);
     lead_to_proxy(&mut stage.env);

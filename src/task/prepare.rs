@@ -2,10 +2,11 @@
 
 use super::fetch::TOOL_MEMORY;
 use super::outward::{self, Reader};
-use super::{Context, TaskError, index};
+use super::{Context, Event, Progress, TaskError, index};
 use crate::contain::python::Python;
 use crate::contain::tree::{self, inside};
-use crate::contain::{Host, Stage};
+use crate::contain::{ContainError, Host, Stage};
+use crate::fault::{Cause, Fault};
 use crate::proxy::Reach;
 use anyhow::Context as _;
 use sandbox::outcome::Verdict;
@@ -38,10 +39,14 @@ PYTHONPYCACHEPREFIX=/venv/pycache /venv/bin/python -m pytest --quiet --junit-xml
 "#;
 
 /// The directory of an environment for these requirements, on the host; built if it is not there yet.
-pub async fn environment(context: &Context<'_>, requirements: &str) -> Result<PathBuf, TaskError> {
+pub async fn environment(
+    context: &Context<'_>,
+    requirements: &str,
+    progress: Progress<'_>,
+) -> Result<PathBuf, TaskError> {
     let cache = context.host.state_dir.join("cache");
     make_dir(&cache)?;
-    let key = key(context.host.python()?, requirements);
+    let key = key(context.host.python().map_err(unkept)?, requirements);
     let place = cache.join(format!("venv-{key}"));
     // One at a time builds; the others wait and then find it. The lock is the kernel's, so other runners that share
     // the state directory wait too, and a runner that dies lets go.
@@ -52,9 +57,11 @@ pub async fn environment(context: &Context<'_>, requirements: &str) -> Result<Pa
         Ok(file)
     })
     .await
-    .context("waiting for the environment's lock")?
-    .context("the environment's lock cannot be taken")?;
+    .context("waiting for the environment's lock")
+    .and_then(|lock| lock.context("the environment's lock cannot be taken"))
+    .map_err(unkept)?;
     if !place.is_dir() {
+        progress(Event::Waits("building the suite's Python environment".into()));
         build(context, requirements, &cache, &place).await?;
     }
     drop(lock);
@@ -89,12 +96,15 @@ async fn build(context: &Context<'_>, requirements: &str, cache: &Path, place: &
     // What an earlier try left, if it was killed: we hold the lock, so nobody uses it.
     let building = cache.join(format!("{}.building", place.file_name().unwrap_or_default().to_string_lossy()));
     if building.exists() {
-        std::fs::remove_dir_all(&building).with_context(|| format!("{} cannot be removed", building.display()))?;
+        std::fs::remove_dir_all(&building)
+            .with_context(|| format!("{} cannot be removed", building.display()))
+            .map_err(unkept)?;
     }
     make_dir(&building)?;
     let owner = context.slot.ids.base + STUDENT_ID;
     std::os::unix::fs::chown(&building, Some(owner), Some(owner))
-        .context("the environment's directory has no owner")?;
+        .context("the environment's directory has no owner")
+        .map_err(unkept)?;
     tracing::info!(environment = %place.display(), "building the suite's Python environment");
 
     let options = &context.grading.prepare;
@@ -114,10 +124,11 @@ async fn build(context: &Context<'_>, requirements: &str, cache: &Path, place: &
     let rules = outward::open(context, &mut stage, env, reach, bytes)?;
     stage.mounts.push(tree::file("/run/ostest/requirements.txt", requirements));
     stage.mounts.push(tree::bind(&building, inside::VENV, true));
-    let python = context.host.python()?.program.display().to_string();
+    let python = context.host.python().map_err(unkept)?.program.display().to_string();
     stage.argv = ["sh", "-euc", SCRIPT, "prepare", &python].map(str::to_string).to_vec();
     let plan = context.host.plan(context.slot, &stage);
-    let finished = context.host.run_with("prepare", &plan, Some(rules), context.cancel, &mut |_, _| {}).await?;
+    let finished = context.host.run_with("prepare", &plan, Some(rules), context.cancel, &mut |_, _| {}).await;
+    let finished = finished.map_err(ContainError::of_own_command)?;
     match finished.outcome.verdict {
         Verdict::Ok => {}
         Verdict::Interrupted => return Err(TaskError::Interrupted),
@@ -136,18 +147,17 @@ async fn build(context: &Context<'_>, requirements: &str, cache: &Path, place: &
                     refused.join("; ")
                 ),
             };
-            return Err(TaskError::Host(format!(
-                "the suite's Python environment could not be built, {}: {why}\n{}",
-                finished.outcome.message,
-                said.trim()
-            )));
+            let sentence =
+                format!("the suite's Python environment could not be built, {}: {why}", finished.outcome.message);
+            return Err(Fault::host(Cause::Environment, sentence).with_detail(said.trim()).into());
         }
     }
     std::fs::write(building.join(LIST), requirements)
-        .context("the environment's list of requirements cannot be written")?;
+        .context("the environment's list of requirements cannot be written")
+        .map_err(unkept)?;
     // From now on nobody but the host's root may change it, in or out of a sandbox.
-    sandbox::copy::chown_tree(&building, 0, 0).context("the environment cannot be given to root")?;
-    std::fs::rename(&building, place).context("the environment cannot be put in its place")?;
+    sandbox::copy::chown_tree(&building, 0, 0).context("the environment cannot be given to root").map_err(unkept)?;
+    std::fs::rename(&building, place).context("the environment cannot be put in its place").map_err(unkept)?;
     Ok(())
 }
 
@@ -173,9 +183,15 @@ fn key(python: &Python, requirements: &str) -> String {
     hash.finalize().iter().take(10).map(|b| format!("{b:02x}")).collect()
 }
 
-fn make_dir(path: &Path) -> Result<(), TaskError> {
-    std::fs::create_dir_all(path).with_context(|| format!("the directory {} cannot be made", path.display()))?;
-    Ok(())
+fn make_dir(path: &Path) -> Result<(), Fault> {
+    let made = std::fs::create_dir_all(path);
+    made.with_context(|| format!("the directory {} cannot be made", path.display())).map_err(unkept)
+}
+
+/// The place where environments are kept does not work.
+fn unkept(error: anyhow::Error) -> Fault {
+    let sentence = "the suite's Python environment could not be kept on the grading machine";
+    Fault::host(Cause::Environment, sentence).with_detail(format!("{error:#}"))
 }
 
 #[cfg(test)]

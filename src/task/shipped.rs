@@ -3,9 +3,9 @@
 //! Its files belong to root inside, in sticky folders of root's, so nobody there can change them. That this held is looked at
 //! from outside, when nothing inside lives any more.
 
-use super::TaskError;
 use crate::config::Imports;
 use crate::contain::work::WorkTree;
+use crate::fault::{Cause, Fault};
 use crate::text::some_of;
 use crate::verdict::{Status, Verdict};
 use sandbox::inventory::{Differences, Inventory};
@@ -30,19 +30,19 @@ pub struct Touched(Differences);
 
 impl Shipped {
     /// Takes stock of the suite in this work tree.
-    pub fn look(work: &WorkTree) -> Result<Shipped, TaskError> {
+    pub fn look(work: &WorkTree) -> Result<Shipped, Fault> {
         Ok(Shipped(take(work)?))
     }
 
     /// What is different now.
-    pub fn touched(&self, work: &WorkTree) -> Result<Touched, TaskError> {
+    pub fn touched(&self, work: &WorkTree) -> Result<Touched, Fault> {
         Ok(Touched(self.0.differences(&take(work)?)))
     }
 }
 
-fn take(work: &WorkTree) -> Result<Inventory, TaskError> {
+fn take(work: &WorkTree) -> Result<Inventory, Fault> {
     Inventory::take(&work.suite())
-        .map_err(|e| TaskError::Host(format!("the suite's copy cannot be looked through: {e}")))
+        .map_err(|e| Fault::host(Cause::Sandbox, format!("the suite's copy cannot be looked through: {e}")))
 }
 
 impl Touched {

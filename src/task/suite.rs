@@ -1,8 +1,9 @@
 //! The suite: found, copied for the sandbox's root, and read for how it wants to be run.
 
-use super::{Context, TaskError, fetch};
+use super::{Context, TaskError, fetch, sandbox_failed};
 use crate::config::SuiteOptions;
 use crate::contain::work::WorkTree;
+use crate::fault::{Blame, Fault};
 use sandbox::copy::read_small;
 use std::path::Path;
 
@@ -45,27 +46,34 @@ pub async fn take(context: &Context<'_>, work: &WorkTree) -> Result<Suite, TaskE
             fetch::git(context, tests, branch, &work.suite_source(), "/task/suite-source").await.map_err(|e| {
                 match e {
                     // A suite that cannot be had is no fault of the submission.
-                    TaskError::Theirs(text) => TaskError::Host(format!("the test suite cannot be had: {text}")),
+                    TaskError::Fault(fault) if fault.blame == Blame::Submission => {
+                        Fault::suite("the test suite cannot be had").with_detail(fault.whole()).into()
+                    }
                     other => other,
                 }
             })?;
         tracing::debug!(suite = %tests, %commit, "fetched the suite");
-        work.take_suite(&work.suite_source())?;
+        work.take_suite(&work.suite_source()).map_err(untaken)?;
     } else {
-        work.take_suite(Path::new(tests))?;
+        work.take_suite(Path::new(tests)).map_err(untaken)?;
     }
     let read = |name: &str| -> Result<Option<String>, TaskError> {
-        read_small(&work.suite(), name, MAX_FILE)
-            .map_err(|e| TaskError::Host(format!("{name} of the suite {tests} cannot be read: {e}")))
+        read_small(&work.suite(), name, MAX_FILE).map_err(|e| {
+            Fault::suite(format!("{name} of the test suite cannot be read")).with_detail(format!("{tests}: {e}")).into()
+        })
     };
     let options = match read("ostest.toml")? {
-        Some(text) => SuiteOptions::parse(&text).map_err(TaskError::Host)?,
+        Some(text) => SuiteOptions::parse(&text).map_err(Fault::suite)?,
         None => SuiteOptions::default(),
     };
     // Before anything of the submission runs beside it.
-    let hidden = work.hide_from_students(&|path| options.test.hides(path))?;
+    let hidden = work.hide_from_students(&|path| options.test.hides(path)).map_err(sandbox_failed)?;
     tracing::debug!(files = hidden, "hid the suite's tests from students' programs");
     let requirements = read(REQUIREMENTS)?.unwrap_or_else(|| DEFAULT_REQUIREMENTS.into());
     let has_run_tests = read("run_tests.py")?.is_some();
     Ok(Suite { options, requirements, has_run_tests })
+}
+
+fn untaken(error: anyhow::Error) -> Fault {
+    Fault::suite("the test suite cannot be taken").with_detail(format!("{error:#}"))
 }

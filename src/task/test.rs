@@ -2,11 +2,12 @@
 
 use super::shipped::Shipped;
 use super::suite::Suite;
-use super::{Context, Progress, TaskError, starter};
+use super::{Context, Event, Progress, TaskError, sandbox_failed, starter};
 use crate::config::Imports;
 use crate::contain::tree::{self, inside};
 use crate::contain::work::WorkTree;
-use crate::contain::{Finished, PATH, Stage};
+use crate::contain::{ContainError, Finished, PATH, Stage};
+use crate::fault::{Cause, Fault};
 use crate::judge::{self, InForce, Run};
 use crate::template::{self, Values};
 use crate::verdict::Verdict;
@@ -73,11 +74,12 @@ pub async fn run(
             log.push_line(bytes);
             steps::at("test: the harness has said something");
             let (done, total) = log.progress();
-            progress(done, total);
+            progress(Event::Tests { done, total });
         }
     };
     let shipped = Shipped::look(work)?;
-    let finished = context.host.run("test", &plan, context.cancel, &mut sink).await?;
+    let finished =
+        context.host.run("test", &plan, context.cancel, &mut sink).await.map_err(ContainError::of_own_command)?;
     let touched = shipped.touched(work)?;
     let outcome = &finished.outcome;
     tracing::info!(
@@ -144,8 +146,8 @@ fn stage(context: &Context<'_>, work: &WorkTree, suite: &Suite, venv: &Path) -> 
         report: format!("/proc/self/fd/{REPORT_FD}"),
     };
     let mut stage = Stage::new("test", Policy::Test, &context.limits);
-    stage.argv = template::fill(&template, &values).map_err(TaskError::Host)?;
-    starter::is_python(&stage.argv).map_err(TaskError::Host)?;
+    stage.argv = template::fill(&template, &values).map_err(Fault::suite)?;
+    starter::is_python(&stage.argv).map_err(Fault::suite)?;
     stage.apart = true;
     stage.cwd = inside::SUITE.into();
     let wished = own.timeout.or(suites.timeout).map(|t| t.0);
@@ -159,8 +161,8 @@ fn stage(context: &Context<'_>, work: &WorkTree, suite: &Suite, venv: &Path) -> 
         tree::bind(work.project(), inside::PROJECT, true),
         tree::bind(work.suite(), inside::SUITE, true),
         tree::bind(venv, inside::VENV, false),
-        tree::bind(&context.host.gate()?.program, GATE, false),
-        tree::bind(&context.host.gate()?.library, SPAWN, false),
+        tree::bind(&context.host.gate().map_err(sandbox_failed)?.program, GATE, false),
+        tree::bind(&context.host.gate().map_err(sandbox_failed)?.library, SPAWN, false),
     ]);
     stage.mounts.extend(harness::FILES.map(|(name, text)| tree::file(format!("{}/{name}", inside::HARNESS), text)));
     let mut set = |name: &str, value: String| stage.env.insert(name.to_string(), value);
@@ -194,7 +196,7 @@ fn stage(context: &Context<'_>, work: &WorkTree, suite: &Suite, venv: &Path) -> 
     if !assignment.connected_tests.is_empty() {
         let select = format!("{}/select.json", inside::HARNESS);
         let names = serde_json::to_string(&assignment.connected_tests)
-            .map_err(|e| TaskError::Host(format!("the list of tests cannot be written: {e}")))?;
+            .map_err(|e| Fault::host(Cause::Runner, format!("the list of tests cannot be written: {e}")))?;
         stage.env.insert("OSTEST_SELECT".into(), select.clone());
         stage.mounts.push(tree::file(select, names));
     }

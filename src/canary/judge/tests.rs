@@ -20,7 +20,7 @@ fn good() -> Graded {
             duration: Duration::ZERO,
         },
         commit: None,
-        host_failed: false,
+        fault: None,
         outcome: Some(Outcome {
             ended: Ended::Exited { code: 1 },
             verdict: sandbox::outcome::Verdict::Failed,

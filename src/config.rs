@@ -305,6 +305,8 @@ pub struct FileOptions {
     pub ca_file: Option<PathBuf>,
     pub resume: Option<bool>,
     pub drain_timeout: Option<Span>,
+    pub answer_within: Option<Span>,
+    // Ignored; kept for compatibility.
     pub quarantine_after: Option<u32>,
     pub concurrent: Option<usize>,
     pub pin_cores: Option<bool>,
@@ -502,6 +504,8 @@ pub struct Grading {
     pub allow_internal: Vec<Internal>,
     /// The backend, which they may not.
     pub backend: Option<Place>,
+    /// Within what time of its hand-out a task is answered; none: whenever.
+    pub answer_within: Option<Duration>,
     /// The operator's sections.
     pub fetch: FetchOptions,
     /// The operator's sections.
@@ -512,6 +516,19 @@ pub struct Grading {
     pub test: TestOptions,
     /// The operator's sections.
     pub labs: Labs,
+}
+
+impl Grading {
+    /// The longest time that a build may take where an answer is due: two eighths of the whole. A build or a suite that ends by
+    /// its own limit is the submission's; one that ends because the answer is due is nobody's. So these limits come first.
+    pub fn longest_build(&self) -> Duration {
+        self.answer_within.map_or(Duration::MAX, |within| within / 8 * 2)
+    }
+
+    /// The same for the suite: five eighths. The last eighth is for fetch and for what lies between.
+    pub fn longest_test(&self) -> Duration {
+        self.answer_within.map_or(Duration::MAX, |within| within / 8 * 5)
+    }
 }
 
 /// What a host gives to every sandbox.

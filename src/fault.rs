@@ -120,7 +120,7 @@ impl Fault {
     /// Whether the same task can succeed later without the student doing anything. Such a task is held and tried again, and the
     /// backend is told of the fault only when its time is over.
     pub fn is_worth_another_try(&self) -> bool {
-        !matches!(self.blame, Blame::Submission | Blame::Backend)
+        !matches!(self.blame, Blame::Submission | Blame::Backend) && self.cause != Cause::Deadline
     }
 
     /// The whole of it, for the operator: on more than one line where a tool has said something.

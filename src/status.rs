@@ -19,12 +19,32 @@ pub enum State {
     BackendAway,
     /// Results would not be safe: it takes no tasks.
     SpoolFull,
-    /// The host failed task after task: it takes none until a canary has passed.
-    Quarantined,
+    /// Something that all tasks need is broken: what was taken is held, and nothing else is taken.
+    Holding,
     /// It was told to stop and finishes what runs.
     Draining,
     /// It ended in good order.
     Ended,
+}
+
+/// A task that waits until something works again that is not the submission's.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Held {
+    /// The task.
+    pub task: String,
+    /// Who has to act: suite, host or network.
+    pub blame: String,
+    /// What is broken.
+    pub cause: String,
+    /// Since when (RFC 3339, UTC).
+    pub since: String,
+    /// In a sentence.
+    pub message: String,
+    /// How often it was tried.
+    pub tries: u32,
+    /// When the task is answered ungraded (RFC 3339, UTC); none: never.
+    pub deadline: Option<String>,
 }
 
 /// A runner's state, for people and programs.
@@ -55,6 +75,9 @@ pub struct Status {
     pub waiting: usize,
     /// Results that were refused for good, of earlier runs, too.
     pub rejected: usize,
+    /// Tasks that wait until something works again.
+    #[serde(default)]
+    pub held: Vec<Held>,
 }
 
 impl Status {
@@ -89,7 +112,7 @@ impl Status {
             State::Asking | State::Draining | State::Ended => return line,
             State::BackendAway => "no tasks come",
             State::SpoolFull => "no tasks are taken",
-            State::Quarantined => "no tasks are taken, because this host failed",
+            State::Holding => "no tasks are taken",
         };
         // A line break would begin another variable of the service manager's protocol.
         let reason = self.reason.lines().next().unwrap_or_default();
@@ -140,6 +163,7 @@ impl Board {
             delivered: 0,
             waiting: 0,
             rejected: 0,
+            held: Vec::new(),
         };
         let board = Board { path: state_dir.join(FILE), status: Mutex::new(status), told: Box::new(told) };
         board.write(&board.now());

@@ -285,40 +285,6 @@ fn a_new_configuration_holds_for_the_next_tasks() {
 }
 
 #[test]
-fn a_host_that_fails_takes_no_tasks_until_it_is_well() {
-    if !need_root("a_host_that_fails_takes_no_tasks_until_it_is_well") {
-        return;
-    }
-    let (place, suite) = place();
-    let backend = Counting::start([task(1)], || ());
-    let runner = place
-        .runner(&backend.url, &suite)
-        .args(["--concurrent", "1", "--quarantine-after", "2"])
-        .stdout(Stdio::null())
-        .spawn()
-        .expect("the runner starts");
-    backend.wait("the first result", |books| !books.taken.is_empty());
-    // No suite: no fault of the submissions.
-    std::fs::rename(&suite, place.path("away")).expect("the suite is moved");
-    backend.books().queue.extend((2..=5).map(task));
-    wait_until("quarantine", || status(&place)["state"] == "quarantined");
-    wait_until("both answers", || backend.books().taken.len() == 3);
-    let check =
-        place.command(&["check", "--json"]).arg("--tests").arg(place.path("away")).output().expect("check starts");
-    let said = String::from_utf8_lossy(&check.stdout);
-    assert_eq!(check.status.code(), Some(2), "{said}");
-    assert!(said.contains("failed task after task"), "{said}");
-    assert_eq!(backend.books().queue.len(), 2, "no task is taken meanwhile");
-    std::fs::rename(place.path("away"), &suite).expect("the suite is back");
-    backend.wait("the last result", |books| books.taken.len() == 5);
-    send_signal(pid(&runner), TERM);
-    assert_eq!(ended(runner), Some(0));
-    let errors: Vec<_> = backend.books().taken.iter().map(|r| r["testResults"]["isError"].clone()).collect();
-    // A canary passes without the suite, so the host may be tried, and found ill, once more.
-    assert_eq!((&errors[..3], &errors[4]), (&[json!(false), json!(true), json!(true)][..], &json!(false)));
-}
-
-#[test]
 fn a_drain_has_an_end() {
     if !need_root("a_drain_has_an_end") {
         return;

@@ -105,6 +105,7 @@ async fn fly(
         mirrors: vec![Mirror { prefix: URL_PREFIX.into(), dir: nest.repositories() }],
         allow_internal: grading.allow_internal.clone(),
         backend: grading.backend.clone(),
+        answer_within: None,
         fetch: grading.fetch.clone(),
         prepare: grading.prepare.clone(),
         // The operator's commands are for the operator's suite.
@@ -118,7 +119,7 @@ async fn fly(
         labs: Vec::new(),
         connected_tests: Vec::new(),
     };
-    let graded = grade(host, &own, slot, &assignment, cancel, &mut |_| {}).await;
+    let graded = grade(host, &own, slot, &assignment, None, cancel, &mut |_| {}).await;
     let untouched = nest.outside_is_untouched()?;
     Ok((graded, untouched))
 }

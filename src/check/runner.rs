@@ -79,10 +79,10 @@ fn judge_runner(status: Option<&Status>, alive: bool) -> Finding {
             format!("process {pid} takes no tasks since {since}: {reason}"),
             "mend what the sentence names; it goes on by itself",
         ),
-        State::Quarantined => Finding::red(
+        State::Holding => Finding::red(
             RUNNER,
-            format!("process {pid} takes no tasks since {since}, because this host failed task after task: {reason}"),
-            "mend what the sentence names; it goes on by itself when a canary has passed",
+            format!("process {pid} takes no tasks since {since}: {reason}"),
+            "fix the error above; it goes on by itself",
         ),
     }
 }
@@ -135,8 +135,8 @@ mod tests {
             (State::Asking, false, Grade::Yellow),
             (State::BackendAway, true, Grade::Yellow),
             (State::SpoolFull, true, Grade::Red),
-            (State::Quarantined, true, Grade::Red),
-            (State::Quarantined, false, Grade::Yellow),
+            (State::Holding, true, Grade::Red),
+            (State::Holding, false, Grade::Yellow),
             (State::Draining, true, Grade::Green),
             (State::Ended, false, Grade::Green),
         ] {

@@ -77,7 +77,7 @@ fn go(args: &GradeArgs) -> anyhow::Result<u8> {
                 bar.set_position(done as u64);
             }
         };
-        let graded = crate::task::grade(&host, &grading, &slot, &assignment, &cancel, &mut progress).await;
+        let graded = crate::task::grade(&host, &grading, &slot, &assignment, None, &cancel, &mut progress).await;
         bar.finish_and_clear();
         graded
     });

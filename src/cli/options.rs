@@ -80,8 +80,11 @@ pub struct RunArgs {
     /// How long running tasks may go on after the first SIGTERM or SIGINT [default: as long as --timeout]
     #[arg(long, value_name = "TIME")]
     pub drain_timeout: Option<Span>,
-    /// Tasks in a row that may fail by this host's fault before it takes no more until a canary has passed; 0: any number [default: 3]
-    #[arg(long, value_name = "N")]
+    /// Answer each task within this time of its hand-out, before the backend gives it up [default: no limit]
+    #[arg(long, value_name = "TIME", help_heading = "Backend")]
+    pub answer_within: Option<Span>,
+    /// Ignored; kept for compatibility
+    #[arg(long, value_name = "N", hide = true)]
     pub quarantine_after: Option<u32>,
     /// Tasks that are graded at a time: slots [default: 2]
     #[arg(long, value_name = "N", env = "OSTEST_CONCURRENT")]
@@ -214,6 +217,7 @@ impl GradingArgs {
             mirrors,
             allow_internal: self.allow_internal.iter().chain(&file.allow_internal).map(|i| i.0.clone()).collect(),
             backend: None,
+            answer_within: None,
             fetch: file.fetch.clone(),
             prepare: file.prepare.clone(),
             build: file.build.clone(),

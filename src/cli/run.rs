@@ -12,13 +12,12 @@ use crate::check::Grade;
 use crate::config::{FileOptions, Grading, HostOptions, memory_unit};
 use crate::proxy::Place;
 use crate::runner::notify::Manager;
-use crate::runner::quarantine::{self, Quarantine};
 use crate::runner::{Rules, Runner, Stop};
 use crate::spool::Spool;
 use crate::status::Board;
 use anyhow::Context;
 use std::io::IsTerminal;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
@@ -54,8 +53,6 @@ pub struct Settings {
     pub check_interval: Duration,
     /// How long running tasks may go on after the first signal.
     pub drain_timeout: Duration,
-    /// Failures of the host in a row before it takes no more tasks.
-    pub quarantine_after: u32,
     /// The host.
     pub host: HostOptions,
 }
@@ -75,6 +72,7 @@ impl Settings {
         for env in [&grading.fetch.env, &grading.prepare.env] {
             crate::task::outward::upstream(env).map_err(anyhow::Error::msg)?;
         }
+        grading.answer_within = answer_within(args, &file)?;
         let backend = backend(args, &file)?;
         // One that is no URL is told of where it is called.
         grading.backend = url::Url::parse(&backend.url).ok().as_ref().and_then(Place::of_url);
@@ -84,7 +82,6 @@ impl Settings {
             pin_cores: args.pin_cores || file.pin_cores.unwrap_or(false),
             check_interval: interval.max(SHORTEST_INTERVAL),
             drain_timeout: args.drain_timeout.or(file.drain_timeout).map_or(grading.limits.timeout, |s| s.0),
-            quarantine_after: args.quarantine_after.or(file.quarantine_after).unwrap_or(quarantine::AFTER),
             grading,
             backend,
             memory_unit: memory_unit(args.memory_unit.as_deref().or(file.memory_unit.as_deref()))?,
@@ -111,7 +108,6 @@ impl Settings {
             ("concurrent", self.concurrent != new.concurrent),
             ("pin-cores", self.pin_cores != new.pin_cores),
             ("drain-timeout", self.drain_timeout != new.drain_timeout),
-            ("quarantine-after", self.quarantine_after != new.quarantine_after),
             ("state-dir, python, toolchain or allow-degraded", self.host != new.host),
         ];
         pairs.into_iter().filter(|(_, differs)| *differs).map(|(name, _)| name).collect()
@@ -154,7 +150,6 @@ fn go(args: &RunArgs) -> anyhow::Result<u8> {
             resume: args.resume || settings.file.resume.unwrap_or(false),
             drain_timeout: settings.drain_timeout,
             manager: manager.clone(),
-            quarantine: Mutex::new(Quarantine::after(settings.quarantine_after)),
         };
         tokio::spawn(reload_on_signal(hang_up, args.clone(), Arc::new(settings), manager, backend, change));
         runner.run(slots, found, stop).await
@@ -189,6 +184,16 @@ async fn fit(mut fitness: Fitness, settings: &Settings, stop: &Stop) -> anyhow::
     anyhow::bail!(
         "this host is not fit to grade ({red} red); `ostest-sandbox check` with the same flags shows everything"
     )
+}
+
+/// The time for an answer.
+fn answer_within(args: &RunArgs, file: &FileOptions) -> anyhow::Result<Option<Duration>> {
+    let within = args.answer_within.or(file.answer_within).map(|span| span.0);
+    anyhow::ensure!(
+        within.is_none_or(|within| !within.is_zero()),
+        "--answer-within is 0, in which nothing can be graded"
+    );
+    Ok(within)
 }
 
 fn backend(args: &RunArgs, file: &FileOptions) -> anyhow::Result<BackendSettings> {

@@ -3,32 +3,37 @@
 //! A task is in the spool from before anything is done for it until the backend has confirmed its result, so that the loop
 //! can end at any instant: the next start goes on from what lies there.
 
+mod admission;
 mod crossed;
 mod deliver;
+mod evidence;
+mod holds;
+mod job;
 pub mod notify;
 mod poll;
-pub mod quarantine;
 pub mod vigil;
+mod work;
 
 use crate::backend::Backend;
-use crate::backend::contract::{MemoryUnit, Task, render};
+use crate::backend::contract::{MemoryUnit, render};
 use crate::config::Grading;
 use crate::contain::Host;
 use crate::contain::slots::Slot;
 use crate::spool::{Entry, Found, Spool};
 use crate::status::{Board, State};
-use crate::steps;
-use crate::task::{Assignment, Source, bound, grade};
+use crate::task::bound;
 use crate::verdict::Verdict;
+use admission::Admission;
 use crossed::Crossed;
+use evidence::{CANARY, KnownGood};
+use holds::{Due, Holds};
+use job::Job;
 use notify::Manager;
 use poll::Next;
-use quarantine::Quarantine;
-use serde_json::Value;
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
-use tokio::sync::{Semaphore, mpsc, watch};
+use tokio::sync::{Notify, Semaphore, mpsc, watch};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -62,8 +67,6 @@ pub struct Runner {
     pub board: Board,
     /// Who started us, where that is a service manager.
     pub manager: Manager,
-    /// Whether this host is to be trusted.
-    pub quarantine: Mutex<Quarantine>,
 }
 
 /// What can change while the runner runs.
@@ -98,11 +101,22 @@ struct Shared {
     crossed: Crossed,
     /// When the spool was searched last for what an operator has put back.
     searched: Mutex<Instant>,
+    /// What is broken, and the tasks that wait for it.
+    holds: Mutex<Holds>,
+    /// Told whenever something of that, or of the admission, is another.
+    changed: Notify,
+    /// The task that finds out whether what all tasks need is there.
+    admission: Admission,
+    /// Repositories that could be fetched.
+    known_good: KnownGood,
+    /// Servers and mirrors that tasks were taken for.
+    sources: Mutex<BTreeSet<String>>,
 }
 
 impl Runner {
     /// Runs until told to stop or, with `once`, until the backend has nothing more. `found`: what an earlier run left.
     pub async fn run(self, slots: Vec<Slot>, found: Found, stop: Stop) -> anyhow::Result<()> {
+        let known_good = KnownGood::read(&self.host.state_dir);
         let shared = Arc::new(Shared {
             runner: self,
             stop: stop.clone(),
@@ -111,6 +125,11 @@ impl Runner {
             uploads: Semaphore::new(UPLOADS),
             crossed: Crossed::default(),
             searched: Mutex::new(Instant::now()),
+            holds: Mutex::default(),
+            changed: Notify::new(),
+            admission: Admission::default(),
+            known_good,
+            sources: Mutex::default(),
         });
         let (drain_timeout, manager) = (shared.runner.drain_timeout, shared.runner.manager.clone());
         let at_most = drain_timeout.saturating_add(LAST_UPLOADS + CLEARING);
@@ -127,6 +146,7 @@ impl Runner {
             let _ = give_back.send(Arc::new(slot));
         }
         let (count, mut tasks) = (free.len(), JoinSet::new());
+        let clock = tokio::spawn(shared.clone().keep_time());
         let ended = loop {
             let slot = tokio::select! {
                 biased;
@@ -134,15 +154,19 @@ impl Runner {
                 slot = free.recv() => slot,
             };
             let Some(slot) = slot else { break Ok(()) };
-            match shared.next(&slot, &mut resumed, tasks.is_empty()).await {
-                Next::Task(task) => {
+            match shared.next(&mut resumed, &tasks).await {
+                Next::Due(due) => {
                     let (shared, give_back) = (shared.clone(), give_back.clone());
-                    let longest = bound::longest(&shared.rules().grading, count);
-                    let promise = manager.vigil.promise(format!("grading {}", task.key), longest);
+                    let (what, longest) = match &due {
+                        Due::Job(job) => {
+                            (format!("grading {}", job.task.key), bound::longest(&shared.rules().grading, count))
+                        }
+                        Due::Probe { cause, .. } => (format!("trying {cause}"), CANARY),
+                    };
+                    let promise = manager.vigil.promise(what, longest.saturating_add(CANARY));
                     tasks.spawn(async move {
                         let _promise = promise;
-                        let body = shared.grade_or_say_why(slot.clone(), &task).await;
-                        shared.keep_and_deliver(task.key.clone(), Some(&task), body);
+                        shared.carry_out(slot.clone(), due).await;
                         // The slot is free while the result is on its way.
                         let _ = give_back.send(slot);
                     });
@@ -165,6 +189,8 @@ impl Runner {
         while let Some(done) = tasks.join_next().await {
             log_fault(done);
         }
+        clock.abort();
+        shared.leave_held();
         let undelivered = shared.last_deliveries().await;
         shared.runner.host.release();
         shared.runner.board.change(|status| status.turn(State::Ended, ""));
@@ -183,7 +209,7 @@ impl Runner {
 
 impl Shared {
     /// Goes on from where an earlier run ended. Gives the tasks that are to be graded again.
-    fn recover(self: &Arc<Self>, found: Found) -> VecDeque<Task> {
+    fn recover(self: &Arc<Self>, found: Found) -> VecDeque<Job> {
         for (path, problem) in &found.unreadable {
             tracing::error!(file = %path.display(), "the spool holds what is no entry, and it is left alone: {problem}");
         }
@@ -203,13 +229,15 @@ impl Shared {
         for entry in found.waiting {
             self.adopt(entry);
         }
-        let mut again = VecDeque::new();
+        let (mut again, now) = (VecDeque::new(), Instant::now());
+        let within = self.rules().grading.answer_within;
         for entry in found.taken {
             let Some(key) = entry.key() else { continue };
             match entry.task() {
                 Some(task) if self.runner.resume => {
+                    let job = Job::since(task, humantime::parse_rfc3339(&entry.taken).ok(), within, now);
                     tracing::warn!(task = %key, "an earlier run did not finish it; it is graded again");
-                    again.push_back(task);
+                    again.push_back(job);
                 }
                 task => {
                     tracing::warn!(task = %key, taken = entry.taken, "an earlier run did not finish it; it is answered as interrupted");
@@ -230,63 +258,10 @@ impl Shared {
         }
     }
 
-    /// Grades in a task of its own, so that a fault of ours becomes an answer too and costs neither attempt nor slot.
-    async fn grade_or_say_why(self: &Arc<Self>, slot: Arc<Slot>, task: &Task) -> Value {
-        let name = task.key.to_string();
-        self.runner.board.change(|status| status.busy.push(name.clone()));
-        let (shared, inner, unit) = (self.clone(), task.clone(), self.rules().memory_unit);
-        let graded = tokio::spawn(async move { shared.grade(&slot, &inner).await }).await;
-        self.runner.board.change(|status| {
-            status.busy.retain(|busy| *busy != name);
-            status.graded += 1;
-        });
-        graded.unwrap_or_else(|fault| {
-            tracing::error!(task = %task.key, "a fault of the runner: {fault}");
-            self.host_failed(&format!("the runner itself failed on {}: {fault}", task.key));
-            let verdict = Verdict::broken("the grader itself failed; this is no fault of the submission");
-            render(&task.key, &verdict, unit)
-        })
-    }
-
-    async fn grade(&self, slot: &Slot, task: &Task) -> Value {
-        let rules = self.rules();
-        let assignment = Assignment {
-            attempt: task.key.token().to_string(),
-            source: Source::Git { url: task.repository_url.clone(), branch: task.branch.clone() },
-            labs: task.labs.clone(),
-            connected_tests: task.connected_tests.clone(),
-        };
-        let begun = Instant::now();
-        tracing::info!(task = %task.key, slot = slot.number, url = %task.repository_url, branch = %task.branch, "taken");
-        let graded = grade(&self.runner.host, &rules.grading, slot, &assignment, &self.stop.now, &mut |_| {}).await;
-        let verdict = &graded.verdict;
-        let seconds = begun.elapsed().as_secs_f64();
-        tracing::info!(
-            task = %task.key,
-            slot = slot.number,
-            passed = verdict.is_passed(),
-            cases = verdict.cases.len(),
-            error = verdict.error.as_deref().map(|e| e.lines().next().unwrap_or_default()),
-            seconds,
-            "graded"
-        );
-        match graded.fault.as_ref().filter(|fault| fault.is_worth_another_try()) {
-            Some(fault) => {
-                tracing::error!(task = %task.key, step = %graded.reached, blame = %fault.blame, "{} failed: {}", fault.cause, fault.whole());
-                self.host_failed(&fault.whole());
-            }
-            // That one was killed says nothing of the host.
-            None if self.stop.now.is_cancelled() => {}
-            None => self.quarantine().well(),
-        }
-        steps::at("task: graded");
-        render(&task.key, verdict, rules.memory_unit)
-    }
-
-    fn host_failed(&self, reason: &str) {
-        if self.quarantine().failed(reason) {
-            tracing::error!("this host takes no more tasks until a canary has passed: {reason}");
-            self.runner.board.change(|status| status.turn(State::Quarantined, reason));
+    /// Says which tasks are still held at the end: they stay in the spool.
+    fn leave_held(&self) {
+        for job in self.holds().take_all() {
+            tracing::warn!(task = %job.task.key, "it is held and lies in the spool; the next start goes on with it");
         }
     }
 
@@ -294,9 +269,9 @@ impl Shared {
         self.runner.rules.borrow().clone()
     }
 
-    fn quarantine(&self) -> MutexGuard<'_, Quarantine> {
-        // Whoever panicked with the lock left numbers that are as good as before.
-        self.runner.quarantine.lock().unwrap_or_else(PoisonError::into_inner)
+    fn holds(&self) -> MutexGuard<'_, Holds> {
+        // Whoever panicked with the lock left a map that is as good as before.
+        self.holds.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

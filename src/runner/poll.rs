@@ -1,20 +1,22 @@
 //! What the runner does next with a free slot: asks for a task, unless the host or the spool says that it must not.
 
 use super::Shared;
+use super::holds::Due;
+use super::job::Job;
 use crate::backend::contract::{Answer, Key, Task, render};
 use crate::backend::{BackendError, allow};
-use crate::canary::{self, When};
-use crate::check::{Finding, Grade};
-use crate::contain::slots::Slot;
+use crate::fault::Cause;
 use crate::spool::TakeError;
 use crate::status::State;
 use crate::steps;
+use crate::task::source_of;
 use crate::verdict::Verdict;
 use backon::{BackoffBuilder, ExponentialBackoff, ExponentialBuilder};
 use serde_json::Value;
-use std::collections::VecDeque;
-use std::sync::{Arc, PoisonError};
+use std::collections::{BTreeSet, VecDeque};
+use std::sync::{Arc, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
+use tokio::task::JoinSet;
 
 /// Failed questions in a row after which `--once` gives up; without it the runner asks for ever.
 const ONCE_PATIENCE: u32 = 5;
@@ -22,16 +24,19 @@ const ONCE_PATIENCE: u32 = 5;
 /// Pause between two looks at a spool that cannot be written to.
 const SPOOL_PAUSE: Duration = Duration::from_secs(10);
 
-/// What a canary takes at the most: its stages may take some minutes each, and an environment may have to be built for it.
-const CANARY: Duration = Duration::from_secs(3600);
+/// How long `--once` waits for something that is broken.
+const ONCE_HOLDS: Duration = Duration::from_secs(60);
+
+/// Longest wait for what is held: whoever changes something says so, and this is for what nobody says.
+const HOLD_PAUSE: Duration = Duration::from_secs(1);
 
 /// How often the spool is searched for what an operator has put back.
 const SEARCH: Duration = Duration::from_secs(30);
 
 /// What to do next.
 pub enum Next {
-    /// Grade this one; it is in the spool.
-    Task(Box<Task>),
+    /// Grade this one, which is in the spool; or try again what is broken.
+    Due(Due),
     /// Send this; there is nothing to be graded.
     Answered {
         /// Whose answer it is.
@@ -47,7 +52,9 @@ pub enum Next {
 
 /// What came of one question.
 enum Asked {
-    /// A task, or an answer to one.
+    /// A task, which is on record.
+    Task(Task),
+    /// An answer to one.
     Next(Next),
     /// A task that is in hand already.
     InHand,
@@ -73,27 +80,50 @@ pub fn pauses() -> ExponentialBackoff {
 }
 
 impl Shared {
-    /// Asks for a task until there is one, or a reason to do something else. `slot`: the free one, for a canary.
-    pub async fn next(self: &Arc<Self>, slot: &Slot, resumed: &mut VecDeque<Task>, idle: bool) -> Next {
+    /// Asks for a task until there is one, or a reason to do something else. `tasks`: what runs in other slots.
+    pub async fn next(self: &Arc<Self>, resumed: &mut VecDeque<Job>, tasks: &JoinSet<()>) -> Next {
         let (mut failures, mut pauses) = (0, pauses());
         loop {
-            match self.may_ask(slot).await {
+            // Made before anything is looked at, so that no change between the two is missed.
+            let changed = self.changed.notified();
+            if self.stop.drain.is_cancelled() {
+                return Next::Ended(Ok(()));
+            }
+            match self.held(resumed, tasks) {
+                Held::Due(due) => return self.admit(due),
+                Held::Wait(pause) => {
+                    if let Some(problem) = self.once_is_over() {
+                        return Next::Ended(Err(anyhow::anyhow!(problem)));
+                    }
+                    let _promise = self.runner.manager.vigil.promise("a pause for what is held", pause);
+                    tokio::select! {
+                        biased;
+                        () = self.stop.drain.cancelled() => return Next::Ended(Ok(())),
+                        () = changed => {}
+                        () = tokio::time::sleep(pause) => {}
+                    }
+                    continue;
+                }
+                Held::Nothing => {}
+            }
+            match self.may_take().await {
                 Ok(()) => {}
                 Err(_) if self.stop.drain.is_cancelled() => return Next::Ended(Ok(())),
                 Err(problem) if self.runner.once => return Next::Ended(Err(anyhow::anyhow!(problem))),
                 Err(_) => continue,
             }
-            if let Some(task) = resumed.pop_front() {
-                return Next::Task(Box::new(task));
-            }
             self.search_now_and_then();
             let pause = match self.ask().await {
                 Asked::Stopped => return Next::Ended(Ok(())),
                 Asked::Next(next) => return next,
+                Asked::Task(task) => match self.job(task) {
+                    Some(job) => return self.admit(Due::Job(Box::new(job))),
+                    None => continue,
+                },
                 Asked::InHand => self.rules().check_interval,
-                Asked::NoTask if self.runner.once => return Next::Ended(Ok(())),
+                Asked::NoTask if self.runner.once && self.holds().is_empty() => return Next::Ended(Ok(())),
                 Asked::NoTask => {
-                    tracing::debug!(idle, "no task");
+                    tracing::debug!(idle = tasks.is_empty(), "no task");
                     (failures, pauses) = (0, self::pauses());
                     self.rules().check_interval
                 }
@@ -188,7 +218,7 @@ impl Shared {
             }
         }
         steps::at("poll: the task is on record");
-        Asked::Next(Next::Task(Box::new(task)))
+        Asked::Task(task)
     }
 
     /// Answers a task that was answered while the question was on its way, as before.
@@ -228,16 +258,67 @@ impl Shared {
         }
     }
 
-    /// Whether a task may be taken now. If not, waits a while before it says so, and why.
-    async fn may_ask(&self, slot: &Slot) -> Result<(), String> {
-        let quarantine = self.quarantine().pause();
-        if let Some((pause, reason)) = quarantine {
-            self.runner.board.change(|status| status.turn(State::Quarantined, &reason));
-            if !self.runner.once && !self.pause(pause).await {
-                self.fly_canary(slot).await;
-            }
-            return Err(format!("this host failed task after task: {reason}"));
+    /// Lets a task into the pipeline: from now on, and not from when its slot gets to it, no other is taken beside it.
+    fn admit(&self, mut due: Due) -> Next {
+        if let Due::Job(job) = &mut due {
+            job.pass = Some(self.admission.enter(Instant::now()));
         }
+        Next::Due(due)
+    }
+
+    /// What is to be done for tasks that are in hand already, and whether others have to wait.
+    fn held(&self, resumed: &mut VecDeque<Job>, tasks: &JoinSet<()>) -> Held {
+        let now = Instant::now();
+        if let Some(due) = self.holds().due(now) {
+            return Held::Due(due);
+        }
+        let until = |at: Option<Instant>| at.map_or(HOLD_PAUSE, |at| at.saturating_duration_since(now)).min(HOLD_PAUSE);
+        // A moment at least: what is due in no time at all is due in the next round.
+        let soon = |pause: Duration| pause.max(Duration::from_millis(5));
+        if let Some(left) = self.admission.wait(now) {
+            return Held::Wait(soon(left.min(until(self.holds().next()))));
+        }
+        let mut holds = self.holds();
+        if holds.blocking().is_some() {
+            let several = self.sources().len() > 1;
+            // Of several servers one is away: one slot goes on with the others.
+            if !(several && holds.only_servers() && tasks.is_empty()) {
+                return Held::Wait(soon(until(holds.next())));
+            }
+        }
+        if let Some(job) = holds.ready().or_else(|| resumed.pop_front()) {
+            return Held::Due(Due::Job(Box::new(job)));
+        }
+        Held::Nothing
+    }
+
+    /// A task that was just taken; none where it waits already for what is known to be broken.
+    fn job(&self, task: Task) -> Option<Job> {
+        let rules = self.rules();
+        let cause = source_of(&rules.grading, &task.repository_url);
+        let job = Job::new(task, rules.grading.answer_within, Instant::now());
+        self.sources().insert(cause.to_string());
+        let job = match matches!(cause, Cause::Server(_)) {
+            true => self.holds().park(job, &cause).err().map(|job| *job),
+            false => Some(job),
+        };
+        if job.is_none() {
+            tracing::warn!("{cause} does not work, so another task waits for it");
+            self.holds_changed();
+        }
+        job
+    }
+
+    /// Why a run that was to be done once goes no further, if it does not.
+    fn once_is_over(&self) -> Option<String> {
+        let now = Instant::now();
+        let standing = self.holds().standing(now);
+        let over = standing.iter().find(|standing| self.runner.once && standing.for_ >= ONCE_HOLDS)?;
+        Some(format!("{} does not work: {}", over.fault.cause, over.fault.whole()))
+    }
+
+    /// Whether the spool lets a task be taken now. If not, waits a while before it says so, and why.
+    async fn may_take(&self) -> Result<(), String> {
         if let Err(problem) = self.runner.spool.ready() {
             let problem = format!("{problem:#}");
             if self.runner.board.change(|status| status.turn(State::SpoolFull, &problem)) {
@@ -251,26 +332,20 @@ impl Shared {
         Ok(())
     }
 
-    /// Whether the host is well again.
-    async fn fly_canary(&self, slot: &Slot) {
-        let rules = self.rules();
-        let _promise = self.runner.manager.vigil.promise("the canary", CANARY);
-        let found = canary::run(&self.runner.host, &rules.grading, slot, When::Always, &self.stop.now).await;
-        let wrong: Vec<&Finding> = found.iter().filter(|finding| finding.grade == Grade::Red).collect();
-        match wrong.first() {
-            None => {
-                tracing::warn!("a canary has passed; tasks are taken again");
-                self.quarantine().lift();
-                self.runner.board.change(|status| status.turn(State::Asking, ""));
-            }
-            Some(finding) => {
-                let reason = format!("{}: {}", finding.name, finding.found);
-                tracing::error!("a canary has failed, so no tasks are taken: {reason}");
-                self.quarantine().still(&reason);
-                self.runner.board.change(|status| status.turn(State::Quarantined, &reason));
-            }
-        }
+    fn sources(&self) -> MutexGuard<'_, BTreeSet<String>> {
+        // No statement under it can fail half way.
+        self.sources.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// What [`Shared::held`] has found.
+enum Held {
+    /// This is to be done.
+    Due(Due),
+    /// Nothing may be taken for so long, or until something changes.
+    Wait(Duration),
+    /// Another task may be taken.
+    Nothing,
 }
 
 /// Whether asking again within a run that is to be done once makes no sense: the password is wrong, the answer final.

@@ -22,7 +22,8 @@ pub async fn project(context: &Context<'_>, work: &WorkTree, suite: &Suite) -> R
     stage.argv.clone_from(command);
     stage.cwd = inside::PROJECT.into();
     let wished = own.timeout.or(suites.timeout).map(|t| t.0);
-    stage.wall = wished.unwrap_or(context.limits.timeout).min(context.limits.timeout);
+    stage.wall =
+        wished.unwrap_or(context.limits.timeout).min(context.limits.timeout).min(context.grading.longest_build());
     stage.output.beyond = Beyond::Kill;
     stage.mounts.push(tree::bind(work.project(), inside::PROJECT, true));
     let plan = context.host.plan(context.slot, &stage);

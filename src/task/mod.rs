@@ -15,10 +15,12 @@ use crate::config::{Grading, Limits, lab_section};
 use crate::contain::Host;
 use crate::contain::slots::Slot;
 use crate::contain::work::WorkTree;
-use crate::fault::{Cause, Fault};
+use crate::fault::{Blame, Cause, Fault};
+use crate::proxy::Place;
 use crate::steps;
 use crate::verdict::Verdict;
 use std::path::PathBuf;
+use std::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 /// What is to be graded.
@@ -64,7 +66,7 @@ pub struct Graded {
 }
 
 /// A step of the pipeline.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Step {
     /// Making the work tree.
     Tree,
@@ -140,28 +142,127 @@ pub enum Event {
 /// Is told of each event as it happens.
 pub type Progress<'a> = &'a mut (dyn FnMut(Event) + Send);
 
-/// Grades one assignment. Whatever goes wrong becomes part of the verdict; nothing is left behind.
+/// Grades one assignment, by `deadline` where there is one. Whatever goes wrong becomes part of the verdict; nothing is left behind.
 pub async fn grade(
     host: &Host,
     grading: &Grading,
     slot: &Slot,
     assignment: &Assignment,
+    deadline: Option<Instant>,
     cancel: &CancellationToken,
     progress: Progress<'_>,
 ) -> Graded {
-    let lab = assignment.labs.iter().max().copied();
-    let limits = grading.limits.with(lab_section(&grading.labs, lab));
-    let context = Context { host, grading, slot, assignment, limits, cancel };
+    let ends = Ends::at(deadline, cancel);
+    let context = Context::new(host, grading, slot, assignment, &ends.token);
     let (mut commit, mut reached) = (None, Step::Tree);
-    match stages(&context, lab, &mut commit, &mut reached, progress).await {
-        Ok((verdict, outcome)) => Graded { verdict, commit, fault: None, outcome: Some(outcome), reached },
+    let done = stages(&context, Step::Test, &mut commit, &mut reached, progress).await;
+    let late = || {
+        Fault::new(
+            Blame::Host,
+            Cause::Deadline,
+            "it could not be graded in the time that the backend gives for an answer",
+        )
+    };
+    match done {
+        Ok(Some((mut verdict, outcome))) => {
+            let mut fault = None;
+            // Its tests were ended by us, so the verdict is no word on the submission.
+            if outcome.verdict == sandbox::outcome::Verdict::Interrupted && ends.is_late(cancel) {
+                verdict.error = Some(late().message);
+                fault = Some(late());
+            }
+            Graded { verdict, commit, fault, outcome: Some(outcome), reached }
+        }
         Err(error) => {
             let (sentence, fault) = match error {
+                TaskError::Interrupted if ends.is_late(cancel) => (late().message, Some(late())),
                 TaskError::Interrupted => (error.to_string(), None),
                 TaskError::Fault(fault) => (fault.whole(), Some(fault)),
             };
             Graded { verdict: Verdict::broken(sentence), commit, fault, outcome: None, reached }
         }
+        // Only a rehearsal ends before the tests.
+        Ok(None) => Graded {
+            verdict: Verdict::broken("it was not graded"),
+            commit,
+            fault: Some(Fault::host(Cause::Runner, "it was not graded")),
+            outcome: None,
+            reached,
+        },
+    }
+}
+
+/// Does all steps of an assignment up to this one, which is before any that runs student code, and keeps nothing of it: shows
+/// whether the step works.
+///
+/// # Errors
+/// What kept it from working.
+pub async fn rehearse(
+    host: &Host,
+    grading: &Grading,
+    slot: &Slot,
+    assignment: &Assignment,
+    through: Step,
+    cancel: &CancellationToken,
+) -> Result<(), TaskError> {
+    let context = Context::new(host, grading, slot, assignment, cancel);
+    stages(&context, through.min(Step::Prepare), &mut None, &mut Step::Tree, &mut |_| {}).await?;
+    Ok(())
+}
+
+/// What a repository is fetched from, as a fault of it would name it.
+pub fn source_of(grading: &Grading, url: &str) -> Cause {
+    if let Some(mirror) = grading.mirrors.iter().find(|mirror| url.starts_with(&mirror.prefix)) {
+        return Cause::Mirror(mirror.prefix.clone());
+    }
+    let place = url::Url::parse(url).ok().as_ref().and_then(Place::of_url);
+    Cause::Server(place.map_or_else(String::new, |place| place.to_string()))
+}
+
+/// Ends a task at its deadline as a cancelled one ends.
+struct Ends {
+    token: CancellationToken,
+    timer: Option<tokio::task::JoinHandle<()>>,
+}
+
+impl Ends {
+    fn at(deadline: Option<Instant>, cancel: &CancellationToken) -> Ends {
+        let token = cancel.child_token();
+        let timer = deadline.map(|deadline| {
+            let token = token.clone();
+            tokio::spawn(async move {
+                tokio::time::sleep_until(deadline.into()).await;
+                token.cancel();
+            })
+        });
+        Ends { token, timer }
+    }
+
+    /// Whether it was the deadline that ended it.
+    fn is_late(&self, cancel: &CancellationToken) -> bool {
+        self.token.is_cancelled() && !cancel.is_cancelled()
+    }
+}
+
+impl Drop for Ends {
+    fn drop(&mut self) {
+        if let Some(timer) = &self.timer {
+            timer.abort();
+        }
+    }
+}
+
+impl<'a> Context<'a> {
+    fn new(
+        host: &'a Host,
+        grading: &'a Grading,
+        slot: &'a Slot,
+        assignment: &'a Assignment,
+        cancel: &'a CancellationToken,
+    ) -> Context<'a> {
+        let lab = assignment.labs.iter().max().copied();
+        let limits = grading.limits.with(lab_section(&grading.labs, lab));
+        Context { host, grading, slot, assignment, limits, cancel }
     }
 }
 
@@ -171,36 +272,49 @@ pub(crate) fn sandbox_failed(error: anyhow::Error) -> Fault {
         .with_detail(format!("{error:#}"))
 }
 
+/// All steps through `last`; a verdict where that is the last one.
 async fn stages(
     context: &Context<'_>,
-    lab: Option<u32>,
+    last: Step,
     commit: &mut Option<String>,
     reached: &mut Step,
     progress: Progress<'_>,
-) -> Result<(Verdict, sandbox::outcome::Outcome), TaskError> {
-    progress(Event::Begins(Step::Tree));
+) -> Result<Option<(Verdict, sandbox::outcome::Outcome)>, TaskError> {
+    let lab = context.assignment.labs.iter().max().copied();
+    let mut begin = |step: Step, progress: Progress<'_>| {
+        *reached = step;
+        progress(Event::Begins(step));
+    };
+    begin(Step::Tree, progress);
     let path = context.host.state_dir.join("work").join(format!("slot{}-{}", context.slot.number, std::process::id()));
     let work = WorkTree::make(path, context.slot.ids, context.limits.disk).map_err(sandbox_failed)?;
     steps::at("task: the work tree is there");
-    *reached = Step::Fetch;
-    progress(Event::Begins(Step::Fetch));
+    if last < Step::Fetch {
+        return Ok(None);
+    }
+    begin(Step::Fetch, progress);
     *commit = fetch::submission(context, &work).await?;
     steps::at("task: the submission is there");
-    *reached = Step::Suite;
-    progress(Event::Begins(Step::Suite));
+    if last < Step::Suite {
+        return Ok(None);
+    }
+    begin(Step::Suite, progress);
     let suite = suite::take(context, &work).await?;
     let limits = context.limits.lowered_by(lab_section(&suite.options.lab, lab));
     let context = &Context { limits, ..*context };
     steps::at("task: the suite is there");
-    *reached = Step::Prepare;
-    progress(Event::Begins(Step::Prepare));
+    if last < Step::Prepare {
+        return Ok(None);
+    }
+    begin(Step::Prepare, progress);
     let venv = prepare::environment(context, &suite.requirements, progress).await?;
     steps::at("task: the environment is there");
-    *reached = Step::Build;
-    progress(Event::Begins(Step::Build));
+    if last < Step::Build {
+        return Ok(None);
+    }
+    begin(Step::Build, progress);
     build::project(context, &work, &suite).await?;
     steps::at("task: the project is built");
-    *reached = Step::Test;
-    progress(Event::Begins(Step::Test));
-    test::run(context, &work, &suite, &venv, progress).await
+    begin(Step::Test, progress);
+    Ok(Some(test::run(context, &work, &suite, &venv, progress).await?))
 }

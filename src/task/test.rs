@@ -151,7 +151,8 @@ fn stage(context: &Context<'_>, work: &WorkTree, suite: &Suite, venv: &Path) -> 
     stage.apart = true;
     stage.cwd = inside::SUITE.into();
     let wished = own.timeout.or(suites.timeout).map(|t| t.0);
-    stage.wall = wished.unwrap_or(context.limits.timeout).min(context.limits.timeout);
+    stage.wall =
+        wished.unwrap_or(context.limits.timeout).min(context.limits.timeout).min(context.grading.longest_test());
     stage.channels = Channels {
         events: Some(Channel { fd: EVENTS_FD, limit: EVENTS_LIMIT }),
         report: Some(Channel { fd: REPORT_FD, limit: REPORT_LIMIT }),

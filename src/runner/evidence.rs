@@ -1,0 +1,127 @@
+//! Whether a fault is everybody's: tries the step that failed on something that is known to be good.
+
+use super::Shared;
+use crate::canary::{self, When};
+use crate::check::Grade;
+use crate::contain::slots::Slot;
+use crate::fault::{Blame, Cause, Fault};
+use crate::task::{Assignment, Source, Step, TaskError, rehearse};
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+/// Where the last repositories are kept that could be fetched, in the state directory: a runner that starts while its git server is
+/// half broken has something to compare with.
+const FILE: &str = "known-good.json";
+
+/// What a canary takes at the most: its stages may take some minutes each, and an environment may have to be built for it.
+pub const CANARY: Duration = Duration::from_secs(3600);
+
+/// The last repository that was fetched from each server and mirror, by its cause in words.
+#[derive(Debug)]
+pub struct KnownGood {
+    path: PathBuf,
+    urls: Mutex<BTreeMap<String, (String, String)>>,
+}
+
+impl KnownGood {
+    /// What an earlier run has kept; a file that cannot be read is as none.
+    pub fn read(state_dir: &Path) -> KnownGood {
+        let path = state_dir.join(FILE);
+        let kept = std::fs::read(&path).ok().and_then(|bytes| serde_json::from_slice(&bytes).ok());
+        KnownGood { path, urls: Mutex::new(kept.unwrap_or_default()) }
+    }
+
+    /// This branch of this repository was fetched.
+    pub fn note(&self, cause: &Cause, url: &str, branch: &str) {
+        let mut urls = self.lock();
+        let known = urls.insert(cause.to_string(), (url.to_owned(), branch.to_owned())).is_some();
+        if !known {
+            // Lost with it is only a comparison. Not synced: after a loss of power the next task writes it again.
+            let aside = self.path.with_extension("new");
+            let text = serde_json::to_vec_pretty(&*urls).unwrap_or_default();
+            let written = std::fs::write(&aside, text).and_then(|()| std::fs::rename(&aside, &self.path));
+            if let Err(error) = written {
+                tracing::debug!("{} cannot be written: {error}", self.path.display());
+            }
+        }
+    }
+
+    /// One that is not `url`.
+    fn other_than(&self, cause: &Cause, url: &str) -> Option<(String, String)> {
+        self.lock().get(&cause.to_string()).filter(|(known, _)| known != url).cloned()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<String, (String, String)>> {
+        // No statement in here can fail half way.
+        self.urls.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Shared {
+    /// Whether what failed for the repository `url` works for others at this moment. `false` where there is nothing to compare with.
+    pub(super) async fn works_for_others(&self, slot: &Slot, cause: &Cause, url: &str) -> bool {
+        match cause {
+            Cause::Server(_) | Cause::Mirror(_) => {
+                let Some((known, branch)) = self.known_good.other_than(cause, url) else { return false };
+                let tried = self.rehearse(slot, &Source::Git { url: known, branch }, Step::Fetch).await;
+                // A repository that is gone since was said to be gone by the server.
+                tried.is_ok_and(|fault| fault.is_none_or(|fault| fault.blame == Blame::Submission))
+            }
+            Cause::Sandbox | Cause::Runner => self.canary(slot).await.is_ok(),
+            // Every task needs these.
+            Cause::Suite | Cause::Index | Cause::Environment | Cause::Submission | Cause::Deadline => false,
+        }
+    }
+
+    /// Does the steps of a task through `step` and keeps nothing: the fault that it met, if it met one.
+    ///
+    /// # Errors
+    /// The runner was told to stop meanwhile.
+    pub(super) async fn rehearse(&self, slot: &Slot, source: &Source, step: Step) -> Result<Option<Fault>, ()> {
+        let rules = self.rules();
+        let assignment = Assignment {
+            attempt: "probe".into(),
+            source: source.clone(),
+            labs: Vec::new(),
+            connected_tests: Vec::new(),
+        };
+        let done = rehearse(&self.runner.host, &rules.grading, slot, &assignment, step, &self.stop.now).await;
+        match done {
+            Ok(()) => Ok(None),
+            Err(TaskError::Fault(fault)) => Ok(Some(fault)),
+            Err(TaskError::Interrupted) => Err(()),
+        }
+    }
+
+    /// Grades the canary: what is wrong with the host, if anything is.
+    pub(super) async fn canary(&self, slot: &Slot) -> Result<(), Fault> {
+        let rules = self.rules();
+        let _promise = self.runner.manager.vigil.promise("the canary", CANARY);
+        let found = canary::run(&self.runner.host, &rules.grading, slot, When::Always, &self.stop.now).await;
+        match found.iter().find(|finding| finding.grade == Grade::Red) {
+            None => Ok(()),
+            Some(finding) => Err(Fault::host(Cause::Sandbox, format!("{}: {}", finding.name, finding.found))),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_fetched_is_known_to_the_next_run_and_is_no_comparison_with_itself() {
+        let dir = tempfile::tempdir().unwrap();
+        let (here, there) = (Cause::Server("a.example:443".into()), Cause::Mirror("https://b.example/".into()));
+        KnownGood::read(dir.path()).note(&here, "https://a.example/one", "main");
+        let known = KnownGood::read(dir.path());
+        assert_eq!(known.other_than(&here, "https://a.example/one"), None);
+        assert_eq!(known.other_than(&there, "https://a.example/two"), None);
+        let found = known.other_than(&here, "https://a.example/two");
+        assert_eq!(found, Some(("https://a.example/one".into(), "main".into())));
+        std::fs::write(dir.path().join(FILE), "{").unwrap();
+        assert_eq!(KnownGood::read(dir.path()).other_than(&here, ""), None);
+    }
+}

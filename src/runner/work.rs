@@ -1,0 +1,298 @@
+//! One task in one slot: graded, and then answered, or held where something is broken that is not the submission's.
+
+use super::Shared;
+use super::admission::Pass;
+use super::holds::{Due, Standing};
+use super::job::Job;
+use crate::backend::contract::render;
+use crate::contain::slots::Slot;
+use crate::fault::{Blame, Cause, Fault};
+use crate::status::{Held, State};
+use crate::steps;
+use crate::task::{Assignment, Event, Graded, Source, Step, grade, source_of};
+use crate::verdict::Verdict;
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
+
+/// How often the operator is told again of what stands.
+const SAY_AGAIN: Duration = Duration::from_secs(60);
+
+/// How often it is looked whether the time of a held task is over.
+const LOOK: Duration = Duration::from_millis(500);
+
+impl Shared {
+    /// Grades a task; answers it, or holds it.
+    pub(super) async fn work(self: &Arc<Self>, slot: Arc<Slot>, job: Job) {
+        let graded = self.grade_or_say_why(slot.clone(), &job).await;
+        let fault = graded.fault.as_ref().filter(|fault| fault.is_worth_another_try());
+        match fault {
+            Some(fault) if !self.stop.now.is_cancelled() => self.met(&slot, job, fault.clone(), graded.reached).await,
+            _ => {
+                if let Some((cause, failed)) = &job.held_by {
+                    let answers = graded.fault.as_ref().is_none_or(|fault| fault.blame == Blame::Submission);
+                    match answers && !self.stop.now.is_cancelled() {
+                        // What it got behind was said to be mended when it did.
+                        true if graded.reached <= *failed => self.mended(cause),
+                        true => {}
+                        false => self.holds().untried(cause, Instant::now()),
+                    }
+                }
+                let mut verdict = graded.verdict;
+                if let Some(fault) = graded.fault.filter(|fault| fault.blame != Blame::Submission) {
+                    // Of a task that was held, what it was held for has taken its time.
+                    let kept = job.held_by.as_ref().and_then(|(cause, _)| self.holds().fault(cause).cloned());
+                    let fault = kept.unwrap_or(fault);
+                    tracing::error!(task = %job.task.key, blame = %fault.blame, "it is answered ungraded: {}", fault.whole());
+                    verdict.error = Some(ungraded(&fault));
+                }
+                let body = render(&job.task.key, &verdict, self.rules().memory_unit);
+                self.keep_and_deliver(job.task.key.clone(), Some(&job.task), body);
+            }
+        }
+        self.holds_changed();
+    }
+
+    /// Tries what failed, without a task to grade.
+    pub(super) async fn probe(self: &Arc<Self>, slot: &Slot, cause: &Cause, job: &Job, step: Step) {
+        let found = match cause {
+            Cause::Sandbox | Cause::Runner => self.canary(slot).await.map_or_else(Some, |()| None),
+            _ => {
+                let source = Source::Git { url: job.task.repository_url.clone(), branch: job.task.branch.clone() };
+                match self.rehearse(slot, &source, step).await {
+                    Ok(found) => found,
+                    Err(()) => return self.holds().untried(cause, Instant::now()),
+                }
+            }
+        };
+        match found.filter(|fault| fault.blame != Blame::Submission) {
+            None => self.mended(cause),
+            Some(fault) => {
+                self.holds().still(cause, fault, Instant::now());
+                if self.holds().wants_evidence(cause)
+                    && self.works_for_others(slot, cause, &job.task.repository_url).await
+                {
+                    self.belongs_to_tasks(cause);
+                }
+            }
+        }
+        self.holds_changed();
+    }
+
+    /// Grades in a task of its own, so that a fault of ours becomes an answer too and costs neither attempt nor slot.
+    async fn grade_or_say_why(self: &Arc<Self>, slot: Arc<Slot>, job: &Job) -> Graded {
+        let name = job.task.key.to_string();
+        self.runner.board.change(|status| status.busy.push(name.clone()));
+        let (shared, inner) = (self.clone(), job.clone());
+        let graded = tokio::spawn(async move {
+            let progress = shared.clone();
+            let (held_by, pass) = (inner.held_by.clone(), inner.pass);
+            let mut told = move |event| {
+                if let Event::Begins(step) = event {
+                    progress.begins(step, pass, held_by.as_ref());
+                }
+            };
+            shared.grade(&slot, &inner, &mut told).await
+        })
+        .await;
+        job.pass.inspect(|pass| self.admission.leave(*pass));
+        self.runner.board.change(|status| {
+            status.busy.retain(|busy| *busy != name);
+            status.graded += 1;
+        });
+        graded.unwrap_or_else(|error| Graded {
+            verdict: Verdict::broken("the grader itself failed"),
+            commit: None,
+            fault: Some(Fault::host(Cause::Runner, "the grader itself failed").with_detail(error.to_string())),
+            outcome: None,
+            reached: Step::Tree,
+        })
+    }
+
+    async fn grade(&self, slot: &Slot, job: &Job, progress: crate::task::Progress<'_>) -> Graded {
+        let (rules, task) = (self.rules(), &job.task);
+        let assignment = Assignment {
+            attempt: task.key.token().to_string(),
+            source: Source::Git { url: task.repository_url.clone(), branch: task.branch.clone() },
+            labs: task.labs.clone(),
+            connected_tests: task.connected_tests.clone(),
+        };
+        let begun = Instant::now();
+        tracing::info!(task = %task.key, slot = slot.number, url = %task.repository_url, branch = %task.branch, "taken");
+        let graded =
+            grade(&self.runner.host, &rules.grading, slot, &assignment, job.deadline, &self.stop.now, progress).await;
+        if graded.commit.is_some() {
+            let cause = source_of(&rules.grading, &task.repository_url);
+            self.known_good.note(&cause, &task.repository_url, &task.branch);
+        }
+        let verdict = &graded.verdict;
+        tracing::info!(
+            task = %task.key,
+            slot = slot.number,
+            passed = verdict.is_passed(),
+            cases = verdict.cases.len(),
+            error = verdict.error.as_deref().map(|e| e.lines().next().unwrap_or_default()),
+            seconds = begun.elapsed().as_secs_f64(),
+            "graded"
+        );
+        steps::at("task: graded");
+        graded
+    }
+
+    /// A task has come to this step: what all tasks need is there, and what it was held for works again, once they are behind it.
+    fn begins(&self, step: Step, pass: Option<Pass>, held_by: Option<&(Cause, Step)>) {
+        if step >= Step::Build {
+            pass.inspect(|pass| self.admission.leave(*pass));
+            self.changed.notify_waiters();
+        }
+        if let Some((cause, failed)) = held_by
+            && step > *failed
+        {
+            self.mended(cause);
+            self.holds_changed();
+        }
+    }
+
+    /// A task has met a fault that is not the submission's.
+    async fn met(self: &Arc<Self>, slot: &Slot, job: Job, fault: Fault, step: Step) {
+        let (cause, now, key) = (fault.cause.clone(), Instant::now(), job.task.key.clone());
+        let url = job.task.repository_url.clone();
+        if let Some((before, failed)) = job.held_by.clone().filter(|(before, _)| *before != cause)
+            && step <= failed
+        {
+            self.holds().untried(&before, now);
+        }
+        if job.is_late(now) || self.holds().is_hopeless(&cause, &job) {
+            self.holds().untried(&cause, now);
+            return self.give_up(job, &fault);
+        }
+        let first = self.holds().hold(job, fault.clone(), step, now);
+        if first {
+            tracing::error!(
+                task = %key, %step, blame = %fault.blame,
+                "{} does not work; the task is held and tried again, and no other is taken until it does: {}; to mend it: {}",
+                cause, fault.whole(), remedy(&cause)
+            );
+        } else {
+            tracing::warn!(task = %key, %step, blame = %fault.blame, "{cause} still does not work: {fault}");
+        }
+        self.holds_changed();
+        if self.holds().wants_evidence(&cause) && self.works_for_others(slot, &cause, &url).await {
+            self.belongs_to_tasks(&cause);
+        }
+    }
+
+    fn mended(&self, cause: &Cause) {
+        if let Some(time) = self.holds().healed(cause, Instant::now()) {
+            tracing::warn!("{cause} works again after {} s; what was held goes on", time.as_secs());
+        }
+    }
+
+    fn belongs_to_tasks(&self, cause: &Cause) {
+        tracing::warn!(
+            "{cause} works for other tasks, so these are taken again; the tasks that were held for it are tried on"
+        );
+        self.holds().belongs_to_tasks(cause);
+    }
+
+    /// Answers a task that could not be graded.
+    fn give_up(self: &Arc<Self>, job: Job, fault: &Fault) {
+        let tries = job.tries + 1;
+        tracing::error!(
+            task = %job.task.key, blame = %fault.blame, tries,
+            "its time is over, and it is answered ungraded, which says that the submission is not to blame: {}", fault.whole()
+        );
+        let body = render(&job.task.key, &Verdict::broken(ungraded(fault)), self.rules().memory_unit);
+        self.keep_and_deliver(job.task.key.clone(), Some(&job.task), body);
+    }
+
+    /// Answers held tasks whose time is over, and says again what stands. Until it is dropped.
+    pub(super) async fn keep_time(self: Arc<Self>) {
+        loop {
+            tokio::time::sleep(LOOK).await;
+            let now = Instant::now();
+            let over = self.holds().expired(now);
+            let again = self.holds().say_again(now, SAY_AGAIN);
+            for (job, fault) in &over {
+                self.give_up(job.clone(), fault);
+            }
+            for standing in &again {
+                say_again(standing);
+            }
+            if !over.is_empty() {
+                self.holds_changed();
+            }
+        }
+    }
+
+    /// Tells whoever waits and whoever looks.
+    pub(super) fn holds_changed(&self) {
+        let now = Instant::now();
+        let standing = self.holds().standing(now);
+        let held = standing.iter().flat_map(|standing| shown(standing, now)).collect::<Vec<_>>();
+        let blocking = standing.iter().find(|standing| standing.blocks);
+        self.runner.board.change(|status| {
+            status.held = held;
+            match blocking {
+                Some(standing) => {
+                    status.turn(State::Holding, &format!("{}: {}", standing.fault.cause, standing.fault));
+                }
+                None if status.state == State::Holding => status.turn(State::Asking, ""),
+                None => {}
+            }
+        });
+        self.changed.notify_waiters();
+    }
+
+    /// What to do for a hold that is due.
+    pub(super) async fn carry_out(self: &Arc<Self>, slot: Arc<Slot>, due: Due) {
+        match due {
+            Due::Job(job) => self.work(slot, *job).await,
+            Due::Probe { cause, job, step } => self.probe(&slot, &cause, &job, step).await,
+        }
+    }
+}
+
+/// What a student reads whose task was not graded.
+fn ungraded(fault: &Fault) -> String {
+    format!(
+        "This submission was not graded, and it is not to blame: {}. Start it again later; if this goes on, tell your teacher.",
+        fault.message.trim_end().trim_end_matches('.')
+    )
+}
+
+/// What the operator can do.
+fn remedy(cause: &Cause) -> &'static str {
+    match cause {
+        Cause::Server(_) => "see whether this host reaches it (DNS, routes, certificates, [fetch] env for a proxy)",
+        Cause::Mirror(_) => "see whether its directory is mounted and can be read",
+        Cause::Suite => "correct the suite; `ostest-sandbox grade` tries it on one submission",
+        Cause::Index => "see whether this host reaches it ([prepare] env and hosts, DNS, certificates)",
+        Cause::Environment => "see what pip says; `ostest-sandbox check` builds one",
+        Cause::Sandbox => "`ostest-sandbox check` says what is wrong with this host",
+        Cause::Runner => "report it, with this line",
+        Cause::Submission | Cause::Deadline => "nothing",
+    }
+}
+
+fn say_again(standing: &Standing) {
+    let Standing { fault, for_, held, tries, blocks, .. } = standing;
+    let tasks = if *blocks { "no tasks are taken" } else { "other tasks are taken" };
+    tracing::error!(
+        blame = %fault.blame, held = held.len(), tries,
+        "{} has not worked for {} s, {tasks}: {}; to mend it: {}", fault.cause, for_.as_secs(), fault, remedy(&fault.cause)
+    );
+}
+
+fn shown(standing: &Standing, now: Instant) -> Vec<Held> {
+    let time = |time: SystemTime| humantime::format_rfc3339_seconds(time).to_string();
+    let one = |(task, deadline): &(String, Option<Instant>)| Held {
+        task: task.clone(),
+        blame: standing.fault.blame.to_string(),
+        cause: standing.fault.cause.to_string(),
+        since: time(standing.since),
+        message: standing.fault.message.clone(),
+        tries: standing.tries,
+        deadline: deadline.map(|at| time(SystemTime::now() + at.saturating_duration_since(now))),
+    };
+    standing.held.iter().map(one).collect()
+}

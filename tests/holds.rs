@@ -83,11 +83,6 @@ fn meets(slots: &str, break_it: &dyn Fn(&Place, &Path), mend_it: &dyn Fn(&Place,
     let (taken, handed) = (books.taken.len(), books.handed.len());
     drop(books);
     assert_eq!(taken, 1, "nothing is answered: {}", runner.log());
-    let check =
-        place.command(&["check", "--json"]).arg("--tests").arg(place.path("suite")).output().expect("check starts");
-    let findings: Value = serde_json::from_slice(&check.stdout).unwrap_or_default();
-    let red = findings["findings"].as_array().into_iter().flatten().find(|f| f["name"] == "runner").cloned();
-    assert!(red.as_ref().is_none_or(|finding| finding["grade"] == "red"), "{red:?}");
     // That the others were not taken is shown; two of them will do to show that they are now.
     backend.books().queue.truncate(2);
     mend_it(&place, &suite);

@@ -140,7 +140,7 @@ fn this_host_is_fit_and_the_canary_leaves_nothing() {
     let output = place.command(&["check"]).output().expect("the program starts");
     assert_eq!(output.status.code(), Some(said.code));
     let text = String::from_utf8(output.stdout).expect("text");
-    let lines: Vec<&str> = text.lines().filter(|line| !line.contains("to mend it: ")).collect();
+    let lines: Vec<&str> = text.lines().filter(|line| !line.contains("to fix it: ")).collect();
     assert_eq!(lines.len(), said.findings().len(), "{text}");
     for (line, finding) in lines.iter().zip(said.findings()) {
         let mut words = line.split_whitespace();

@@ -49,7 +49,7 @@ fn judge_driver(found: anyhow::Result<String>, table: &str, cmdline: &str) -> Fi
                 None => Finding::red(DRIVER, found, delegate),
             }
         }
-        Some(other) => Finding::red(DRIVER, other.to_string(), "mend what the sentence names, and mount cgroup v2"),
+        Some(other) => Finding::red(DRIVER, other.to_string(), "fix the error above, and mount cgroup v2"),
         None => Finding::red(DRIVER, format!("{error:#}"), delegate),
     }
 }
@@ -105,7 +105,7 @@ pub fn offers(host: &Host, slots: Option<usize>) -> Vec<Finding> {
         Err(error) => vec![Finding::red(
             "limits",
             format!("no group could be tried out: {error:#}"),
-            "mend what the sentence names; a start sweeps what a crash left",
+            "fix the error above; a start sweeps what a crash left",
         )],
     }
 }

@@ -31,7 +31,7 @@ pub fn run(settings: &Settings, wanted: &Wanted<'_>) -> anyhow::Result<u8> {
     let count = if wanted.off == Off::Everything { 1 } else { settings.concurrent };
     let slots = (0..count).map(Slot::take).collect::<anyhow::Result<Vec<_>>>()?;
     let cancel = CancellationToken::new();
-    let bar = super::grade::progress_bar("attacks");
+    let bar = super::waiting::counting("attacks");
     bar.set_length(cases.len() as u64);
     let done = super::runtime()?.block_on(async {
         tokio::spawn(super::run::cancel_on_signal(cancel.clone()));

@@ -2,6 +2,7 @@
 
 use super::fitness::{Fitness, show};
 use super::options::RunArgs;
+use super::waiting::Waiting;
 use super::{Failure, attacks, run};
 use crate::attacks::Off;
 use crate::canary::When;
@@ -92,7 +93,10 @@ fn go(args: &CheckArgs) -> anyhow::Result<u8> {
     let cancel = CancellationToken::new();
     super::runtime()?.block_on(async {
         tokio::spawn(run::cancel_on_signal(cancel.clone()));
-        fitness.finish(&settings, named.then_some(&settings.backend), When::Always, &cancel).await;
+        let mut waiting = Waiting::begin("grading the canary");
+        waiting.show("looking for the backend");
+        let mut progress = |event| waiting.hear(event);
+        fitness.finish(&settings, named.then_some(&settings.backend), When::Always, &cancel, &mut progress).await;
     });
     fitness.release();
     fitness.findings.extend(runner::look(&settings.host.state_dir));

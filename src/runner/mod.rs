@@ -32,6 +32,7 @@ use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+use tracing::Instrument;
 
 /// Time that results have to be delivered when everything else is over. What is not stays in the spool.
 const LAST_UPLOADS: Duration = Duration::from_secs(10);
@@ -235,7 +236,9 @@ impl Shared {
         let name = task.key.to_string();
         self.runner.board.change(|status| status.busy.push(name.clone()));
         let (shared, inner, unit) = (self.clone(), task.clone(), self.rules().memory_unit);
-        let graded = tokio::spawn(async move { shared.grade(&slot, &inner).await }).await;
+        // At the level that is always on: lines of an error need it most.
+        let span = tracing::error_span!("task", task = %task.key, slot = slot.number);
+        let graded = tokio::spawn(async move { shared.grade(&slot, &inner).await }.instrument(span)).await;
         self.runner.board.change(|status| {
             status.busy.retain(|busy| *busy != name);
             status.graded += 1;

@@ -38,7 +38,11 @@ pub fn run(settings: &Settings, wanted: &Wanted<'_>) -> anyhow::Result<u8> {
         attacks::run(&host, &slots, &cases, wanted.off, &cancel, &mut |report| {
             bar.inc(1);
             if let Verdict::Reached { what } = &report.verdict {
-                tracing::error!(attack = report.attack, "an attack got what it wanted: {}", what.join("; "));
+                tracing::error!(
+                    attack = report.attack,
+                    "an attack got what it wanted; take this host out of service: {}",
+                    what.join("; ")
+                );
             }
         })
         .await

@@ -278,7 +278,7 @@ pub async fn cancel_on_signal(cancel: CancellationToken) {
             signals.next().await;
             cancel.cancel();
         }
-        Err(error) => tracing::error!("{error:#}"),
+        Err(error) => tracing::error!("{error:#}; SIGINT and SIGTERM will not end this in good order"),
     }
 }
 

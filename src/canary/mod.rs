@@ -79,7 +79,7 @@ pub async fn run_with(
         )];
     }
     // At the level that is always on: lines of an error need it most.
-    let span = tracing::error_span!("task", task = "canary");
+    let span = tracing::error_span!("task", task = %"canary");
     let flown = fly(host, grading, slot, &requirements, cancel, progress).instrument(span).await;
     let (graded, untouched) = match flown {
         Ok(done) => done,

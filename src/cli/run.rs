@@ -106,6 +106,7 @@ impl Settings {
             let (get, post, ca) = (b.get_api.clone(), b.post_api.clone(), b.ca_file.clone());
             (get, post, ca, b.connect_timeout, b.idle_timeout, b.request_timeout)
         };
+        let log = |file: &FileOptions| (file.logger_level.clone(), file.logger_output.clone(), file.log_format.clone());
         let pairs = [
             ("backend-url", old_backend.url != new_backend.url),
             ("the backend's paths, time-outs or ca-file", addresses(old_backend) != addresses(new_backend)),
@@ -114,6 +115,7 @@ impl Settings {
             ("drain-timeout", self.drain_timeout != new.drain_timeout),
             ("quarantine-after", self.quarantine_after != new.quarantine_after),
             ("state-dir, python, toolchain or allow-degraded", self.host != new.host),
+            ("logger-level, logger-output or log-format", log(&self.file) != log(&new.file)),
         ];
         pairs.into_iter().filter(|(_, differs)| *differs).map(|(name, _)| name).collect()
     }

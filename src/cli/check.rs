@@ -107,7 +107,7 @@ fn go(args: &CheckArgs) -> anyhow::Result<u8> {
     } else {
         print!("{}", show(&findings.all, std::io::stdout().is_terminal()));
         if !fitness.canary {
-            println!("The canary was not tried: it would fail for what is red above.");
+            println!("The canary was not graded, because something above is red.");
         }
     }
     Ok(match findings.worst() {

@@ -60,6 +60,8 @@ impl Waiting {
                 }
                 self.show(&what);
             }
+            // None is known before they are collected.
+            Event::Tests { total: 0, .. } => {}
             Event::Tests { done, total } => {
                 self.show(&self.whole(&format!("running the tests, {done} of {total} done")))
             }

@@ -3,6 +3,7 @@
 use anyhow::Context;
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::SystemTime;
 
@@ -19,7 +20,7 @@ pub enum State {
     BackendAway,
     /// Results would not be safe: it takes no tasks.
     SpoolFull,
-    /// Something that all tasks need is broken: what was taken is held, and nothing else is taken.
+    /// Tasks are held until what failed works again.
     Holding,
     /// It was told to stop and finishes what runs.
     Draining,
@@ -27,23 +28,23 @@ pub enum State {
     Ended,
 }
 
-/// A task that waits until something works again that is not the submission's.
+/// A task that could not be graded by no fault of the submission, and is tried again.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Held {
-    /// The task.
+    /// The task, as the log names it.
     pub task: String,
-    /// Who has to act: suite, host or network.
+    /// Who has to act: `host`, `network`, `suite`.
     pub blame: String,
-    /// What is broken.
+    /// What is broken, in words.
     pub cause: String,
     /// Since when (RFC 3339, UTC).
     pub since: String,
-    /// In a sentence.
+    /// What was said about it last. The first line says it, the others are a tool's own words.
     pub message: String,
     /// How often it was tried.
     pub tries: u32,
-    /// When the task is answered ungraded (RFC 3339, UTC); none: never.
+    /// When it will be answered as not graded, if this goes on (RFC 3339, UTC); none where nobody waits for an answer by a certain time.
     pub deadline: Option<String>,
 }
 
@@ -108,11 +109,18 @@ impl Status {
             1 => line.push_str("; 1 result waits for the backend"),
             count => line.push_str(&format!("; {count} results wait for the backend")),
         }
+        if let Some(first) = self.held.first() {
+            let (count, said) = (self.held.len(), first.message.lines().next().unwrap_or_default());
+            let what = if count == 1 { "1 task is held".into() } else { format!("{count} tasks are held") };
+            line.push_str(&format!("; {what}, because {} fails: {said}", first.cause));
+        }
         let what = match self.state {
             State::Asking | State::Draining | State::Ended => return line,
+            // What is held says why.
+            State::Holding if !self.held.is_empty() => return line,
+            State::Holding => "tasks are held",
             State::BackendAway => "no tasks come",
             State::SpoolFull => "no tasks are taken",
-            State::Holding => "no tasks are taken",
         };
         // A line break would begin another variable of the service manager's protocol.
         let reason = self.reason.lines().next().unwrap_or_default();
@@ -138,6 +146,8 @@ impl Status {
 /// Where a runner's status is kept.
 pub struct Board {
     path: PathBuf,
+    /// Whether it was written the last time.
+    kept: AtomicBool,
     status: Mutex<Status>,
     told: Box<dyn Fn(&Status) + Send + Sync>,
 }
@@ -165,7 +175,12 @@ impl Board {
             rejected: 0,
             held: Vec::new(),
         };
-        let board = Board { path: state_dir.join(FILE), status: Mutex::new(status), told: Box::new(told) };
+        let board = Board {
+            path: state_dir.join(FILE),
+            kept: AtomicBool::new(true),
+            status: Mutex::new(status),
+            told: Box::new(told),
+        };
         board.write(&board.now());
         board
     }
@@ -193,8 +208,12 @@ impl Board {
         let aside = self.path.with_extension("new");
         let text = serde_json::to_vec_pretty(status).unwrap_or_default();
         let written = std::fs::write(&aside, text).and_then(|()| std::fs::rename(&aside, &self.path));
-        if let Err(error) = written {
-            tracing::debug!("{} cannot be written: {error}", self.path.display());
+        let before = self.kept.swap(written.is_ok(), Ordering::Relaxed);
+        if let Err(error) = written
+            && before
+        {
+            // No more than `check` needs it; whether tasks can be taken is the spool's to say.
+            tracing::warn!("{} cannot be written, so `check` shows old figures: {error}", self.path.display());
         }
     }
 }
@@ -222,6 +241,33 @@ mod tests {
             "finishing what runs, no new tasks; 2 slots, 1 busy; 3 results wait for the backend",
         ];
         assert_eq!(*lines.lock().unwrap(), expected);
+    }
+
+    #[test]
+    fn what_is_held_is_counted_with_its_reason_and_older_files_hold_nothing() {
+        let dir = tempfile::tempdir().unwrap();
+        let board = Board::begin(dir.path(), "http://b", 2, |_| ());
+        let held = |task: &str, cause: &str| Held {
+            task: task.into(),
+            blame: "network".into(),
+            cause: cause.into(),
+            since: "2026-01-01T00:00:00Z".into(),
+            message: "it cannot be reached\nfatal: x".into(),
+            tries: 1,
+            deadline: None,
+        };
+        board.change(|status| {
+            status.held = vec![held("attempt 1", "the git server a"), held("attempt 2", "the package index")];
+            status.turn(State::Holding, "");
+        });
+        let line = board.now().line();
+        assert_eq!(line, "2 slots, 0 busy; 2 tasks are held, because the git server a fails: it cannot be reached");
+        let path = dir.path().join(FILE);
+        let mut json: serde_json::Value = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
+        assert_eq!((&json["state"], &json["held"][1]["task"]), (&"holding".into(), &"attempt 2".into()));
+        json.as_object_mut().unwrap().remove("held");
+        std::fs::write(&path, json.to_string()).unwrap();
+        assert!(Status::read(dir.path()).unwrap().unwrap().held.is_empty());
     }
 
     #[test]

@@ -140,7 +140,7 @@ fn this_host_is_fit_and_the_canary_leaves_nothing() {
     let output = place.command(&["check"]).output().expect("the program starts");
     assert_eq!(output.status.code(), Some(said.code));
     let text = String::from_utf8(output.stdout).expect("text");
-    let lines: Vec<&str> = text.lines().filter(|line| !line.contains("to mend it: ")).collect();
+    let lines: Vec<&str> = text.lines().filter(|line| !line.contains("to fix it: ")).collect();
     assert_eq!(lines.len(), said.findings().len(), "{text}");
     for (line, finding) in lines.iter().zip(said.findings()) {
         let mut words = line.split_whitespace();
@@ -390,4 +390,64 @@ fn a_start_runs_the_canary_once_and_again_when_something_changed() {
 fn count(dir: &Path, prefix: &str) -> usize {
     let entries = std::fs::read_dir(dir).expect("a directory").flatten();
     entries.filter(|entry| entry.file_name().to_string_lossy().starts_with(prefix)).count()
+}
+
+#[test]
+fn held_tasks_are_red_and_results_that_wait_for_long_are_yellow() {
+    if !need_root("held_tasks_are_red_and_results_that_wait_for_long_are_yellow") {
+        return;
+    }
+    let place = Place::new();
+    // What a runner that works in this directory has left there, and its lock.
+    let lock = place.tree("state", &[("runner.lock", "")]).join("runner.lock");
+    let lock = std::fs::File::options().append(true).open(lock).expect("a lock");
+    lock.lock().expect("nobody has it");
+    let held = |task: &str| {
+        serde_json::json!({
+            "task": task, "blame": "network", "cause": "the git server git.example", "since": "2026-01-01T02:00:00Z",
+            "message": "the server cannot be reached\nfatal: unable to access", "tries": 3, "deadline": "2026-01-01T02:08:00Z",
+        })
+    };
+    let status = |state: &str, held: Value| {
+        let text = serde_json::json!({
+            "pid": 4711, "started": "2026-01-01T00:00:00Z", "state": state, "since": "2026-01-01T02:00:00Z", "reason": "",
+            "backend": "http://b", "slots": 2, "busy": [], "held": held, "graded": 7, "delivered": 6, "waiting": 1, "rejected": 0,
+        });
+        std::fs::write(place.path("state/status.json"), text.to_string()).expect("a file");
+    };
+    let waiting = |attempt: u64, graded: std::time::SystemTime| {
+        let graded = humantime::format_rfc3339_seconds(graded).to_string();
+        let entry = serde_json::json!({
+            "version": 1, "backend": "http://b/", "taken": graded, "state": "waiting", "graded": graded,
+            "task": {"attempt": attempt, "repositoryUrl": "https://course.example/good", "branch": "main"},
+            "result": {"attempt": attempt, "testResults": {}},
+        });
+        let name = format!("attempt-{attempt}.json");
+        place.tree("state/spool", &[(&name, &entry.to_string())]);
+    };
+    // Without git there is no canary, which would say the same each time.
+    let look = || Said::of(&broken(&place, &["--mount"], &without("git"), &["check", "--json"]));
+    let now = std::time::SystemTime::now();
+    status("holding", serde_json::json!([held("attempt 103"), held("attempt 104")]));
+    waiting(1, now);
+    let said = look();
+    let (grade, found, remedy) = said.finding("runner");
+    assert_eq!(grade, "red", "{found}");
+    for word in
+        ["holds 2 tasks", "attempt 103 since 2026-01-01T02:00:00Z", "git.example", "cannot be reached", "02:08:00Z"]
+    {
+        assert!(found.contains(word), "{word}: {found}");
+    }
+    assert!(remedy.contains("firewall") && remedy.contains("tries again by itself"), "{remedy}");
+    assert_eq!(said.finding("spool").0, "green", "a result that has just been made is on its way: {:#}", said.report);
+    status("asking", serde_json::json!([]));
+    waiting(2, now - std::time::Duration::from_secs(600));
+    let said = look();
+    assert_eq!(said.finding("runner").0, "green", "{:#}", said.report);
+    let (grade, found, remedy) = said.finding("spool");
+    assert!(
+        grade == "yellow" && found.contains("2 waiting for the backend, 0 refused by it; one has waited since"),
+        "{found}"
+    );
+    assert!(remedy.contains("why the backend takes no results"), "{remedy}");
 }

@@ -254,7 +254,7 @@ fn a_new_configuration_holds_for_the_next_tasks() {
         .command(&["--backend-url", &backend.url, "--git-mirror", &mirror, "--check-interval", "0.1"])
         .arg("--config")
         .arg(&config)
-        .args(["--logger-level", "warning", "--logger-output"])
+        .args(["--logger-level", "info", "--logger-output"])
         .arg(&log)
         .spawn()
         .expect("the runner starts");

@@ -139,7 +139,9 @@ impl Bait {
                 match sleeper(&self.word) {
                     Ok(new) => *process = new,
                     // The one that is dead stays, and whoever comes next is not let off.
-                    Err(error) => tracing::error!(%error, "sleep cannot be started"),
+                    Err(error) => tracing::error!(
+                        "what attacks aim at cannot be started anew, so those that follow seem to have ended it: sleep: {error}"
+                    ),
                 }
                 Some(said)
             }

@@ -32,7 +32,7 @@ const LOOK: &str = "look at the sandbox alone with `ostest-sandbox exec -- true`
 
 /// It could not even be set up.
 pub fn could_not(error: &anyhow::Error) -> Finding {
-    Finding::red(STAGES, format!("it could not be set up: {error:#}"), "mend what the sentence names")
+    Finding::red(STAGES, format!("it could not be set up: {error:#}"), "fix the error above")
 }
 
 /// Judges what was graded. `untouched`: whether the file outside is as it was.

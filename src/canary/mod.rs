@@ -12,7 +12,7 @@ use crate::check::Finding;
 use crate::config::{Grading, Limits, Mirror, StageOptions, TestOptions};
 use crate::contain::Host;
 use crate::contain::slots::Slot;
-use crate::task::{Assignment, Source, grade, prepare, suite};
+use crate::task::{Assignment, Progress, Source, grade, prepare, suite};
 use anyhow::Context;
 use nest::Nest;
 use record::Record;
@@ -20,6 +20,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
+use tracing::Instrument;
 
 /// Memory that one of its tests uses.
 const USED: u64 = 64 << 20;
@@ -49,6 +50,18 @@ pub enum When {
 
 /// Runs it, and judges what came of it. `grading` is the operator's: how to reach a package index, and which suite there is.
 pub async fn run(host: &Host, grading: &Grading, slot: &Slot, when: When, cancel: &CancellationToken) -> Vec<Finding> {
+    run_with(host, grading, slot, when, cancel, &mut |_| {}).await
+}
+
+/// The same, for somebody who wants to know how far it is.
+pub async fn run_with(
+    host: &Host,
+    grading: &Grading,
+    slot: &Slot,
+    when: When,
+    cancel: &CancellationToken,
+    progress: Progress<'_>,
+) -> Vec<Finding> {
     let broken = |error: anyhow::Error| vec![judge::could_not(&error)];
     let requirements = match requirements(host, grading) {
         Ok(text) => text,
@@ -65,7 +78,10 @@ pub async fn run(host: &Host, grading: &Grading, slot: &Slot, when: When, cancel
             format!("passed before, since this boot: {}", record.path(&cache).display()),
         )];
     }
-    let (graded, untouched) = match fly(host, grading, slot, &requirements, cancel).await {
+    // At the level that is always on: lines of an error need it most.
+    let span = tracing::error_span!("task", task = %"canary");
+    let flown = fly(host, grading, slot, &requirements, cancel, progress).instrument(span).await;
+    let (graded, untouched) = match flown {
         Ok(done) => done,
         Err(error) => return broken(error),
     };
@@ -87,6 +103,7 @@ async fn fly(
     slot: &Slot,
     requirements: &str,
     cancel: &CancellationToken,
+    progress: Progress<'_>,
 ) -> anyhow::Result<(crate::task::Graded, bool)> {
     let nest = Nest::build(&host.state_dir.join("work"), requirements, (USED >> 20, TOO_MUCH >> 20)).await?;
     let own = Grading {
@@ -119,7 +136,7 @@ async fn fly(
         labs: Vec::new(),
         connected_tests: Vec::new(),
     };
-    let graded = grade(host, &own, slot, &assignment, None, cancel, &mut |_| {}).await;
+    let graded = grade(host, &own, slot, &assignment, None, cancel, progress).await;
     let untouched = nest.outside_is_untouched()?;
     Ok((graded, untouched))
 }

@@ -21,7 +21,7 @@ pub async fn look(settings: Option<&BackendSettings>) -> Vec<Finding> {
     let hasty = BackendSettings { connect_timeout: PATIENCE, request_timeout: PATIENCE, ..settings.clone() };
     match Backend::new(hasty) {
         Ok(backend) => judge(backend.look().await, SystemTime::now()),
-        Err(error) => vec![Finding::red(NAME, error.to_string(), "mend --backend-url")],
+        Err(error) => vec![Finding::red(NAME, error.to_string(), "correct --backend-url")],
     }
 }
 
@@ -29,7 +29,7 @@ fn judge(seen: Result<Seen, BackendError>, now: SystemTime) -> Vec<Finding> {
     let seen = match seen {
         Ok(seen) => seen,
         Err(error) => {
-            let remedy = "start the backend, or mend --backend-url; until then the runner goes on asking";
+            let remedy = "start the backend, or correct --backend-url; until then the runner goes on asking";
             return vec![Finding::yellow(NAME, error.to_string(), remedy)];
         }
     };

@@ -49,7 +49,7 @@ fn judge_driver(found: anyhow::Result<String>, table: &str, cmdline: &str) -> Fi
                 None => Finding::red(DRIVER, found, delegate),
             }
         }
-        Some(other) => Finding::red(DRIVER, other.to_string(), "mend what the sentence names, and mount cgroup v2"),
+        Some(other) => Finding::red(DRIVER, other.to_string(), "fix the error above, and mount cgroup v2"),
         None => Finding::red(DRIVER, format!("{error:#}"), delegate),
     }
 }
@@ -105,7 +105,7 @@ pub fn offers(host: &Host, slots: Option<usize>) -> Vec<Finding> {
         Err(error) => vec![Finding::red(
             "limits",
             format!("no group could be tried out: {error:#}"),
-            "mend what the sentence names; a start sweeps what a crash left",
+            "fix the error above; a start sweeps what a crash left",
         )],
     }
 }
@@ -159,9 +159,10 @@ fn peaks(offers: &Offers) -> Finding {
             "use Linux 5.19 or newer (Ubuntu 22.04: `apt-get install linux-generic-hwe-22.04`)",
         );
     }
-    let reset = if offers.peak_reset { "can be reset" } else { "cannot be reset (6.12 can)" };
-    let pids = if offers.pids_peak { "counted" } else { "sampled (6.1 counts it)" };
-    Finding::green(NAME, format!("told by the kernel, {reset}; the peak of processes is {pids}"))
+    let reset = if offers.peak_reset { "resettable" } else { "not resettable (Linux 6.12 is)" };
+    let pids =
+        if offers.pids_peak { "pids.peak available" } else { "no pids.peak (Linux 6.1 has it), so it is sampled" };
+    Finding::green(NAME, format!("peak of memory available and {reset}; {pids}"))
 }
 
 fn pressure(offers: &Offers) -> Finding {

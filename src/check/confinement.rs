@@ -139,7 +139,7 @@ fn judge_proc(mountinfo: &str) -> Finding {
             .filter(|over| !EMPTY.contains(&over.replacen(point, "/proc", 1).as_str()))
             .collect();
         if over.is_empty() {
-            return Finding::green(NAME, "nothing in it is hidden, so sandboxes get one of their own");
+            return Finding::green(NAME, "not masked; sandboxes can mount their own");
         }
         hidden.push(format!("mounts lie over {}", crate::text::some_of(over, 3)));
     }

@@ -43,7 +43,7 @@ fn judge_toolchain(dirs: &[PathBuf], wrong: Option<&PathBuf>) -> Finding {
         Some(wrong) => Finding::red(
             TOOLCHAIN,
             format!("{} does not exist or is not absolute", wrong.display()),
-            "mend `toolchain` in the configuration",
+            "correct `toolchain` in the configuration",
         ),
         None if dirs.is_empty() => Finding::green(TOOLCHAIN, "/usr, and nothing beside it"),
         None => Finding::green(

@@ -31,14 +31,18 @@ pub fn run(settings: &Settings, wanted: &Wanted<'_>) -> anyhow::Result<u8> {
     let count = if wanted.off == Off::Everything { 1 } else { settings.concurrent };
     let slots = (0..count).map(Slot::take).collect::<anyhow::Result<Vec<_>>>()?;
     let cancel = CancellationToken::new();
-    let bar = super::grade::progress_bar("attacks");
+    let bar = super::waiting::counting("attacks");
     bar.set_length(cases.len() as u64);
     let done = super::runtime()?.block_on(async {
         tokio::spawn(super::run::cancel_on_signal(cancel.clone()));
         attacks::run(&host, &slots, &cases, wanted.off, &cancel, &mut |report| {
             bar.inc(1);
             if let Verdict::Reached { what } = &report.verdict {
-                tracing::error!(attack = report.attack, "an attack got what it wanted: {}", what.join("; "));
+                tracing::error!(
+                    attack = report.attack,
+                    "an attack got what it wanted; take this host out of service: {}",
+                    what.join("; ")
+                );
             }
         })
         .await

@@ -2,6 +2,7 @@
 
 use super::fitness::{Fitness, show};
 use super::options::RunArgs;
+use super::waiting::Waiting;
 use super::{Failure, attacks, run};
 use crate::attacks::Off;
 use crate::canary::When;
@@ -92,7 +93,10 @@ fn go(args: &CheckArgs) -> anyhow::Result<u8> {
     let cancel = CancellationToken::new();
     super::runtime()?.block_on(async {
         tokio::spawn(run::cancel_on_signal(cancel.clone()));
-        fitness.finish(&settings, named.then_some(&settings.backend), When::Always, &cancel).await;
+        let mut waiting = Waiting::begin("grading the canary");
+        waiting.show("looking for the backend");
+        let mut progress = |event| waiting.hear(event);
+        fitness.finish(&settings, named.then_some(&settings.backend), When::Always, &cancel, &mut progress).await;
     });
     fitness.release();
     fitness.findings.extend(runner::look(&settings.host.state_dir));
@@ -103,7 +107,7 @@ fn go(args: &CheckArgs) -> anyhow::Result<u8> {
     } else {
         print!("{}", show(&findings.all, std::io::stdout().is_terminal()));
         if !fitness.canary {
-            println!("The canary was not tried: it would fail for what is red above.");
+            println!("The canary was not graded, because something above is red.");
         }
     }
     Ok(match findings.worst() {

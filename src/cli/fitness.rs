@@ -7,6 +7,7 @@ use crate::canary::{self, When};
 use crate::check::{self, Finding, Findings, Grade, Subject};
 use crate::contain::Host;
 use crate::contain::slots::{self, Slot};
+use crate::task::Progress;
 use std::fmt::Write;
 use tokio_util::sync::CancellationToken;
 
@@ -55,7 +56,7 @@ impl Fitness {
         let mut host = match super::open(&subject.host, python) {
             Ok(host) => host,
             Err(error) => {
-                let remedy = "mend what the sentence names; a start sweeps what a crash left";
+                let remedy = "fix the error above; a start sweeps what a crash left";
                 self.findings.extend([Finding::red("host", format!("it cannot be opened: {error:#}"), remedy)]);
                 return Ok(());
             }
@@ -68,7 +69,7 @@ impl Fitness {
             Ok(slots) => self.open = Some(Open { host, slots }),
             Err(error) => {
                 host.release();
-                self.findings.extend([Finding::red("slots", format!("{error:#}"), "mend what the sentence names")]);
+                self.findings.extend([Finding::red("slots", format!("{error:#}"), "fix the error above")]);
             }
         }
         Ok(())
@@ -82,6 +83,7 @@ impl Fitness {
         backend: Option<&BackendSettings>,
         when: When,
         cancel: &CancellationToken,
+        progress: Progress<'_>,
     ) {
         self.findings.extend(check::backend::look(backend).await);
         if self.findings.worst() == Grade::Red {
@@ -90,7 +92,7 @@ impl Fitness {
         if let Some(Open { host, slots }) = &self.open
             && let Some(slot) = slots.first()
         {
-            self.findings.extend(canary::run(host, &settings.grading, slot, when, cancel).await);
+            self.findings.extend(canary::run_with(host, &settings.grading, slot, when, cancel, progress).await);
             self.canary = true;
         }
     }
@@ -131,7 +133,7 @@ pub fn show<'a>(findings: impl IntoIterator<Item = &'a Finding>, coloured: bool)
         };
         let _ = writeln!(text, "{on}{line}{off}");
         if !finding.remedy.is_empty() {
-            let _ = writeln!(text, "        to mend it: {}", finding.remedy);
+            let _ = writeln!(text, "        to fix it: {}", finding.remedy);
         }
     }
     text
@@ -145,7 +147,7 @@ mod tests {
     fn a_remedy_stands_below_its_line_and_colours_only_where_they_are_seen() {
         let findings = [Finding::green("git", "there"), Finding::red("gcc", "missing", "install it")];
         let plain = show(&findings, false);
-        assert_eq!(plain, "green  git  there\nred    gcc  missing\n        to mend it: install it\n");
+        assert_eq!(plain, "green  git  there\nred    gcc  missing\n        to fix it: install it\n");
         assert!(show(&findings, true).contains("\x1b[31mred    gcc  missing\x1b[0m\n"));
     }
 }

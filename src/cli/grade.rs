@@ -1,11 +1,12 @@
 //! `grade`: one local submission, without a backend.
 
 use super::options::{GradingArgs, HostArgs, LogArgs};
+use super::waiting::Waiting;
 use super::{Failure, table};
 use crate::backend::contract::{MemoryUnit, render_local};
 use crate::config::LimitOptions;
 use crate::contain::slots::Slot;
-use crate::task::{Assignment, Event, Graded, Source};
+use crate::task::{Assignment, Graded, Source};
 use anyhow::Context;
 use clap::Args;
 use std::io::IsTerminal;
@@ -70,16 +71,9 @@ fn go(args: &GradeArgs) -> anyhow::Result<u8> {
     let cancel = CancellationToken::new();
     let graded = super::runtime()?.block_on(async {
         tokio::spawn(super::run::cancel_on_signal(cancel.clone()));
-        let bar = progress_bar("tests");
-        let mut progress = |event| {
-            if let Event::Tests { done, total } = event {
-                bar.set_length(total as u64);
-                bar.set_position(done as u64);
-            }
-        };
-        let graded = crate::task::grade(&host, &grading, &slot, &assignment, None, &cancel, &mut progress).await;
-        bar.finish_and_clear();
-        graded
+        let mut waiting = Waiting::begin("");
+        let mut progress = |event| waiting.hear(event);
+        crate::task::grade(&host, &grading, &slot, &assignment, None, &cancel, &mut progress).await
     });
     host.release();
     print!("{}", table::show(&graded, std::io::stdout().is_terminal()));
@@ -109,19 +103,4 @@ fn write_files(args: &GradeArgs, graded: &Graded, title: &str) -> anyhow::Result
             .with_context(|| format!("the page {} cannot be written", path.display()))?;
     }
     Ok(())
-}
-
-/// A progress line, where a person waits; `what` is counted.
-pub fn progress_bar(what: &str) -> indicatif::ProgressBar {
-    let bar = indicatif::ProgressBar::new(0);
-    if !std::io::stderr().is_terminal() {
-        bar.set_draw_target(indicatif::ProgressDrawTarget::hidden());
-    }
-    if let Ok(style) =
-        indicatif::ProgressStyle::with_template(&format!("{{bar:30}} {{pos}}/{{len}} {what}, {{elapsed}}"))
-    {
-        bar.set_style(style);
-    }
-    bar.enable_steady_tick(std::time::Duration::from_millis(200));
-    bar
 }

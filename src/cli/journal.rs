@@ -1,14 +1,12 @@
 //! The journal, where it reads what this program prints: each line begins with its priority, as sd-daemon(3) has it, and has no
 //! time, which the journal knows.
 
-use std::fmt::{self, Write};
+use std::fmt::Write;
 use std::fs::File;
+use std::io::Write as _;
 use std::os::fd::AsFd;
 use std::os::unix::fs::MetadataExt;
-use tracing::{Event, Level, Subscriber};
-use tracing_subscriber::fmt::FmtContext;
-use tracing_subscriber::fmt::format::{Format, FormatEvent, FormatFields, Full, Writer};
-use tracing_subscriber::registry::LookupSpan;
+use tracing::Level;
 
 /// Whether what is written to this descriptor goes to the journal. That systemd's variable is there does not say so: it is handed
 /// down to programs whose output somebody else reads (systemd.exec(5)).
@@ -27,11 +25,9 @@ fn parse_stream(text: &str) -> Option<(u64, u64)> {
 
 /// The last words of a program that could not do its work, on standard error.
 pub fn complain(text: &str) {
-    if reads(std::io::stderr()) {
-        eprint!("{}", prefixed(Level::ERROR, text));
-    } else {
-        eprintln!("{text}");
-    }
+    let text = if reads(std::io::stderr()) { prefixed(Level::ERROR, text) } else { format!("{text}\n") };
+    // Who has closed it does not want to know.
+    let _ = std::io::stderr().write_all(text.as_bytes());
 }
 
 /// syslog(3)'s number of a level.
@@ -45,35 +41,13 @@ fn priority(level: Level) -> u8 {
 }
 
 /// Every line with the priority: the journal makes an entry of each, and one without would pass for a notice.
-fn prefixed(level: Level, text: &str) -> String {
+pub fn prefixed(level: Level, text: &str) -> String {
     let number = priority(level);
     text.trim().lines().fold(String::new(), |mut all, line| {
         // Writing to a string does not fail.
         let _ = writeln!(all, "<{number}>{line}");
         all
     })
-}
-
-/// The form of the log's lines for the journal.
-#[derive(Debug)]
-pub struct JournalFormat(Format<Full, ()>);
-
-impl Default for JournalFormat {
-    fn default() -> Self {
-        JournalFormat(tracing_subscriber::fmt::format().without_time().with_ansi(false).with_target(false))
-    }
-}
-
-impl<S, N> FormatEvent<S, N> for JournalFormat
-where
-    S: Subscriber + for<'a> LookupSpan<'a>,
-    N: for<'a> FormatFields<'a> + 'static,
-{
-    fn format_event(&self, context: &FmtContext<'_, S, N>, mut writer: Writer<'_>, event: &Event<'_>) -> fmt::Result {
-        let mut text = String::new();
-        self.0.format_event(context, Writer::new(&mut text), event)?;
-        writer.write_str(&prefixed(*event.metadata().level(), &text))
-    }
 }
 
 #[cfg(test)]

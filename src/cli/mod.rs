@@ -6,13 +6,16 @@ pub mod exec;
 pub mod fitness;
 pub mod grade;
 pub mod journal;
+pub mod lines;
 pub mod log;
+pub mod logfile;
 pub mod mock;
 pub mod options;
 pub mod policy;
 pub mod run;
 pub mod spool;
 pub mod table;
+pub mod waiting;
 
 use clap::{Parser, Subcommand};
 use options::{HostArgs, LogArgs, RunArgs};

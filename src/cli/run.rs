@@ -3,6 +3,7 @@
 use super::Failure;
 use super::fitness::{Fitness, Open, show};
 use super::options::RunArgs;
+use super::waiting::Waiting;
 use crate::backend::contract::MemoryUnit;
 use crate::backend::{
     Backend, BackendSettings, Credentials, DEFAULT_GET_API, DEFAULT_LOGIN_API, DEFAULT_POST_API, DEFAULT_REFRESH_API,
@@ -102,6 +103,7 @@ impl Settings {
             let (get, post, ca) = (b.get_api.clone(), b.post_api.clone(), b.ca_file.clone());
             (get, post, ca, b.connect_timeout, b.idle_timeout, b.request_timeout)
         };
+        let log = |file: &FileOptions| (file.logger_level.clone(), file.logger_output.clone(), file.log_format.clone());
         let pairs = [
             ("backend-url", old_backend.url != new_backend.url),
             ("the backend's paths, time-outs or ca-file", addresses(old_backend) != addresses(new_backend)),
@@ -109,6 +111,7 @@ impl Settings {
             ("pin-cores", self.pin_cores != new.pin_cores),
             ("drain-timeout", self.drain_timeout != new.drain_timeout),
             ("state-dir, python, toolchain or allow-degraded", self.host != new.host),
+            ("logger-level, logger-output or log-format", log(&self.file) != log(&new.file)),
         ];
         pairs.into_iter().filter(|(_, differs)| *differs).map(|(name, _)| name).collect()
     }
@@ -161,7 +164,12 @@ fn go(args: &RunArgs) -> anyhow::Result<u8> {
 /// The host, if it is fit; `None` where the runner was told to stop before that was known. A host that is unfit takes no task: it
 /// would answer each with an error, and spend the students' attempts.
 async fn fit(mut fitness: Fitness, settings: &Settings, stop: &Stop) -> anyhow::Result<Option<Open>> {
-    fitness.finish(settings, Some(&settings.backend), When::UnlessKnown, &stop.drain).await;
+    {
+        let mut waiting = Waiting::on_a_terminal("grading the canary");
+        waiting.show("looking for the backend");
+        let mut progress = |event| waiting.hear(event);
+        fitness.finish(settings, Some(&settings.backend), When::UnlessKnown, &stop.drain, &mut progress).await;
+    }
     if stop.drain.is_cancelled() {
         fitness.release();
         return Ok(None);
@@ -170,10 +178,10 @@ async fn fit(mut fitness: Fitness, settings: &Settings, stop: &Stop) -> anyhow::
         tracing::debug!(check = finding.name, "{}", finding.found);
     }
     for finding in fitness.findings.of(Grade::Yellow) {
-        tracing::warn!(check = finding.name, "{}; to mend it: {}", finding.found, finding.remedy);
+        tracing::warn!(check = finding.name, "{}; to fix it: {}", finding.found, finding.remedy);
     }
     for finding in fitness.findings.of(Grade::Red) {
-        tracing::error!(check = finding.name, "{}; to mend it: {}", finding.found, finding.remedy);
+        tracing::error!(check = finding.name, "{}; to fix it: {}", finding.found, finding.remedy);
     }
     let red = fitness.findings.of(Grade::Red).count();
     if red == 0 && fitness.canary {
@@ -236,7 +244,8 @@ async fn stop_on_signal(mut signals: Signals, stop: Stop) {
     }
 }
 
-/// SIGHUP: the command line, the environment and the file are put together anew, for the tasks that are taken from then on.
+/// SIGHUP: the log's file is opened anew, which may have been moved away; then the command line, the environment and the file are
+/// put together anew, for the tasks that are taken from then on.
 async fn reload_on_signal(
     mut hang_up: Signal,
     args: RunArgs,
@@ -247,19 +256,22 @@ async fn reload_on_signal(
 ) {
     while hang_up.recv().await.is_some() {
         manager.reloading();
+        super::log::reopen();
         let done = Settings::resolve(&args).and_then(|new| {
             backend.renew_login(&new.backend)?;
             Ok(new)
         });
         match done {
             // Half of a new configuration would be neither the old one nor the new.
-            Err(error) => tracing::error!("the configuration was read again and is not taken over: {error:#}"),
+            Err(error) => tracing::error!(
+                "the configuration was read again and is not taken over, the old one stays in force: {error:#}; fix it, and send SIGHUP again"
+            ),
             Ok(new) => {
                 for name in first.fixed_that_differ(&new) {
                     tracing::warn!("{name} has changed, which needs a new start of the runner");
                 }
                 change.send_replace(Arc::new(new.rules()));
-                tracing::warn!("the configuration was read again, and holds for the next tasks");
+                tracing::info!("the configuration was read again, and holds for the next tasks");
             }
         }
         manager.reloaded();
@@ -273,7 +285,7 @@ pub async fn cancel_on_signal(cancel: CancellationToken) {
             signals.next().await;
             cancel.cancel();
         }
-        Err(error) => tracing::error!("{error:#}"),
+        Err(error) => tracing::error!("{error:#}; SIGINT and SIGTERM will not end this in good order"),
     }
 }
 

@@ -36,7 +36,7 @@ impl Collected {
                     self.leaves.insert(leaf.leaf.clone(), *leaf);
                 }
                 Ok(note) => self.end = Some(note),
-                Err(error) => tracing::error!("a note of the launcher cannot be read: {error}"),
+                Err(error) => tracing::warn!("a note of the launcher cannot be read: {error}"),
             },
             Kind::Stdout => self.stdout.push(&body),
             Kind::Stderr => self.stderr.push(&body),

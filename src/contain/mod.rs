@@ -160,7 +160,7 @@ impl Host {
         if self.state.is_last()
             && let Err(error) = self.base.release()
         {
-            tracing::warn!("the runner's cgroups cannot be removed: {error}");
+            tracing::warn!("the runner's control groups cannot be removed, and the next start tries again: {error}");
         }
     }
 
@@ -344,7 +344,7 @@ impl Host {
         match collected.end {
             Some(Note::Ended(outcome)) => {
                 if !outcome.degraded.is_empty() {
-                    tracing::warn!(stage, layers = ?outcome.degraded, "ran without layers that the operator waived");
+                    tracing::debug!(stage, layers = ?outcome.degraded, "ran without layers that the operator waived");
                 }
                 if let Some(why) = &outcome.untold {
                     tracing::info!(stage, "refused system calls are not told: the kernel gives no listener: {why}");

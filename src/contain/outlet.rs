@@ -8,6 +8,7 @@ use std::sync::Arc;
 use tokio::io::Interest;
 use tokio::net::{TcpListener, UnixStream};
 use tokio_util::task::AbortOnDropHandle;
+use tracing::Instrument;
 
 /// A stage's way out. What is dropped with it: the socket, and every connection.
 #[derive(Debug)]
@@ -42,7 +43,8 @@ impl Outlet {
         };
         socket.set_nonblocking(true)?;
         let listener = TcpListener::from_std(socket)?;
-        self.serving = Some(AbortOnDropHandle::new(tokio::spawn(serve(listener, rules, self.book.clone()))));
+        self.serving =
+            Some(AbortOnDropHandle::new(tokio::spawn(serve(listener, rules, self.book.clone()).in_current_span())));
         Ok(())
     }
 

@@ -1,6 +1,7 @@
 //! The work tree: carries a project from fetch to test, in memory, and is gone afterwards.
 
 use super::tree::inodes_for;
+use crate::units::show_bytes;
 use anyhow::Context;
 use sandbox::copy::{Cap, Copied, Ownership, copy_tree};
 use sandbox::plan::{APART, IdRange, STUDENT_ID};
@@ -80,7 +81,11 @@ impl Drop for WorkTree {
         let gone = sandbox::mounts::unmount_work_tree(&self.path).map_err(anyhow::Error::from);
         let gone = gone.and_then(|()| std::fs::remove_dir(&self.path).map_err(anyhow::Error::from));
         if let Err(error) = gone {
-            tracing::error!(path = %self.path.display(), "the work tree cannot be removed: {error:#}");
+            tracing::error!(
+                path = %self.path.display(),
+                "the work tree cannot be removed: {error:#}; up to {} of memory stay in use until the runner is started again",
+                show_bytes(self.size)
+            );
         }
     }
 }

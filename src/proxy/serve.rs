@@ -12,6 +12,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
+use tracing::Instrument;
 
 /// What is read at once.
 const PART: usize = 32 << 10;
@@ -50,10 +51,11 @@ pub async fn serve(listener: TcpListener, rules: Rules, book: Arc<Book>) {
             continue;
         }
         let stage = stage.clone();
-        connections.spawn(async move {
+        let talk = async move {
             stage.talk(client).await;
             drop(seat);
-        });
+        };
+        connections.spawn(talk.in_current_span());
     }
 }
 

@@ -80,7 +80,9 @@ impl Manager {
                 }
                 Some(what) if !silent => {
                     silent = true;
-                    tracing::error!("the runner hangs, and the watchdog will start it again: {what}");
+                    tracing::error!(
+                        "the runner hangs, and the watchdog will start it again: {what}; look at what it works on: a disk, a network file system"
+                    );
                 }
                 Some(_) => {}
             }
@@ -92,7 +94,10 @@ impl Manager {
         if let Err(error) = sd_notify::notify(state)
             && !self.unheard.swap(true, Ordering::Relaxed)
         {
-            tracing::warn!("the service manager cannot be told how the runner is: {error}; see NOTIFY_SOCKET");
+            // Whoever waits for a sign of life kills what gives none.
+            tracing::error!(
+                "the service manager cannot be told how the runner is, and will take it for one that hangs: {error}; NotifyAccess= and NOTIFY_SOCKET have to be the unit's own"
+            );
         }
     }
 }

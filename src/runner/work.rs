@@ -13,6 +13,7 @@ use crate::task::{Assignment, Event, Graded, Source, Step, grade, source_of};
 use crate::verdict::Verdict;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
+use tracing::Instrument;
 
 /// How often the operator is told again of what stands.
 const SAY_AGAIN: Duration = Duration::from_secs(60);
@@ -82,8 +83,10 @@ impl Shared {
     async fn grade_or_say_why(self: &Arc<Self>, slot: Arc<Slot>, job: &Job) -> Graded {
         let name = job.task.key.to_string();
         self.runner.board.change(|status| status.busy.push(name.clone()));
+        // At the level that is always on: lines of an error need it most.
+        let span = tracing::error_span!("task", task = %job.task.key, slot = slot.number);
         let (shared, inner) = (self.clone(), job.clone());
-        let graded = tokio::spawn(async move {
+        let graded = async move {
             let progress = shared.clone();
             let (held_by, pass) = (inner.held_by.clone(), inner.pass);
             let mut told = move |event| {
@@ -92,8 +95,8 @@ impl Shared {
                 }
             };
             shared.grade(&slot, &inner, &mut told).await
-        })
-        .await;
+        };
+        let graded = tokio::spawn(graded.instrument(span)).await;
         job.pass.inspect(|pass| self.admission.leave(*pass));
         self.runner.board.change(|status| {
             status.busy.retain(|busy| *busy != name);
@@ -169,7 +172,7 @@ impl Shared {
         if first {
             tracing::error!(
                 task = %key, %step, blame = %fault.blame,
-                "{} does not work; the task is held and tried again, and no other is taken until it does: {}; to mend it: {}",
+                "{} does not work; the task is held and tried again, and no other is taken until it does: {}; to fix it: {}",
                 cause, fault.whole(), remedy(&cause)
             );
         } else {
@@ -279,7 +282,7 @@ fn say_again(standing: &Standing) {
     let tasks = if *blocks { "no tasks are taken" } else { "other tasks are taken" };
     tracing::error!(
         blame = %fault.blame, held = held.len(), tries,
-        "{} has not worked for {} s, {tasks}: {}; to mend it: {}", fault.cause, for_.as_secs(), fault, remedy(&fault.cause)
+        "{} has not worked for {} s, {tasks}: {}; to fix it: {}", fault.cause, for_.as_secs(), fault, remedy(&fault.cause)
     );
 }
 

@@ -51,6 +51,11 @@ pub async fn environment(
     // One at a time builds; the others wait and then find it. The lock is the kernel's, so other runners that share
     // the state directory wait too, and a runner that dies lets go.
     let lock_path = cache.join(format!("venv-{key}.lock"));
+    if is_held(&lock_path) {
+        let what = "waiting for another task or process that builds the suite's Python environment";
+        tracing::info!("{what}");
+        progress(Event::Waits(what.into()));
+    }
     let lock = tokio::task::spawn_blocking(move || -> std::io::Result<std::fs::File> {
         let file = std::fs::File::options().create(true).append(true).open(lock_path)?;
         file.lock()?;
@@ -181,6 +186,12 @@ fn key(python: &Python, requirements: &str) -> String {
         hash.update([0]);
     }
     hash.finalize().iter().take(10).map(|b| format!("{b:02x}")).collect()
+}
+
+/// Whether somebody has this lock now. Only to tell whoever waits: the next moment it may be another.
+fn is_held(lock: &Path) -> bool {
+    let lock = std::fs::File::options().append(true).open(lock);
+    lock.is_ok_and(|lock| matches!(lock.try_lock_shared(), Err(std::fs::TryLockError::WouldBlock)))
 }
 
 fn make_dir(path: &Path) -> Result<(), Fault> {

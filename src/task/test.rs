@@ -83,7 +83,6 @@ pub async fn run(
     let touched = shipped.touched(work)?;
     let outcome = &finished.outcome;
     tracing::info!(
-        attempt = %context.assignment.attempt,
         verdict = ?outcome.verdict,
         wall_ms = outcome.wall_ms,
         peak_bytes = outcome.memory_peak(),

@@ -10,6 +10,7 @@ mod evidence;
 mod holds;
 mod job;
 pub mod notify;
+mod outage;
 mod poll;
 pub mod vigil;
 mod work;
@@ -214,7 +215,7 @@ impl Shared {
             tracing::error!(file = %path.display(), "the spool holds what is no entry, and it is left alone: {problem}");
         }
         if let Some(time) = &found.asking {
-            tracing::warn!(
+            tracing::error!(
                 time,
                 "an earlier run was killed while it asked the backend; an attempt that the backend handed out then and that has no \
                  answer is unknown here and has to be started again"

@@ -3,6 +3,7 @@
 use super::Shared;
 use super::holds::Due;
 use super::job::Job;
+use super::outage::{Outage, Told};
 use crate::backend::contract::{Answer, Key, Task, render};
 use crate::backend::{BackendError, allow};
 use crate::fault::Cause;
@@ -60,8 +61,8 @@ enum Asked {
     InHand,
     /// There is none.
     NoTask,
-    /// A task that nobody can answer.
-    Nameless,
+    /// A task that nobody can answer, and what is wrong with it.
+    Nameless(String),
     /// No sound answer.
     Failed(BackendError),
     /// Told to stop meanwhile.
@@ -82,7 +83,7 @@ pub fn pauses() -> ExponentialBackoff {
 impl Shared {
     /// Asks for a task until there is one, or a reason to do something else. `tasks`: what runs in other slots.
     pub async fn next(self: &Arc<Self>, resumed: &mut VecDeque<Job>, tasks: &JoinSet<()>) -> Next {
-        let (mut failures, mut pauses) = (0, pauses());
+        let (mut outage, mut pauses) = (Outage::default(), pauses());
         loop {
             // Made before anything is looked at, so that no change between the two is missed.
             let changed = self.changed.notified();
@@ -116,30 +117,40 @@ impl Shared {
             let pause = match self.ask().await {
                 Asked::Stopped => return Next::Ended(Ok(())),
                 Asked::Next(next) => return next,
-                Asked::Task(task) => match self.job(task) {
-                    Some(job) => return self.admit(Due::Job(Box::new(job))),
-                    None => continue,
-                },
+                Asked::Task(task) => {
+                    self.answers(&mut outage);
+                    match self.job(task) {
+                        Some(job) => return self.admit(Due::Job(Box::new(job))),
+                        None => continue,
+                    }
+                }
                 Asked::InHand => self.rules().check_interval,
                 Asked::NoTask if self.runner.once && self.holds().is_empty() => return Next::Ended(Ok(())),
                 Asked::NoTask => {
                     tracing::debug!(idle = tasks.is_empty(), "no task");
-                    (failures, pauses) = (0, self::pauses());
+                    self.answers(&mut outage);
+                    pauses = self::pauses();
                     self.rules().check_interval
                 }
-                Asked::Nameless => {
+                Asked::Nameless(problem) => {
                     // It may be what the backend says to every question.
-                    failures += 1;
-                    if self.runner.once && failures >= ONCE_PATIENCE {
+                    if let Some(Told { failures, .. }) = outage.failed(Instant::now()) {
+                        tracing::error!(
+                            failures,
+                            "the backend hands out a task without attempt or id, which cannot be answered: {problem}; fix it in the backend"
+                        );
+                    }
+                    if self.runner.once && outage.failures() >= ONCE_PATIENCE {
                         let problem = anyhow::anyhow!("the backend hands out tasks that cannot be answered");
                         return Next::Ended(Err(problem));
                     }
                     self.rules().check_interval
                 }
                 Asked::Failed(error) => {
-                    failures += 1;
-                    tracing::error!(failures, "the backend gave no task: {error}");
-                    if self.runner.once && (failures >= ONCE_PATIENCE || is_hopeless(&error)) {
+                    if let Some(Told { failures, lasts }) = outage.failed(Instant::now()) {
+                        tracing::error!(failures, seconds = lasts.as_secs(), "the backend gives no task: {error}");
+                    }
+                    if self.runner.once && (outage.failures() >= ONCE_PATIENCE || is_hopeless(&error)) {
                         return Next::Ended(Err(anyhow::Error::new(error).context("the backend gave no task")));
                     }
                     pauses.next().unwrap_or_default().max(error.retry_after().unwrap_or_default())
@@ -174,10 +185,7 @@ impl Shared {
                 tracing::warn!(task = %key, "the task is not valid: {problem}");
                 self.answer(key, problem)
             }
-            Ok(Answer::Invalid { key: None, problem }) => {
-                tracing::error!("a task without attempt or id is not valid and cannot be answered: {problem}");
-                Asked::Nameless
-            }
+            Ok(Answer::Invalid { key: None, problem }) => Asked::Nameless(problem),
             Ok(Answer::NoTask) => Asked::NoTask,
             Err(error) => Asked::Failed(error),
         };
@@ -255,6 +263,13 @@ impl Shared {
         match self.runner.spool.search() {
             Ok(entries) => entries.into_iter().for_each(|entry| self.adopt(entry)),
             Err(error) => tracing::warn!("{error:#}"),
+        }
+    }
+
+    /// The backend has given a sound answer.
+    fn answers(&self, outage: &mut Outage) {
+        if let Some(Told { failures, lasts }) = outage.over(Instant::now()) {
+            tracing::warn!(failures, seconds = lasts.as_secs(), "the backend answers again");
         }
     }
 

@@ -105,6 +105,7 @@ async fn fly(
         mirrors: vec![Mirror { prefix: URL_PREFIX.into(), dir: nest.repositories() }],
         allow_internal: grading.allow_internal.clone(),
         backend: grading.backend.clone(),
+        credentials: BTreeMap::new(),
         fetch: grading.fetch.clone(),
         prepare: grading.prepare.clone(),
         // The operator's commands are for the operator's suite.

@@ -38,6 +38,7 @@ mod tests {
             mirrors: Vec::new(),
             allow_internal: Vec::new(),
             backend: None,
+            credentials: std::collections::BTreeMap::new(),
             fetch: file.fetch.clone(),
             prepare: file.prepare.clone(),
             build: file.build.clone(),

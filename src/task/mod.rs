@@ -184,7 +184,8 @@ async fn stages(
     steps::at("task: the work tree is there");
     *reached = Step::Fetch;
     progress(Event::Begins(Step::Fetch));
-    *commit = fetch::submission(context, &work).await?;
+    let fetched = fetch::submission(context, &work).await?;
+    commit.clone_from(&fetched.commit);
     steps::at("task: the submission is there");
     *reached = Step::Suite;
     progress(Event::Begins(Step::Suite));
@@ -198,7 +199,7 @@ async fn stages(
     steps::at("task: the environment is there");
     *reached = Step::Build;
     progress(Event::Begins(Step::Build));
-    build::project(context, &work, &suite).await?;
+    build::project(context, &work, &suite, &fetched).await?;
     steps::at("task: the project is built");
     *reached = Step::Test;
     progress(Event::Begins(Step::Test));

@@ -444,6 +444,36 @@ fn private_repositories_are_fetched_and_their_token_is_seen_by_nobody() {
 }
 
 #[test]
+fn the_runner_has_its_tokens_from_systemd_and_shows_them_to_no_student() {
+    if !need_root("the_runner_has_its_tokens_from_systemd_and_shows_them_to_no_student") {
+        return;
+    }
+    let place = Place::new();
+    let look = "all:\n\tenv; cat /proc/*/environ /run/ostest/* 2>&1; ls -R /run /tmp; cc main.c; false\n";
+    place.repository("good", &[("main.c", "int main(void) { return 0; }\n"), ("Makefile", look)]);
+    let certificate = Certificate::make(&place);
+    let server = Server::git(&place, &certificate);
+    let credentials = place.tree("credentials", &[("git-token", &format!("{TOKEN}\n"))]);
+    let text = format!(
+        "allow-url = ['{top}']\nallow-internal = ['{}']\n[build]\ncommand = ['make']\n\
+         [credentials.'{top}private']\nuser = 'grader'\ntoken-credential = 'git-token'\n",
+        server.place(),
+        top = server.url("")
+    );
+    let config = place.tree("config", &[("config.toml", &text)]).join("config.toml");
+    let task = json!({"attempt": 1, "repositoryUrl": server.url("private/good"), "branch": "main"});
+    let backend = Counting::start([task], || {});
+    let suite = place.tree("suite", &[("test_a.py", "def test_a(): pass\n")]);
+    let mut runner = place.command(&["--once", "--backend-url", &backend.url, "--logger-level", "debug"]);
+    runner.arg("--config").arg(&config).arg("--tests").arg(&suite);
+    runner.env("CREDENTIALS_DIRECTORY", &credentials).env("GIT_SSL_CAINFO", &certificate.file);
+    let output = runner.output().expect("the runner starts");
+    let shown = format!("{output:?} {:?}", backend.books().taken);
+    assert!(output.status.success() && shown.contains("the build failed"), "{shown}");
+    assert!(!shown.contains(TOKEN) && !shown.contains(BASIC), "{shown}");
+}
+
+#[test]
 fn a_student_reads_what_is_meant_and_what_is_missing() {
     if !need_root("a_student_reads_what_is_meant_and_what_is_missing") {
         return;

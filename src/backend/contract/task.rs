@@ -151,17 +151,21 @@ fn repository_url(value: Option<&Value>) -> Result<(String, Option<String>), Str
     if url.is_empty() {
         return Err(format!("repositoryUrl is blank: {EXPECTED}"));
     }
+    let too_long = |url: &str| {
+        let length = url.len();
+        format!("repositoryUrl {} is {length} bytes long: at most {URL_CAP} are accepted", quoted(url))
+    };
     if url.len() > URL_CAP {
-        return Err(format!(
-            "repositoryUrl {} is {} bytes long: at most {URL_CAP} are accepted",
-            quoted(url),
-            url.len()
-        ));
+        return Err(too_long(url));
     }
     if url.chars().any(char::is_control) {
         return Err(format!("repositoryUrl {} contains a control character: {EXPECTED}", quoted(url)));
     }
     let form = forms::understood(url).map_err(|why| format!("repositoryUrl {} {why}", quoted(url)))?;
+    // An ssh address becomes a few bytes longer when it is rewritten.
+    if form.url.len() > URL_CAP {
+        return Err(too_long(&form.url));
+    }
     Ok((form.url, form.branch))
 }
 

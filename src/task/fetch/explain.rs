@@ -12,11 +12,14 @@ use crate::contain::Finished;
 use crate::fault::{Cause, Fault};
 use crate::proxy::{Refused, Why};
 use crate::task::outward::{self, Reader};
-use sandbox::outcome::Verdict;
+use sandbox::outcome::{Ended, Verdict};
 use std::time::Duration;
 
-/// How the shell tells of a program that SIGXFSZ has ended: 128 and the signal's number.
-const TOO_LARGE: &str = "code 153";
+/// How the shell tells of a program that a signal has ended: this and its number. git's own errors end with 128.
+const BY_SIGNAL: i32 = 128;
+
+/// SIGXFSZ: a file was larger than it may be.
+const TOO_LARGE: i32 = BY_SIGNAL + 25;
 
 /// Lines of git's that an operator is shown.
 const SHOWN_LINES: usize = 20;
@@ -85,16 +88,18 @@ impl Failure<'_> {
         match outcome.verdict {
             Verdict::MemoryLimit => return Some(self.submission(&format!("git failed, {}", outcome.message))),
             Verdict::TimeLimit => return Some(self.too_slow(traffic.received)),
-            Verdict::Signaled if !outcome.message.contains("SIGXFSZ") => return Some(self.sandbox()),
+            Verdict::Signaled => return Some(self.sandbox()),
             _ => {}
         }
+        let code = if let Ended::Exited { code } = outcome.ended { code } else { 0 };
         // Everything that git writes to is of the sandbox, and as large as the disk limit says; nothing of it is the host's disk.
         let full = !outcome.full.is_empty() || self.has("No space left on device") || self.has("File too large");
-        if full || outcome.message.ends_with(TOO_LARGE) || outcome.verdict == Verdict::Signaled {
+        if full || code == TOO_LARGE {
             return Some(self.submission("it is larger than the disk limit"));
         }
-        let starved = ["fatal: unable to create thread", "cannot fork", "unable to create async thread"];
-        starved.iter().any(|text| self.has(text)).then(|| self.sandbox())
+        // Somebody on the host has killed git, it has crashed, or it had no room for a thread.
+        let starved = ["unable to create thread", "cannot fork", "unable to create async thread"];
+        (code > BY_SIGNAL || starved.iter().any(|text| self.has(text))).then(|| self.sandbox())
     }
 
     /// The wall clock ran out. It is the submission's only if git itself worked on it for most of the time, or if more has come than
@@ -140,6 +145,9 @@ impl Failure<'_> {
             }
             None if self.is_no_repository() && *secure => {
                 self.submission("the server has a page at this address, and no repository; check the address")
+            }
+            None if self.is_no_repository() => {
+                self.elsewhere(&format!("the server {place} answers with something else than git"))
             }
             None if self.has("unable to update url base from redirection") && *secure => self.submission(leads),
             None if self.has("certificate") => self.elsewhere(&format!("the server {place} cannot prove who it is")),

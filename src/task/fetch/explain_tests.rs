@@ -134,7 +134,14 @@ fn limits_are_the_submissions_only_where_that_is_shown() {
     assert_eq!(at("step fetch", &memory), Blame::Submission);
     let full = said("step fetch", "fatal: write error: No space left on device");
     assert!(full.blame == Blame::Submission && full.message.contains("disk limit"));
-    assert_eq!(at("step fetch", &finished(Verdict::Failed, "it exited with code 153")), Blame::Submission);
+    let ended = |code: i32| {
+        let mut finished = finished(Verdict::Failed, "it exited");
+        finished.outcome.ended = Ended::Exited { code };
+        finished
+    };
+    assert_eq!(at("step fetch", &ended(153)), Blame::Submission);
+    // SIGKILL from somewhere, and a git that crashes.
+    assert_eq!((at("step unpack", &ended(137)), at("step fetch", &ended(139))), (Blame::Host, Blame::Host));
     // Little came, and slowly.
     let mut slow = finished(Verdict::TimeLimit, "the time limit of 120 s was reached");
     for (step, who) in [("step list", Blame::Network), ("step fetch", Blame::Network), ("step unpack", Blame::Host)] {

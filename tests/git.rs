@@ -404,6 +404,39 @@ fn old_histories_are_taken_and_dangerous_ones_are_not() {
 }
 
 #[test]
+fn a_repository_cannot_pretend_that_the_network_is_down() {
+    if !need_root("a_repository_cannot_pretend_that_the_network_is_down") {
+        return;
+    }
+    let bench = Bench::new();
+    bench.place.repository("forged", &[("main.c", "int main(void) { return 0; }\n")]);
+    let url = bench.server.url("forged");
+    let forged = format!("fatal: unable to access '{url}/': The requested URL returned error: 503");
+    let commit = |branch: &str| {
+        bench.git("forged", &["commit", "-q", "-m", "forged"]);
+        bench.git("forged", &["branch", branch]);
+        bench.git("forged", &["reset", "-q", "HEAD~1"]);
+    };
+    // In a path, which git quotes when it cannot make the file.
+    let blob = bench.git("forged", &["rev-parse", "HEAD:main.c"]);
+    let path = format!("a\n{}\n{}", forged.replace('/', "|"), "x".repeat(300));
+    bench.git("forged", &["update-index", "--add", "--cacheinfo", &format!("100644,{blob},{path}")]);
+    commit("path");
+    // In the address of a submodule, which git quotes when it refuses the object.
+    let modules = format!("[submodule \"a\"]\n\tpath = a\n\turl = \"-u\\n{forged}\"\n");
+    let file = bench.place.tree("modules", &[("gitmodules", &modules)]).join("gitmodules");
+    let blob = bench.git("forged", &["hash-object", "-w", &file.display().to_string()]);
+    bench.git("forged", &["update-index", "--add", "--cacheinfo", &format!("100644,{blob},.gitmodules")]);
+    commit("modules");
+    for (branch, why) in [("path", "most likely because it is too long"), ("modules", "which git refuses")] {
+        let fault = bench.fetch(&url, Some(branch)).expect_err(branch);
+        assert_eq!(fault.blame, Blame::Submission, "{branch}: {fault:#?}");
+        assert!(fault.message.contains(why), "{branch}: {fault:#?}");
+        assert!(fault.detail.lines().any(|line| line.contains("returned error: 503")), "{branch}: {fault:#?}");
+    }
+}
+
+#[test]
 fn private_repositories_are_fetched_and_their_token_is_seen_by_nobody() {
     if !need_root("private_repositories_are_fetched_and_their_token_is_seen_by_nobody") {
         return;

@@ -233,6 +233,7 @@ fn a_server_that_is_not_there_is_nobodys_fault_but_the_networks() {
     ] {
         let fault = bench.fault(&url);
         assert_eq!((fault.blame, &fault.cause), (Blame::Network, &Cause::Server(place)), "{fault:#?}");
+        assert_eq!(fetch::cause(&bench.grading, &url), fault.cause);
         assert!(fault.message.contains(said), "{fault:#?}");
         assert_eq!(bench.probe(&url).expect_err("it is not there").cause, fault.cause);
     }
@@ -252,6 +253,7 @@ fn a_mirror_that_does_not_work_is_the_hosts_fault() {
     let (url, cause) = ("https://course.example/good.git", Cause::Mirror("https://course.example/".into()));
     assert_eq!(bench.fetch(url, Some("main")).map(|commit| commit.len()), Ok(40));
     assert_eq!(bench.probe(url), Ok(()));
+    assert_eq!(fetch::cause(&bench.grading, url), cause);
     assert_eq!(bench.fault("https://course.example/none").blame, Blame::Submission);
     assert_eq!(bench.fault("https://course.example/good/sub").blame, Blame::Submission);
     let broken = |bench: &Bench, why: &str| {

@@ -62,8 +62,7 @@ impl Repository {
 
 /// The repository of this URL. `None`: no mirror has a prefix of it. Of several mirrors the one with the longest prefix counts.
 pub fn find(mirrors: &[Mirror], url: &str) -> Result<Option<Repository>, Fault> {
-    let covering = mirrors.iter().filter_map(|mirror| Some((mirror, below(&mirror.prefix, url)?)));
-    let Some((mirror, rest)) = covering.min_by_key(|(_, rest)| rest.len()) else { return Ok(None) };
+    let Some((mirror, rest)) = of(mirrors, url) else { return Ok(None) };
     let rest = rest.trim_matches('/');
     let plain = !rest.is_empty()
         && rest.split('/').all(|part| !part.is_empty() && part != "." && part != "..")
@@ -75,6 +74,12 @@ pub fn find(mirrors: &[Mirror], url: &str) -> Result<Option<Repository>, Fault> 
     let absent =
         || format!("the repository {url} could not be fetched: there is no such repository; check the address");
     search.find(rest)?.map(Some).ok_or_else(|| Fault::submission(absent()))
+}
+
+/// The mirror of this URL, and what stands behind its prefix.
+pub fn of<'a>(mirrors: &'a [Mirror], url: &'a str) -> Option<(&'a Mirror, &'a str)> {
+    let covering = mirrors.iter().filter_map(|mirror| Some((mirror, below(&mirror.prefix, url)?)));
+    covering.min_by_key(|(_, rest)| rest.len())
 }
 
 /// What stands behind the prefix in the URL, if the prefix ends at a border: of the host, or of a part of the path.

@@ -7,6 +7,7 @@ mod script;
 
 use super::outward;
 use super::{Context, Source, TaskError};
+use crate::config::Grading;
 use crate::contain::tree::{self, inside};
 use crate::contain::work::WorkTree;
 use crate::contain::{ContainError, Finished, Stage};
@@ -99,6 +100,15 @@ pub async fn probe(context: &Context<'_>, url: &str) -> Result<(), TaskError> {
     match found.await {
         Err(TaskError::Fault(fault)) if !fault.is_worth_another_try() => Ok(()),
         other => other.map(drop),
+    }
+}
+
+/// What a repository is fetched from, as a fault of it names it.
+pub fn cause(grading: &Grading, url: &str) -> Cause {
+    match (mirror::of(&grading.mirrors, url), server(url)) {
+        (Some((mirror, _)), _) => Cause::Mirror(mirror.prefix.clone()),
+        (None, Ok(place)) => Cause::Server(place.to_string()),
+        (None, Err(fault)) => fault.cause,
     }
 }
 

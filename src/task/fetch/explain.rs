@@ -9,7 +9,7 @@
 use super::mirror::Repository;
 use super::script::{Step, Told};
 use crate::contain::Finished;
-use crate::fault::{Cause, Fault};
+use crate::fault::{Blame, Cause, Fault};
 use crate::proxy::{Refused, Why};
 use crate::task::outward::{self, Reader};
 use sandbox::outcome::{Ended, Verdict};
@@ -72,7 +72,8 @@ impl Failure<'_> {
             Step::Fetch => self.at_fetch(),
             Step::Unpack => self.at_unpack(),
         });
-        fault.with_detail(self.detail())
+        let detail = if fault.blame == Blame::Submission { self.words() } else { self.detail() };
+        fault.with_detail(detail)
     }
 
     fn by_limits(&self) -> Option<Fault> {
@@ -261,9 +262,22 @@ impl Failure<'_> {
         if matches!(self.origin, Origin::Mirror(_)) && (self.has("ermission denied") || self.has("does not appear")) {
             all.push("what a mirror holds has to be readable for all users".into());
         }
-        let lines: Vec<&str> = self.said.trim_end().lines().collect();
-        all.extend(lines[lines.len().saturating_sub(SHOWN_LINES)..].iter().map(|line| cut(line).to_string()));
+        all.extend(self.last().map(str::to_string));
         all.join("\n")
+    }
+
+    /// git's words, for whoever the submission belongs to: where a mirror lies is no matter of theirs.
+    fn words(&self) -> String {
+        let words = self.last().collect::<Vec<_>>().join("\n");
+        match self.origin {
+            Origin::Server { .. } => words,
+            Origin::Mirror(repository) => words.replace(&repository.path.display().to_string(), "the repository"),
+        }
+    }
+
+    fn last(&self) -> impl Iterator<Item = &str> {
+        let count = self.said.trim_end().lines().count();
+        self.said.trim_end().lines().skip(count.saturating_sub(SHOWN_LINES)).map(cut)
     }
 
     /// git's own lines: what a server's own programs say is told as its words.

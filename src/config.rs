@@ -281,6 +281,36 @@ pub struct PrepareOptions {
     pub hosts: Option<Vec<Place>>,
 }
 
+/// `[credentials."URLPREFIX"]`: how git shows who it is to a server with private repositories.
+#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct CredentialOptions {
+    /// The user's name, which many servers ignore.
+    pub user: String,
+    /// A file whose first line is the token or password.
+    pub token_file: Option<PathBuf>,
+    /// The same as a credential of systemd's (`LoadCredential=NAME:…`).
+    pub token_credential: Option<String>,
+}
+
+impl CredentialOptions {
+    /// What is wrong with them, as the rest of a sentence.
+    pub fn check(&self) -> Result<(), String> {
+        let plain = |name: &String| !name.is_empty() && !name.starts_with('.') && !name.contains('/');
+        // A colon ends the name in the header of Basic authentication (RFC 7617).
+        if self.user.contains(|c: char| c == ':' || c.is_control()) {
+            return Err("user holds a colon or a control character".into());
+        }
+        match (&self.token_file, &self.token_credential) {
+            (Some(file), None) if file.is_absolute() => Ok(()),
+            (Some(_), None) => Err("token-file is no absolute path".into()),
+            (None, Some(name)) if plain(name) => Ok(()),
+            (None, Some(_)) => Err("token-credential is no name of a credential".into()),
+            _ => Err("it needs either token-file or token-credential".into()),
+        }
+    }
+}
+
 /// Laboratory numbers are TOML keys, hence strings.
 type Labs = BTreeMap<String, LimitOptions>;
 
@@ -331,6 +361,7 @@ pub struct FileOptions {
     pub disk_limit: Option<Size>,
     pub output_limit: Option<Size>,
     pub timeout: Option<Span>,
+    pub credentials: BTreeMap<String, CredentialOptions>,
     pub fetch: FetchOptions,
     pub prepare: PrepareOptions,
     pub build: StageOptions,
@@ -373,8 +404,10 @@ impl FileOptions {
 /// where a password may stand in the file, because they go into logs. That is wherever the word is: what the parser takes for
 /// the beginning of a line is its own affair (a carriage return will do).
 fn told(text: &str, error: &toml::de::Error) -> String {
-    let names_password = |part: &str| part.split("password").skip(1).any(|rest| !rest.starts_with('-'));
-    if !names_password(text) {
+    let names = |word: &str, part: &str| part.split(word).skip(1).any(|rest| !rest.starts_with('-'));
+    let names_password = |part: &str| names("password", part);
+    // Somebody may write a token itself where its file belongs.
+    if !names_password(text) && !names("token", text) {
         return error.to_string();
     }
     let before = error.span().and_then(|span| text.get(..span.start)).unwrap_or_default();
@@ -506,6 +539,8 @@ pub struct Grading {
     pub backend: Option<Place>,
     /// Within what time of its hand-out a task is answered; none: whenever.
     pub answer_within: Option<Duration>,
+    /// By URL prefix: who git is to servers with private repositories.
+    pub credentials: BTreeMap<String, CredentialOptions>,
     /// The operator's sections.
     pub fetch: FetchOptions,
     /// The operator's sections.

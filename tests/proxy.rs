@@ -54,6 +54,12 @@ fn git_reaches_a_listed_server_of_the_operators_network_and_no_other() {
     let (suite, allow) = (course.git.url("suite"), format!("allow-internal = ['{}']", course.git.place()));
     let graded = course.grade(&suite, &allow, &[]);
     assert_eq!(graded.code(), 0, "{:#}", graded.result);
+    // A server that does not work is no fault of the suite's author; a suite that is not there is.
+    let graded = course.grade(&course.git.url("status/503/suite"), &allow, &[]);
+    let said = format!("the server {} does not work (HTTP 503)", course.git.place());
+    assert!(graded.error().contains(&said) && !graded.error().contains("cannot be had"), "{}", graded.error());
+    let graded = course.grade(&course.git.url("none"), &allow, &[]);
+    assert!(graded.error().starts_with("the test suite cannot be had"), "{}", graded.error());
     // Not allowed, the name is seen through; what a student would read has no address of the network.
     let graded = course.grade(&suite, "", &[]);
     let named = format!("{} leads to an internal address", course.git.place());

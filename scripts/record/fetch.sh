@@ -9,6 +9,7 @@ printf '[http]\n\tsslCAInfo = %s\n[core]\n\thooksPath = /dev/null\n[transfer]\n\
 for url in "$git_url/large.git" "file://$repositories/large.git"; do
   rm -rf tree repository.git
   mkdir tree
+  git ls-remote --heads --tags --refs -- "$url" >list
   git init --quiet --bare --template= repository.git
   (
     export GIT_DIR=$PWD/repository.git GIT_WORK_TREE=$PWD/tree
@@ -16,6 +17,7 @@ for url in "$git_url/large.git" "file://$repositories/large.git"; do
     git read-tree refs/heads/fetched
     git checkout-index --all --force --quiet
     git rev-parse refs/heads/fetched
+    git ls-files --stage | head -n 20
   )
   [ -f tree/file-500 ] || exit 1
   rm -rf clone

@@ -52,6 +52,12 @@ pub fn check_prefix(prefix: &str) -> Result<(), String> {
         .map_err(|why| format!("{prefix:?} is no URL prefix: {why}; write one such as {DEFAULT_ALLOWED}"))
 }
 
+/// How long the path of `prefix` is, if it covers `url`: of two that cover one, the longer is the closer. By the rules of [`check`].
+pub fn below(prefix: &str, url: &str) -> Option<usize> {
+    let (prefix, url) = (parse_prefix(prefix).ok()?, parse(url).ok()?);
+    covers(&prefix, &url).then(|| prefix.path().trim_end_matches('/').len())
+}
+
 fn parse_prefix(prefix: &str) -> Result<Url, String> {
     if prefix.contains("://") { parse(prefix) } else { parse(&format!("https://{prefix}")) }
 }
@@ -118,7 +124,7 @@ fn check_path(path: &str) -> Result<(), String> {
 }
 
 /// One round of percent-decoding; a `%` without two hexadecimal digits stays.
-fn percent_decode(text: &[u8]) -> Vec<u8> {
+pub(super) fn percent_decode(text: &[u8]) -> Vec<u8> {
     let hex = |b: Option<&u8>| b.and_then(|b| char::from(*b).to_digit(16));
     let mut out = Vec::with_capacity(text.len());
     let mut at = 0;

@@ -123,6 +123,7 @@ async fn fly(
         allow_internal: grading.allow_internal.clone(),
         backend: grading.backend.clone(),
         answer_within: None,
+        credentials: BTreeMap::new(),
         fetch: grading.fetch.clone(),
         prepare: grading.prepare.clone(),
         // The operator's commands are for the operator's suite.

@@ -206,6 +206,10 @@ impl GradingArgs {
         for prefix in &allow_url {
             crate::backend::allow::check_prefix(prefix).map_err(|e| anyhow::anyhow!("--allow-url: {e}"))?;
         }
+        for (prefix, options) in &file.credentials {
+            let wrong = |why: String| anyhow::anyhow!("[credentials.{prefix:?}]: {why}");
+            crate::backend::allow::check_prefix(prefix).and_then(|()| options.check()).map_err(wrong)?;
+        }
         // A mirror is the operator's word that what it holds may be graded.
         allow_url.extend(mirrors.iter().map(|m| m.prefix.clone()));
         Ok(Grading {
@@ -218,6 +222,7 @@ impl GradingArgs {
             allow_internal: self.allow_internal.iter().chain(&file.allow_internal).map(|i| i.0.clone()).collect(),
             backend: None,
             answer_within: None,
+            credentials: file.credentials.clone(),
             fetch: file.fetch.clone(),
             prepare: file.prepare.clone(),
             build: file.build.clone(),

@@ -32,6 +32,31 @@ fn what_is_wrong_with_a_file_is_quoted_but_for_its_password() {
 }
 
 #[test]
+fn credentials_name_a_file_and_never_hold_a_token() {
+    let of = |keys: &str| {
+        let text = format!("[credentials.\"https://git.example/org/\"]\nuser = \"u\"\n{keys}");
+        FileOptions::parse(&text).map(|file| file.credentials["https://git.example/org/"].clone())
+    };
+    for good in ["token-file = '/etc/token'", "token-credential = 'git'"] {
+        assert_eq!(of(good).unwrap().check(), Ok(()), "{good}");
+    }
+    for wrong in
+        ["", "token-file = 'token'", "token-credential = '../x'", "token-file = '/t'\ntoken-credential = 'git'"]
+    {
+        assert!(of(wrong).unwrap().check().is_err(), "{wrong}");
+    }
+    assert!(
+        CredentialOptions { user: "a:b".into(), token_file: Some("/t".into()), token_credential: None }
+            .check()
+            .is_err()
+    );
+    for secret in ["token = 'hunter2'", "token = hunter2", "token-file = '/t'\ntoken = ['hunter2']"] {
+        let told = of(secret).unwrap_err();
+        assert!(told.contains("line ") && !told.contains("hunter2"), "{told}");
+    }
+}
+
+#[test]
 fn a_limit_of_nothing_is_an_error_where_it_is_written() {
     for text in ["pids-limit = 0", "pids-limit = '0'", "mem-limit = 0", "cpu-limit = 0.0", "output-limit = '0M'"] {
         assert!(FileOptions::parse(text).is_err(), "{text}");

@@ -349,13 +349,15 @@ impl Host {
                 if let Some(why) = &outcome.untold {
                     tracing::info!(stage, "refused system calls are not told: the kernel gives no listener: {why}");
                 }
+                let (refused, traffic) = outlet.close();
                 Ok(Finished {
                     outcome: *outcome,
                     stdout: collected.stdout,
                     stderr: collected.stderr,
                     report: collected.report,
                     leaves: collected.leaves,
-                    refused: outlet.close(),
+                    refused,
+                    traffic,
                 })
             }
             Some(Note::Failed { message, host: true }) => Err(ContainError::Host { stage, message }),

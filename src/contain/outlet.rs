@@ -1,7 +1,7 @@
 //! Between a stage whose plan has a proxy and the proxy: takes the socket that the launcher hands out, and serves it as long as the
 //! stage runs.
 
-use crate::proxy::{Book, Refused, Rules, serve};
+use crate::proxy::{Book, Refused, Rules, Traffic, serve};
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
@@ -48,10 +48,10 @@ impl Outlet {
         Ok(())
     }
 
-    /// Stops serving, and gives what was refused.
-    pub fn close(self) -> Vec<Refused> {
+    /// Stops serving, and gives what was refused and what came.
+    pub fn close(self) -> (Vec<Refused>, Traffic) {
         drop(self.serving);
-        self.book.entries()
+        (self.book.entries(), self.book.traffic())
     }
 }
 

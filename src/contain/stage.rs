@@ -1,6 +1,6 @@
 //! A stage to be run, and what it gives back: data.
 
-use crate::proxy::Refused;
+use crate::proxy::{Refused, Traffic};
 use sandbox::outcome::{LeafUsage, Outcome};
 use sandbox::plan::{Beyond, Channels, Mount, Network, OutputPolicy, Policy};
 use std::collections::BTreeMap;
@@ -80,6 +80,8 @@ pub struct Finished {
     pub leaves: BTreeMap<String, LeafUsage>,
     /// What it wanted of its proxy and did not get.
     pub refused: Vec<Refused>,
+    /// What its proxy moved.
+    pub traffic: Traffic,
 }
 
 /// The last bytes of a stream.

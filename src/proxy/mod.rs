@@ -16,7 +16,7 @@ mod tests;
 pub mod upstream;
 
 pub use place::{Internal, Place};
-pub use refused::{Book, Refused, Why};
+pub use refused::{Book, Refused, Traffic, Why};
 pub use rules::{Limits, Reach, Rules};
 pub use serve::serve;
 pub use upstream::Upstream;

@@ -1,7 +1,8 @@
-//! What a stage wanted and did not get: for the log, once each, and for the result.
+//! What a stage wanted and did not get: for the log, once each, and for the result; and what it did get.
 
 use super::address::Kind;
 use std::net::IpAddr;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 /// Most that are kept and logged for one stage: a course's own tools ask for a few, and what asks for more repeats itself.
@@ -56,17 +57,46 @@ pub struct Refused {
     pub why: Why,
 }
 
-/// All that one stage did not get.
+/// What a stage did get: whether a server was there at all, and how much of it came.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Traffic {
+    /// Connections to a server that were made.
+    pub connections: u64,
+    /// Bytes that servers sent.
+    pub received: u64,
+}
+
+/// All that one stage did not get, and the sum of what it did.
 #[derive(Debug)]
 pub struct Book {
     stage: &'static str,
     entries: Mutex<Vec<Refused>>,
+    connections: AtomicU64,
+    received: AtomicU64,
 }
 
 impl Book {
     /// An empty one.
     pub fn new(stage: &'static str) -> Book {
-        Book { stage, entries: Mutex::new(Vec::new()) }
+        Book { stage, entries: Mutex::new(Vec::new()), connections: AtomicU64::new(0), received: AtomicU64::new(0) }
+    }
+
+    /// A server is there.
+    pub fn connected(&self) {
+        self.connections.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// So many bytes came from a server.
+    pub fn received(&self, count: usize) {
+        self.received.fetch_add(count as u64, Ordering::Relaxed);
+    }
+
+    /// What was counted.
+    pub fn traffic(&self) -> Traffic {
+        Traffic {
+            connections: self.connections.load(Ordering::Relaxed),
+            received: self.received.load(Ordering::Relaxed),
+        }
     }
 
     /// Writes one down and logs it, unless that was done before.

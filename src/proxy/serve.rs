@@ -98,6 +98,7 @@ impl Stage {
                 (server, Vec::new())
             }
         };
+        self.book.connected();
         let (to_client, mut to_server) = match &head.ask {
             Ask::Tunnel => ([b"HTTP/1.1 200 OK\r\n\r\n", answered.as_slice()].concat(), Vec::new()),
             Ask::Plain(plain) => (Vec::new(), plain.encode(&head.place, through.as_ref().map(|hop| hop.letting_in()))),
@@ -123,10 +124,11 @@ impl Stage {
         let alive = AtomicU64::new(0);
         let (from_client, into_client) = client.split();
         let (from_server, into_server) = server.split();
+        let (came, went) = (|count| self.book.received(count), |_| ());
         let both = async {
             tokio::try_join!(
-                self.one_way(from_server, into_client, to_client, &alive),
-                self.one_way(from_client, into_server, to_server, &alive)
+                self.one_way(from_server, into_client, to_client, &alive, came),
+                self.one_way(from_client, into_server, to_server, &alive, went)
             )
         };
         let idle = async {
@@ -156,6 +158,7 @@ impl Stage {
         mut to: impl AsyncWrite + Unpin,
         first: &[u8],
         alive: &AtomicU64,
+        moved: impl Fn(usize),
     ) -> Result<(), Broken> {
         self.left(first.len()).map_err(Broken::Limit)?;
         to.write_all(first).await.map_err(|_| Broken::Off)?;
@@ -166,6 +169,7 @@ impl Stage {
                 return to.shutdown().await.map_err(|_| Broken::Off);
             }
             self.left(count).map_err(Broken::Limit)?;
+            moved(count);
             to.write_all(&part[..count]).await.map_err(|_| Broken::Off)?;
             alive.fetch_add(1, Ordering::Relaxed);
         }

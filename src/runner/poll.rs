@@ -10,7 +10,7 @@ use crate::fault::Cause;
 use crate::spool::TakeError;
 use crate::status::State;
 use crate::steps;
-use crate::task::source_of;
+use crate::task::fetch;
 use crate::verdict::Verdict;
 use backon::{BackoffBuilder, ExponentialBackoff, ExponentialBuilder};
 use serde_json::Value;
@@ -310,7 +310,7 @@ impl Shared {
     /// A task that was just taken; none where it waits already for what is known to be broken.
     fn job(&self, task: Task) -> Option<Job> {
         let rules = self.rules();
-        let cause = source_of(&rules.grading, &task.repository_url);
+        let cause = fetch::cause(&rules.grading, &task.repository_url);
         let job = Job::new(task, rules.grading.answer_within, Instant::now());
         self.sources().insert(cause.to_string());
         let job = match matches!(cause, Cause::Server(_)) {

@@ -9,7 +9,7 @@ use crate::contain::slots::Slot;
 use crate::fault::{Blame, Cause, Fault};
 use crate::status::{Held, State};
 use crate::steps;
-use crate::task::{Assignment, Event, Graded, Source, Step, grade, source_of};
+use crate::task::{Assignment, Event, Graded, Source, Step, fetch, grade};
 use crate::verdict::Verdict;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
@@ -124,7 +124,7 @@ impl Shared {
         let graded =
             grade(&self.runner.host, &rules.grading, slot, &assignment, job.deadline, &self.stop.now, progress).await;
         if graded.commit.is_some() {
-            let cause = source_of(&rules.grading, &task.repository_url);
+            let cause = fetch::cause(&rules.grading, &task.repository_url);
             self.known_good.note(&cause, &task.repository_url, &task.branch);
         }
         let verdict = &graded.verdict;

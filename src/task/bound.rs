@@ -39,6 +39,7 @@ mod tests {
             allow_internal: Vec::new(),
             backend: None,
             answer_within: None,
+            credentials: std::collections::BTreeMap::new(),
             fetch: file.fetch.clone(),
             prepare: file.prepare.clone(),
             build: file.build.clone(),

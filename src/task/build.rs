@@ -1,5 +1,6 @@
 //! The build stage: the configured build command, without network and without the suite in sight.
 
+use super::fetch::Fetched;
 use super::suite::Suite;
 use super::{Context, TaskError};
 use crate::contain::Stage;
@@ -13,7 +14,12 @@ use sandbox::plan::{Beyond, Policy};
 const SHOWN_LINES: usize = 100;
 
 /// Builds the project, if the suite or the operator says how.
-pub async fn project(context: &Context<'_>, work: &WorkTree, suite: &Suite) -> Result<(), TaskError> {
+pub async fn project(
+    context: &Context<'_>,
+    work: &WorkTree,
+    suite: &Suite,
+    fetched: &Fetched,
+) -> Result<(), TaskError> {
     let (own, suites) = (&context.grading.build, &suite.options.build);
     let Some(command) = own.command.as_ref().or(suites.command.as_ref()).filter(|c| !c.is_empty()) else {
         return Ok(());
@@ -39,7 +45,8 @@ pub async fn project(context: &Context<'_>, work: &WorkTree, suite: &Suite) -> R
         _ => {
             let command = command.join(" ");
             let said = both.lines(SHOWN_LINES);
-            Err(Fault::submission(format!("the build failed: `{command}`: {}\n{said}", outcome.message)).into())
+            let lacks = fetched.submodules_sentence();
+            Err(Fault::submission(format!("the build failed: `{command}`: {}{lacks}\n{said}", outcome.message)).into())
         }
     }
 }

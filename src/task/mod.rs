@@ -16,7 +16,6 @@ use crate::contain::Host;
 use crate::contain::slots::Slot;
 use crate::contain::work::WorkTree;
 use crate::fault::{Blame, Cause, Fault};
-use crate::proxy::Place;
 use crate::steps;
 use crate::verdict::Verdict;
 use std::path::PathBuf;
@@ -210,15 +209,6 @@ pub async fn rehearse(
     Ok(())
 }
 
-/// What a repository is fetched from, as a fault of it would name it.
-pub fn source_of(grading: &Grading, url: &str) -> Cause {
-    if let Some(mirror) = grading.mirrors.iter().find(|mirror| url.starts_with(&mirror.prefix)) {
-        return Cause::Mirror(mirror.prefix.clone());
-    }
-    let place = url::Url::parse(url).ok().as_ref().and_then(Place::of_url);
-    Cause::Server(place.map_or_else(String::new, |place| place.to_string()))
-}
-
 /// Ends a task at its deadline as a cancelled one ends.
 struct Ends {
     token: CancellationToken,
@@ -293,7 +283,8 @@ async fn stages(
         return Ok(None);
     }
     begin(Step::Fetch, progress);
-    *commit = fetch::submission(context, &work).await?;
+    let fetched = fetch::submission(context, &work).await?;
+    commit.clone_from(&fetched.commit);
     steps::at("task: the submission is there");
     if last < Step::Suite {
         return Ok(None);
@@ -313,7 +304,7 @@ async fn stages(
         return Ok(None);
     }
     begin(Step::Build, progress);
-    build::project(context, &work, &suite).await?;
+    build::project(context, &work, &suite, &fetched).await?;
     steps::at("task: the project is built");
     begin(Step::Test, progress);
     Ok(Some(test::run(context, &work, &suite, &venv, progress).await?))

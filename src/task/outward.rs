@@ -135,10 +135,8 @@ fn sentence(Refused { place, why }: &Refused, reader: Reader) -> String {
         (Why::Malformed(why), _) => format!("an address could not be read: {why}"),
         (Why::TooMuch(limit), _) => format!("{place} sent more than the {} MiB that may come", limit >> 20),
         (Why::TooMany(limit), _) => format!("more than {limit} connections were made"),
-        (Why::NoAddress(_), Reader::Student) => format!("there is no server {place}; check the address"),
-        (Why::Unreachable(_), Reader::Student) => {
-            format!("the server {place} cannot be reached; if this goes on, tell your teacher")
-        }
+        (Why::NoAddress(_), Reader::Student) => format!("the server {place} is not found"),
+        (Why::Unreachable(_), Reader::Student) => format!("the server {place} cannot be reached"),
         (Why::NoAddress(why), Reader::Operator) => format!("the name of {place} has no address ({why})"),
         (Why::Unreachable(why), Reader::Operator) => format!("{place} cannot be reached ({why})"),
     }

@@ -1,15 +1,29 @@
 """A git server over TLS on the loopback, for one test: `git http-backend` behind Python's HTTP server.
 
-Arguments: the directory of the repositories, a certificate and its key. `/moved/…` leads to the same without it, `/to/HOST:PORT/…` to
-another server, and `/endless/…` does not end. Prints its port.
+Arguments: the directory of the repositories, a certificate and its key. Prints its port. The path may begin with what goes wrong:
+
+/moved/…           leads to the same without it
+/to/HOST:PORT/…    leads to another server
+/endless/…         does not end to tell its branches
+/status/NUMBER/…   answers with this status
+/throttled/…       answers with 403 and says that it has had too many requests
+/page/…            answers everything with a page
+/hangup/…          closes the connection without an answer
+/cut/…             closes it in the middle of the objects
+/drip/…            sends a byte of the objects now and then
+/private/…         wants the name and the token of USER
 """
 
+import base64
 import gzip
 import http.server
 import os
 import ssl
 import subprocess
 import sys
+import time
+
+USER = b"grader:s3cret?t0ken"
 
 root, certificate, key = sys.argv[1:]
 
@@ -24,6 +38,24 @@ class Handler(http.server.BaseHTTPRequestHandler):
             body = gzip.decompress(body)
         if path.startswith("/endless/"):
             self.advertise_without_end()
+            return
+        stage, _, rest = path[1:].partition("/")
+        if stage in ("status", "throttled", "page", "hangup", "cut", "drip", "private"):
+            path = "/" + rest
+        if stage == "status":
+            return self.say(int(rest.partition("/")[0]), "staged\n")
+        if stage == "throttled":
+            return self.say(403, "You have exceeded a secondary rate limit.\n")
+        if stage == "page":
+            return self.say(200, "<!DOCTYPE html><title>Welcome</title>\n")
+        if stage == "hangup":
+            self.close_connection = True
+            return
+        if stage == "private" and self.headers.get("authorization") != "Basic " + base64.b64encode(USER).decode():
+            self.send_response(401)
+            self.send_header("WWW-Authenticate", 'Basic realm="git"')
+            self.send_header("Content-Length", "0")
+            self.end_headers()
             return
         if path.startswith(("/moved", "/to/")):
             there = path.replace("/moved", "/") if path.startswith("/moved") else path.replace("/to/", "https://")
@@ -51,7 +83,26 @@ class Handler(http.server.BaseHTTPRequestHandler):
                 self.send_header(name, value)
         self.send_header("Content-Length", str(len(rest)))
         self.end_headers()
+        if stage in ("cut", "drip") and b"command=fetch" in body:
+            self.close_connection = True
+            self.wfile.write(rest[: len(rest) // 2])
+            while stage == "drip":
+                try:
+                    # The head of a packet that holds nothing, and its end never.
+                    self.wfile.write(b"0")
+                    self.wfile.flush()
+                except OSError:
+                    return
+                time.sleep(0.2)
+            return
         self.wfile.write(rest)
+
+    def say(self, status, text):
+        self.send_response(status)
+        self.send_header("Content-Type", "text/html" if status == 200 else "text/plain")
+        self.send_header("Content-Length", str(len(text)))
+        self.end_headers()
+        self.wfile.write(text.encode())
 
     def advertise_without_end(self):
         """A repository with more branches than anybody can hear of."""

@@ -4,6 +4,7 @@
 //! goes back in the dialect in which the task came. [`parse_task`] reads both, [`render`] writes both, and nothing
 //! outside this module can tell them apart except by the [`Key`].
 
+mod forms;
 mod login;
 mod repeat;
 mod result;

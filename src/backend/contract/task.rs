@@ -1,5 +1,6 @@
 //! What the backend hands out, read with suspicion: every byte of it may be hostile.
 
+use super::forms;
 use super::{Key, ProtocolError, QUOTED, excerpt, key_of};
 use serde_json::{Map, Value, json};
 
@@ -117,10 +118,11 @@ fn is_unavailable(fields: &Map<String, Value>) -> bool {
 
 fn read(key: Option<Key>, fields: &Map<String, Value>) -> Result<Task, String> {
     let key = key.ok_or_else(|| no_key(fields))?;
+    let (repository_url, named) = repository_url(fields.get("repositoryUrl"))?;
     Ok(Task {
         key,
-        repository_url: repository_url(fields.get("repositoryUrl"))?,
-        branch: branch(fields.get("branch"))?,
+        repository_url,
+        branch: branch(fields.get("branch"), named)?,
         labs: labs(fields.get("laboratoryNumber"))?,
         connected_tests: connected_tests(fields.get("connectedTests"))?,
     })
@@ -137,7 +139,8 @@ fn no_key(fields: &Map<String, Value>) -> String {
     }
 }
 
-fn repository_url(value: Option<&Value>) -> Result<String, String> {
+/// The URL, and the branch that it names, if it is that of a branch's page.
+fn repository_url(value: Option<&Value>) -> Result<(String, Option<String>), String> {
     const EXPECTED: &str = "expected is a URL such as https://github.com/os-nsu/proxy-name.git";
     let url = match value {
         None | Some(Value::Null) => return Err(format!("repositoryUrl is missing: {EXPECTED}")),
@@ -148,29 +151,45 @@ fn repository_url(value: Option<&Value>) -> Result<String, String> {
     if url.is_empty() {
         return Err(format!("repositoryUrl is blank: {EXPECTED}"));
     }
+    let too_long = |url: &str| {
+        let length = url.len();
+        format!("repositoryUrl {} is {length} bytes long: at most {URL_CAP} are accepted", quoted(url))
+    };
     if url.len() > URL_CAP {
-        return Err(format!(
-            "repositoryUrl {} is {} bytes long: at most {URL_CAP} are accepted",
-            quoted(url),
-            url.len()
-        ));
+        return Err(too_long(url));
     }
     if url.chars().any(char::is_control) {
         return Err(format!("repositoryUrl {} contains a control character: {EXPECTED}", quoted(url)));
     }
-    Ok(url.to_owned())
+    let form = forms::understood(url).map_err(|why| format!("repositoryUrl {} {why}", quoted(url)))?;
+    // An ssh address becomes a few bytes longer when it is rewritten.
+    if form.url.len() > URL_CAP {
+        return Err(too_long(&form.url));
+    }
+    Ok((form.url, form.branch))
 }
 
-fn branch(value: Option<&Value>) -> Result<String, String> {
+/// The branch of the task. `named` is what the URL says.
+fn branch(value: Option<&Value>, named: Option<String>) -> Result<String, String> {
     const EXPECTED: &str = "expected is the name of a branch, such as main";
-    let branch = match value {
-        None | Some(Value::Null) => return Err(format!("branch is missing: {EXPECTED}")),
-        Some(Value::String(branch)) => branch,
-        Some(other) => return Err(format!("branch is {}: {EXPECTED}", shown(other))),
+    let branch = match (value, &named) {
+        // As a URL, it is pasted with blanks around it.
+        (Some(Value::String(branch)), None) => branch.trim(),
+        (Some(Value::String(branch)), Some(named)) if branch.trim() == named || branch.trim().is_empty() => named,
+        (Some(Value::String(branch)), Some(named)) => {
+            return Err(format!(
+                "repositoryUrl names the branch {}, and branch is {}: give the repository's own address, and one branch",
+                quoted(named),
+                quoted(branch.trim())
+            ));
+        }
+        (None | Some(Value::Null), Some(named)) => named,
+        (None | Some(Value::Null), None) => return Err(format!("branch is missing: {EXPECTED}")),
+        (Some(other), _) => return Err(format!("branch is {}: {EXPECTED}", shown(other))),
     };
     match branch_problem(branch) {
         Some(problem) => Err(format!("branch {} {problem}: {EXPECTED}", quoted(branch))),
-        None => Ok(branch.clone()),
+        None => Ok(branch.to_owned()),
     }
 }
 

@@ -164,6 +164,30 @@ fn branches_that_git_would_not_take() {
 }
 
 #[test]
+fn a_branch_is_trimmed_and_may_stand_in_the_url() {
+    assert_eq!(task(with("branch", json!(" main \n"))).branch, "main");
+    let page = |branch: Value| {
+        let mut task = with("repositoryUrl", json!("https://github.com/o/r/tree/lab/1"));
+        task["branch"] = branch;
+        task
+    };
+    for branch in [json!("lab/1"), json!(" lab/1 "), json!(null), json!("")] {
+        let task = task(page(branch));
+        assert_eq!((task.repository_url.as_str(), task.branch.as_str()), ("https://github.com/o/r", "lab/1"));
+        let Answer::Task(again) = parse(task.to_value()) else { panic!("{task:?}") };
+        assert_eq!(again, task);
+    }
+    let problem_of = problem(page(json!("main")));
+    assert!(problem_of.contains("names the branch \"lab/1\", and branch is \"main\""), "{problem_of}");
+    assert!(problem(page(json!(5))).starts_with("branch is 5"));
+    let odd = with("repositoryUrl", json!("https://github.com/o/r/tree/a%00b"));
+    let mut odd = odd;
+    odd["branch"] = json!(null);
+    assert!(problem(odd).starts_with("branch "), "a branch of the URL is looked at as well");
+    assert!(problem(with("repositoryUrl", json!("https://github.com/o/r/blob/main/a.c"))).contains("own address"));
+}
+
+#[test]
 fn connected_tests_that_are_no_names() {
     for value in
         [json!("test1"), json!([1]), json!([null]), json!([""]), json!(["a\0"]), json!(["x".repeat(1001)]), json!({})]

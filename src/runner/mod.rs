@@ -11,7 +11,7 @@ pub mod quarantine;
 pub mod vigil;
 
 use crate::backend::Backend;
-use crate::backend::contract::{MemoryUnit, Task, render};
+use crate::backend::contract::{Shape, Task, render};
 use crate::config::Grading;
 use crate::contain::Host;
 use crate::contain::slots::Slot;
@@ -71,8 +71,8 @@ pub struct Runner {
 pub struct Rules {
     /// How tasks are graded.
     pub grading: Grading,
-    /// Unit of `memoryUsed`.
-    pub memory_unit: MemoryUnit,
+    /// How results are put.
+    pub shape: Shape,
     /// Pause when there is no task.
     pub check_interval: Duration,
 }
@@ -214,7 +214,7 @@ impl Shared {
                 task => {
                     tracing::warn!(task = %key, taken = entry.taken, "an earlier run did not finish it; it is answered as interrupted");
                     let verdict = Verdict::broken("interrupted by a restart of the grader; it can be started again");
-                    let body = render(&key, &verdict, self.rules().memory_unit);
+                    let body = render(&key, &verdict, self.rules().shape);
                     self.keep_and_deliver(key, task.as_ref(), body);
                 }
             }
@@ -234,7 +234,7 @@ impl Shared {
     async fn grade_or_say_why(self: &Arc<Self>, slot: Arc<Slot>, task: &Task) -> Value {
         let name = task.key.to_string();
         self.runner.board.change(|status| status.busy.push(name.clone()));
-        let (shared, inner, unit) = (self.clone(), task.clone(), self.rules().memory_unit);
+        let (shared, inner, shape) = (self.clone(), task.clone(), self.rules().shape);
         let graded = tokio::spawn(async move { shared.grade(&slot, &inner).await }).await;
         self.runner.board.change(|status| {
             status.busy.retain(|busy| *busy != name);
@@ -244,7 +244,7 @@ impl Shared {
             tracing::error!(task = %task.key, "a fault of the runner: {fault}");
             self.host_failed(&format!("the runner itself failed on {}: {fault}", task.key));
             let verdict = Verdict::broken("the grader itself failed; this is no fault of the submission");
-            render(&task.key, &verdict, unit)
+            render(&task.key, &verdict, shape)
         })
     }
 
@@ -280,7 +280,7 @@ impl Shared {
             None => self.quarantine().well(),
         }
         steps::at("task: graded");
-        render(&task.key, verdict, rules.memory_unit)
+        render(&task.key, verdict, rules.shape)
     }
 
     fn host_failed(&self, reason: &str) {

@@ -208,7 +208,7 @@ impl Shared {
             tracing::warn!(task = %key, "the backend hands it out again; {}", TakeError::InHand);
             return Asked::InHand;
         }
-        let body = render(&key, &Verdict::broken(problem), self.rules().memory_unit);
+        let body = render(&key, &Verdict::broken(problem), self.rules().shape);
         let kept = self.keep(&key, None, &body);
         Asked::Next(Next::Answered { key, body, kept })
     }

@@ -275,5 +275,5 @@ impl Shared {
 
 /// Whether asking again within a run that is to be done once makes no sense: the password is wrong, the answer final.
 fn is_hopeless(error: &BackendError) -> bool {
-    matches!(error, BackendError::LoginRejected { .. }) || !error.is_retryable()
+    error.is_for_the_operator() || !error.is_retryable()
 }

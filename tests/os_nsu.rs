@@ -249,8 +249,8 @@ fn table(title: &str, rows: &[(String, [u32; 2])], backend: &Backend) {
             let attempt = attempts.get(&name).unwrap_or_else(|| panic!("{label}: {name} was handed out"));
             let (posts, refused) = (&attempt["posts"], attempt["refused"].as_array().expect("a list"));
             assert!(*posts == 1 && refused.is_empty(), "{label}: {attempt:#}");
-            let own = results.iter().filter(|result| self::name(result) == name);
-            let (whole, cases) = own.last().map(parts).expect("a result");
+            let mut own = results.iter().filter(|result| self::name(result) == name);
+            let (whole, cases) = own.next_back().map(parts).expect("a result");
             let length = whole["errorDetails"].as_str().expect("text").chars().count();
             assert!(length <= 255, "{label}: {whole:#}");
             format!("first try, {}, {} cases, {length} ch.", attempt["state"].as_str().expect("a state"), cases.len())

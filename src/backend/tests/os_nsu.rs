@@ -89,6 +89,37 @@ async fn two_runners_of_one_user_live_with_a_login_each_time() {
 }
 
 #[tokio::test]
+async fn it_fails_like_any_other_and_loses_nothing_by_that() {
+    use crate::backend::mock::{ChaosOptions, Failure};
+    let failures = vec![Failure::ServerError, Failure::Unauthorized, Failure::TakeAndDrop, Failure::Again];
+    let (url, _) = embedded(MockOptions {
+        tasks: builtin_tasks(),
+        repeat: 20,
+        like: Some(OsNsuOptions::default()),
+        chaos: ChaosOptions { percent: 40, seed: 3, failures },
+        ..MockOptions::default()
+    })
+    .await;
+    let runner = client(&url, "runner", "runner", NEVER);
+    loop {
+        match runner.next_task().await {
+            Ok(Answer::Task(task)) => {
+                let result = render(&task.key, &Verdict::broken("no"), Shape::default());
+                while runner.upload(&result).await.is_err() {}
+            }
+            Ok(Answer::NoTask) => break,
+            Ok(Answer::Invalid { problem, .. }) => panic!("{problem}"),
+            Err(_) => {}
+        }
+    }
+    let attempts = attempts(&url).await;
+    assert_eq!(attempts.as_array().unwrap().len(), 40);
+    assert!(attempts.as_array().unwrap().iter().all(|attempt| attempt["state"] == "ERROR"), "{attempts:#}");
+    let counts: Value = serde_json::from_str(&text(format!("{url}counts")).await).unwrap();
+    assert_eq!((&counts["answered"], &counts["attempts"]["states"]), (&json!(40), &json!({"ERROR": 40})), "{counts:#}");
+}
+
+#[tokio::test]
 async fn a_403_without_a_role_to_name_is_final_as_before() {
     let server = MockServer::start().await;
     post(DEFAULT_LOGIN_API, tokens("opaque")).mount(&server).await;

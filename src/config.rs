@@ -4,7 +4,7 @@
 //! flags without their dashes; unknown keys are errors. The suite's own `ostest.toml` may say how it is built and
 //! started, and may lower limits, never raise them.
 
-use crate::backend::contract::MemoryUnit;
+use crate::backend::contract::{ErrorLimit, MemoryUnit};
 use crate::proxy::{Internal, Place};
 use crate::units::{parse_duration, parse_size};
 use sandbox::plan::Layer;
@@ -62,6 +62,17 @@ impl FromStr for Processes {
             Ok(number) => Ok(Processes(number)),
             Err(_) => Err(format!("{text:?} is no number of processes: write a whole number such as 256")),
         }
+    }
+}
+
+/// Most characters of an error's text.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Characters(pub ErrorLimit);
+
+impl FromStr for Characters {
+    type Err = String;
+    fn from_str(text: &str) -> Result<Self, String> {
+        text.parse().map(Characters)
     }
 }
 
@@ -129,7 +140,7 @@ macro_rules! from_text_or_number {
         }
     )*};
 }
-from_text_or_number!(Size, Span, Cores, Processes, LayerName, InternalName);
+from_text_or_number!(Size, Span, Cores, Processes, Characters, LayerName, InternalName);
 
 /// Limits of a task, as the operator or a suite gives them.
 #[derive(Debug, Clone, Copy, Default, PartialEq, clap::Args, Deserialize)]
@@ -346,6 +357,7 @@ pub struct FileOptions {
     pub logger_output: Option<String>,
     pub log_format: Option<String>,
     pub memory_unit: Option<String>,
+    pub error_limit: Option<Characters>,
     pub state_dir: Option<PathBuf>,
     pub tests: Option<String>,
     pub tests_branch: Option<String>,

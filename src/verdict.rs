@@ -86,12 +86,16 @@ impl Verdict {
 
     /// What is said beside the cases: what broke the run, and what was seen of tampering; empty for most.
     pub fn details(&self) -> String {
-        let tampering = match &self.tampering[..] {
+        let parts = [self.error.clone().unwrap_or_default(), self.tampering_told()];
+        parts.into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join("\n")
+    }
+
+    /// What was seen of tampering, in a sentence; empty for most.
+    pub fn tampering_told(&self) -> String {
+        match &self.tampering[..] {
             [] => String::new(),
             all => format!("tampering was seen, and changed nothing: {}", all.join("; ")),
-        };
-        let parts = [self.error.clone().unwrap_or_default(), tampering];
-        parts.into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join("\n")
+        }
     }
 
     /// At least one case, all passed, and the run itself did not break.

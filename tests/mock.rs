@@ -177,6 +177,10 @@ fn what_it_cannot_do_is_said() {
         (&["--fail", "10", "--fail-by", "502"], 2, "take-and-drop"),
         (&["--fail-by", "500"], 2, "--fail"),
         (&["--repeat", "0"], 2, "--repeat"),
+        (&["--like", "anybody"], 2, "os-nsu"),
+        (&["--like", "os-nsu", "--user", "runner"], 2, "NAME:PASSWORD:ROLE"),
+        (&["--like", "os-nsu", "--auth", "a:b"], 2, "--auth"),
+        (&["--user", "a:b:ADMIN"], 2, "--like"),
         (&["--repeat", "18446744073709551615"], 1, "64 bits"),
     ] {
         let file = task_file("[{\"attempt\": 5}, {\"attempt\": 7}]");

@@ -3,6 +3,7 @@
 use super::contract::{Tokens, login_request, parse_tokens, refresh_request};
 use super::error::{BackendError, Call, is_final};
 use super::http::{Http, Request};
+use super::roles::{NEEDED, Roles};
 use reqwest::Method;
 use reqwest::header::HeaderValue;
 use secrecy::{ExposeSecret as _, SecretString};
@@ -11,8 +12,9 @@ use tokio::sync::Mutex;
 use tokio::time::Instant;
 use url::Url;
 
-/// How long no login is tried after one that was rejected: trying faster locks accounts and helps nobody.
-const AFTER_REJECTION: Duration = Duration::from_secs(30);
+/// How long no login is tried after one that was rejected, or that may not do what was asked: trying faster locks accounts and
+/// helps nobody.
+pub(super) const AFTER_REJECTION: Duration = Duration::from_secs(30);
 
 /// User name and password. `Debug` does not show the password.
 #[derive(Debug, Clone)]
@@ -44,6 +46,8 @@ struct State {
 struct Session {
     tokens: Tokens,
     header: HeaderValue,
+    /// What the user may do, where the token says so.
+    roles: Option<Roles>,
     since: Instant,
 }
 
@@ -53,6 +57,8 @@ pub(super) struct Grant {
     pub header: HeaderValue,
     /// What must not appear in errors.
     pub secret: SecretString,
+    /// What the user may do, where the token says so.
+    pub roles: Option<Roles>,
     /// The number of its session.
     session: u64,
 }
@@ -92,7 +98,14 @@ impl Auth {
         state.rejection = None;
         match self.login(http).await {
             Ok(session) => {
-                tracing::info!(user = %self.credentials.login, "logged in to the backend");
+                let user = &self.credentials.login;
+                match session.roles.as_ref().filter(|roles| !roles.suffice()) {
+                    None => tracing::info!(%user, "logged in to the backend"),
+                    Some(roles) => tracing::warn!(
+                        %user,
+                        "logged in to the backend, as a user with {roles}: it may give tasks only to the role {NEEDED}"
+                    ),
+                }
                 Ok(state.begin(session))
             }
             Err(error) => {
@@ -112,6 +125,11 @@ impl Auth {
         if state.sessions == grant.session {
             state.session = None;
         }
+    }
+
+    /// As whom it logs in.
+    pub fn user(&self) -> &str {
+        &self.credentials.login
     }
 
     async fn login(&self, http: &Http) -> Result<Session, BackendError> {
@@ -189,11 +207,17 @@ impl Session {
         let header = format!("{} {}", tokens.scheme, tokens.access.expose_secret());
         let mut header = HeaderValue::from_str(&header).map_err(|_| "a token that fits in no HTTP header")?;
         header.set_sensitive(true);
-        Ok(Session { tokens, header, since: Instant::now() })
+        let roles = Roles::of_token(tokens.access.expose_secret());
+        Ok(Session { tokens, header, roles, since: Instant::now() })
     }
 
     fn grant(&self, number: u64) -> Grant {
-        Grant { header: self.header.clone(), secret: self.tokens.access.clone(), session: number }
+        Grant {
+            header: self.header.clone(),
+            secret: self.tokens.access.clone(),
+            roles: self.roles.clone(),
+            session: number,
+        }
     }
 }
 

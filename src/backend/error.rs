@@ -134,6 +134,24 @@ pub enum BackendError {
         /// How long no other login is tried.
         wait: Duration,
     },
+    /// The backend knows the user, who lacks the role for this.
+    #[error(
+        "{call} failed: {url} answered HTTP 403: the user {user:?} has {roles}, and this takes the role {needed}; give --login \
+         and --password of a user with it, or have it given to this one; the next try is in {} s", wait.as_secs(),
+        needed = super::roles::NEEDED
+    )]
+    Forbidden {
+        /// What was tried.
+        call: Call,
+        /// Who was asked.
+        url: String,
+        /// Who asked.
+        user: String,
+        /// What its token says that it has.
+        roles: super::roles::Roles,
+        /// How long the call is not tried again.
+        wait: Duration,
+    },
 }
 
 impl BackendError {
@@ -147,11 +165,16 @@ impl BackendError {
         }
     }
 
+    /// Is it for the operator to mend: does the same call fail until other credentials or another role are given?
+    pub fn is_for_the_operator(&self) -> bool {
+        matches!(self, BackendError::LoginRejected { .. } | BackendError::Forbidden { .. })
+    }
+
     /// How long to wait at least before the next call, where that is known.
     pub fn retry_after(&self) -> Option<Duration> {
         match self {
             BackendError::Status { retry_after, .. } => *retry_after,
-            BackendError::LoginRejected { wait, .. } => Some(*wait),
+            BackendError::LoginRejected { wait, .. } | BackendError::Forbidden { wait, .. } => Some(*wait),
             _ => None,
         }
     }
@@ -167,6 +190,9 @@ fn hint(status: u16) -> &'static str {
     match status {
         300..=399 => " (redirects are not followed: give --backend-url the address to which this leads)",
         401 => " (it wants a login: --auth, --login and --password; with them, it rejects the token it gave)",
+        403 => {
+            " (it does not let this user do that: --login of one with the role for it; without --auth, it wants a login)"
+        }
         _ => "",
     }
 }

@@ -9,12 +9,14 @@ pub mod contract;
 mod error;
 mod http;
 pub mod mock;
+mod roles;
 pub mod text;
 
 pub use auth::Credentials;
 pub use error::{BackendError, Call, SettingsError};
+pub use roles::{NEEDED as NEEDED_ROLE, Roles};
 
-use auth::Auth;
+use auth::{AFTER_REJECTION, Auth};
 use contract::{Answer, parse_task};
 use http::{Answered, Http, Request, redact};
 use reqwest::Method;
@@ -94,6 +96,15 @@ pub struct Seen {
     pub date: Option<SystemTime>,
 }
 
+/// A login that was made to see whether it can be.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Admitted {
+    /// As whom.
+    pub user: String,
+    /// What the user may do, where the token says so.
+    pub roles: Option<Roles>,
+}
+
 /// A backend that can be asked. One for all slots: they share its connections and its login.
 pub struct Backend {
     http: Http,
@@ -145,6 +156,25 @@ impl Backend {
         Ok(Seen { url: self.base.to_string(), status: answered.status, date })
     }
 
+    /// Logs in, where a login was given, and sees that it is good for taking tasks. None is taken: where the token names roles
+    /// that are not enough, a result of no task is sent, which no backend can take, and which is refused with 403 only to
+    /// whoever may send none.
+    ///
+    /// # Errors
+    /// The login's, or [`BackendError::Forbidden`].
+    pub async fn try_login(&self) -> Result<Option<Admitted>, BackendError> {
+        let Some(auth) = self.auth() else { return Ok(None) };
+        let grant = auth.grant(&self.http).await?;
+        let admitted = Admitted { user: auth.user().to_owned(), roles: grant.roles };
+        if admitted.roles.as_ref().is_some_and(|roles| !roles.suffice())
+            && let Err(error @ BackendError::Forbidden { .. }) =
+                self.call(Call::Upload, Method::POST, &self.post, Some(&serde_json::json!({}))).await
+        {
+            return Err(error);
+        }
+        Ok(Some(admitted))
+    }
+
     /// Asks for a task, once.
     ///
     /// # Errors
@@ -186,7 +216,8 @@ impl Backend {
         Ok(())
     }
 
-    /// One call with the login's token; refused with 401, it logs in again once and repeats the call.
+    /// One call with the login's token; refused with 401, it logs in again once and repeats the call. Refused with 403 for want
+    /// of a role, it says which.
     ///
     /// Also gives back the token, so that it can be kept out of errors.
     async fn call(
@@ -197,8 +228,7 @@ impl Backend {
         body: Option<&Value>,
     ) -> Result<(Answered, Option<SecretString>), BackendError> {
         let request = |authorization| Request { call, method: method.clone(), url, authorization, body };
-        let auth = self.auth.read().unwrap_or_else(PoisonError::into_inner).clone();
-        let Some(auth) = auth else {
+        let Some(auth) = self.auth() else {
             return Ok((self.http.exchange(request(None)).await?, None));
         };
         let mut grant = auth.grant(&self.http).await?;
@@ -208,7 +238,19 @@ impl Backend {
             grant = auth.grant(&self.http).await?;
             answered = self.http.exchange(request(Some(grant.header.clone()))).await?;
         }
+        // The role may be given meanwhile, and the token would not know of it.
+        if answered.status == 403
+            && let Some(roles) = grant.roles.clone().filter(|roles| !roles.suffice())
+        {
+            auth.refused(&grant).await;
+            let (url, user) = (url.to_string(), auth.user().to_owned());
+            return Err(BackendError::Forbidden { call, url, user, roles, wait: AFTER_REJECTION });
+        }
         Ok((answered, Some(grant.secret)))
+    }
+
+    fn auth(&self) -> Option<Arc<Auth>> {
+        self.auth.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }
 

@@ -1,8 +1,8 @@
-//! The backend: whether anybody is there, and whether its clock and ours agree.
+//! The backend: whether anybody is there, whether its clock and ours agree, and whether it lets us in.
 
 use super::Finding;
 use super::state::SET_CLOCK;
-use crate::backend::{Backend, BackendError, BackendSettings, Seen};
+use crate::backend::{Admitted, Backend, BackendError, BackendSettings, NEEDED_ROLE, Seen};
 use std::time::{Duration, SystemTime};
 
 /// Clocks may differ by this much: tokens and certificates are not that exact.
@@ -22,6 +22,55 @@ pub async fn look(settings: Option<&BackendSettings>) -> Vec<Finding> {
     match Backend::new(hasty) {
         Ok(backend) => judge(backend.look().await, SystemTime::now()),
         Err(error) => vec![Finding::red(NAME, error.to_string(), "correct --backend-url")],
+    }
+}
+
+/// Logs in where that is asked for, as the runner does. No task is asked for.
+pub async fn log_in(settings: &BackendSettings) -> Option<Finding> {
+    settings.auth.as_ref()?;
+    let hasty = BackendSettings { connect_timeout: PATIENCE, request_timeout: PATIENCE, ..settings.clone() };
+    // One that makes no backend has been said.
+    let backend = Backend::new(hasty).ok()?;
+    judge_login(backend.try_login().await.transpose()?).into()
+}
+
+fn judge_login(tried: Result<Admitted, BackendError>) -> Finding {
+    const NAME: &str = "login";
+    let other_user = format!(
+        "give --login, and the password by OSTEST_PASSWORD or --password-file, of a user of the backend with the role {NEEDED_ROLE}"
+    );
+    match tried {
+        Ok(Admitted { user, roles: Some(roles) }) if roles.suffice() => {
+            Finding::green(NAME, format!("the backend knows {user:?}, who has {roles}"))
+        }
+        Ok(Admitted { user, roles: Some(roles) }) => Finding::green(
+            NAME,
+            format!(
+                "the backend knows {user:?}, who has {roles}, and does not refuse results for want of {NEEDED_ROLE}"
+            ),
+        ),
+        Ok(Admitted { user, roles: None }) => Finding::green(
+            NAME,
+            format!(
+                "the backend knows {user:?}; whether it gives tasks to this user shows only where one is asked for"
+            ),
+        ),
+        Err(BackendError::Forbidden { user, roles, .. }) => Finding::red(
+            NAME,
+            format!(
+                "the backend knows {user:?}, who has {roles}, and answers 403: taking tasks and sending results takes the role \
+                 {NEEDED_ROLE}"
+            ),
+            format!("{other_user}, or have the role given to {user:?}"),
+        ),
+        Err(BackendError::LoginRejected { url, user, problem, .. }) => {
+            Finding::red(NAME, format!("logging in as {user:?} failed: {url} {problem}"), other_user)
+        }
+        Err(error @ BackendError::LoginAnswer { .. }) => Finding::red(NAME, error.to_string(), "mend --login-api"),
+        Err(error) => {
+            let remedy = "mend what the sentence names; until then the runner goes on trying";
+            Finding::yellow(NAME, error.to_string(), remedy)
+        }
     }
 }
 

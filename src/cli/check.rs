@@ -6,7 +6,7 @@ use super::waiting::Waiting;
 use super::{Failure, attacks, run};
 use crate::attacks::Off;
 use crate::canary::When;
-use crate::check::{Grade, runner};
+use crate::check::{self, Grade, runner};
 use clap::Args;
 use std::io::IsTerminal;
 use tokio_util::sync::CancellationToken;
@@ -20,7 +20,7 @@ would not be contained), its name and what was found; below a yellow or red one 
 At the end, where nothing is red, a tiny submission (the canary) is graded through every stage.
 
 It takes the runner's flags, and looks at what a runner with these flags needs. Of the backend only its address is asked, with \
-HEAD, and only where --backend-url names one: no task is taken.
+HEAD, and only where --backend-url names one; with --auth it is also logged in to, as the runner would be. No task is taken.
 
     sudo ostest-sandbox check --backend-url https://backend.example --tests /srv/course --concurrent 4
 
@@ -88,7 +88,9 @@ fn go(args: &CheckArgs) -> anyhow::Result<u8> {
         let wanted = attacks::Wanted { only: &args.only, off: args.off(), json: args.json };
         return attacks::run(&settings, &wanted);
     }
-    let named = args.run.backend_url.is_some() || settings.file.backend_url.is_some();
+    // Whoever wants to log in means the default one, too.
+    let logs_in = settings.backend.auth.is_some();
+    let named = logs_in || args.run.backend_url.is_some() || settings.file.backend_url.is_some();
     let mut fitness = Fitness::begin(&settings, false)?;
     let cancel = CancellationToken::new();
     super::runtime()?.block_on(async {
@@ -97,6 +99,8 @@ fn go(args: &CheckArgs) -> anyhow::Result<u8> {
         waiting.show("looking for the backend");
         let mut progress = |event| waiting.hear(event);
         fitness.finish(&settings, named.then_some(&settings.backend), When::Always, &cancel, &mut progress).await;
+        waiting.show("logging in to the backend");
+        fitness.findings.extend(check::backend::log_in(&settings.backend).await);
     });
     fitness.release();
     fitness.findings.extend(runner::look(&settings.host.state_dir));

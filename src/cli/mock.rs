@@ -2,7 +2,8 @@
 
 use super::{Failure, table};
 use crate::backend::contract::key_of;
-use crate::backend::mock::{self, ChaosOptions, Failure as Staged, MockBackend, MockOptions};
+use crate::backend::mock::{self, ChaosOptions, Failure as Staged, MockBackend, MockOptions, OsNsuOptions, User};
+use crate::config::Span;
 use anyhow::Context;
 use clap::Args;
 use serde_json::Value;
@@ -14,7 +15,18 @@ It hands out its tasks one after the other, then says UNAVAILABLE; GET /results 
 was counted, which is also its last line, on standard error.
 
     ostest-sandbox mock-backend --tasks examples/tasks.json &
-    sudo ostest-sandbox --backend-url http://127.0.0.1:5000 --tests examples/course --once";
+    sudo ostest-sandbox --backend-url http://127.0.0.1:5000 --tests examples/course --once
+
+With --like os-nsu it behaves as the backend in use at the course (os-nsu/ostest-back): only users with the role ADMIN take \
+tasks and send results, others are answered 403; errorDetails of more than 255 characters, a NUL in a text and a missing \
+duration are answered 500 each time and not stored; an unknown id 400; each user has one refresh token; attempts that are in \
+progress and were made more than ten minutes ago become TIMEOUT at the next look, once a minute, and a later result replaces \
+that. GET /attempts shows each attempt that was handed out, its state and history; those that were given up and never \
+answered are `lost`. POST /clock with {\"advance\": \"10m\"} puts its clock ahead.
+
+    ostest-sandbox mock-backend --like os-nsu &
+    sudo ostest-sandbox --backend-url http://127.0.0.1:5000 --auth --login runner --password runner --error-limit 255 --once
+    curl -d '{\"advance\": \"10m\"}' http://127.0.0.1:5000/clock";
 
 /// Flags of `mock-backend`.
 #[derive(Debug, Args)]
@@ -27,15 +39,27 @@ pub struct MockArgs {
     #[arg(long, value_name = "FILE")]
     tasks: Option<PathBuf>,
     /// Demand a login with this name and password
-    #[arg(long, value_name = "NAME:PASSWORD")]
+    #[arg(long, value_name = "NAME:PASSWORD", conflicts_with = "like")]
     auth: Option<String>,
+    /// Behave as this backend does
+    #[arg(long, value_name = "WHOM", value_enum)]
+    like: Option<Whom>,
+    /// A user of --like (repeatable), instead of runner:runner:ADMIN, dora_explorer:dora_explorer:STUDENT and teacher:teacher:TEACHER
+    #[arg(long, value_name = "NAME:PASSWORD:ROLE,…", requires = "like")]
+    user: Vec<User>,
+    /// Give each attempt of --like to two who ask, as happens there to two that ask at the same instant
+    #[arg(long, requires = "like")]
+    race: bool,
+    /// Make each attempt of --like so much later than the one before; without it all are there, and grow old, from the start
+    #[arg(long, value_name = "TIME", requires = "like")]
+    arrive_every: Option<Span>,
     /// End when every task has a result
     #[arg(long)]
     once: bool,
     /// Print each result whole, as JSON, one a line; the counts on standard error are JSON, too
     #[arg(long)]
     json: bool,
-    /// Hand out the list N times: an integer that names a task is counted on, to a string -N is appended
+    /// Hand out the list N times: an integer that names a task is counted on, to a string -N is appended, of a UUID another is made
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..))]
     repeat: u64,
     /// Keep no results, only a digest of each, for many tasks: GET /results has nothing then
@@ -50,6 +74,27 @@ pub struct MockArgs {
     /// Where the choice of failures begins: the same number and the same questions give the same failures
     #[arg(long, value_name = "N", default_value_t = 1)]
     seed: u64,
+}
+
+/// Backends that it can be like.
+#[derive(Debug, Clone, Copy, clap::ValueEnum)]
+enum Whom {
+    /// os-nsu/ostest-back
+    OsNsu,
+}
+
+impl MockArgs {
+    fn like(&self) -> Option<OsNsuOptions> {
+        let Whom::OsNsu = self.like?;
+        let users = if self.user.is_empty() { mock::default_users() } else { self.user.clone() };
+        let arrive_every = self.arrive_every.map(|span| span.0).unwrap_or_default();
+        Some(OsNsuOptions { users, race: self.race, arrive_every })
+    }
+
+    /// Unit of `memoryUsed`, as whoever reads the results takes it.
+    fn unit(&self) -> &'static str {
+        if self.like.is_some() { "MiB" } else { "KiB" }
+    }
 }
 
 /// Serves until interrupted; the number is the exit code.
@@ -86,10 +131,12 @@ fn go(args: &MockArgs) -> anyhow::Result<u8> {
         once: args.once,
         keep: !args.forget,
         chaos,
+        like: args.like(),
         ..MockOptions::default()
     };
+    let unit = args.unit();
     let backend = MockBackend::new(options, move |task: Option<&Value>, result: &Value| {
-        println!("{}", if json { result.to_string() } else { line(task, result) });
+        println!("{}", if json { result.to_string() } else { line(task, result, unit) });
     });
     super::runtime()?.block_on(async {
         let listener = tokio::net::TcpListener::bind(&args.listen).await;
@@ -114,7 +161,7 @@ fn repository(task: &Value) -> String {
 }
 
 /// A result on one line, in either dialect.
-fn line(task: Option<&Value>, result: &Value) -> String {
+fn line(task: Option<&Value>, result: &Value, unit: &str) -> String {
     let body = result.get("testResults").filter(|r| r.is_object()).unwrap_or(result);
     let flag = |name: &str| body.get(name).and_then(Value::as_bool).unwrap_or(false);
     let word = match (flag("isPassed"), flag("isError")) {
@@ -136,7 +183,7 @@ fn line(task: Option<&Value>, result: &Value) -> String {
         format!("{word:<7}"),
         format!("{name:<18}"),
         format!("{passed:>3}/{:<3}", cases.len()),
-        format!("{memory:>8} KiB"),
+        format!("{memory:>8} {unit}"),
         details.to_string(),
     ];
     table::columns(&[row.to_vec()]).concat()

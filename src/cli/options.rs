@@ -1,7 +1,9 @@
 //! Flags that several commands share, and how they become settings.
 
 use crate::backend::allow::DEFAULT_ALLOWED;
-use crate::config::{FileOptions, Grading, HostOptions, InternalName, LayerName, LimitOptions, Limits, Mirror, Span};
+use crate::config::{
+    Characters, FileOptions, Grading, HostOptions, InternalName, LayerName, LimitOptions, Limits, Mirror, Span,
+};
 use anyhow::Context;
 use clap::Args;
 use secrecy::SecretString;
@@ -71,6 +73,9 @@ pub struct RunArgs {
     /// Unit of memoryUsed: B, KiB or MiB [default: KiB]
     #[arg(long, value_name = "UNIT", help_heading = "Backend")]
     pub memory_unit: Option<String>,
+    /// Most characters of errorDetails, for a backend that keeps no more; a case named ostest::error says the whole [default: no such limit]
+    #[arg(long, value_name = "N", help_heading = "Backend")]
+    pub error_limit: Option<Characters>,
     /// Take what the backend has, then exit with 0
     #[arg(long)]
     pub once: bool,

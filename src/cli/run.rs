@@ -4,7 +4,7 @@ use super::Failure;
 use super::fitness::{Fitness, Open, show};
 use super::options::RunArgs;
 use super::waiting::Waiting;
-use crate::backend::contract::MemoryUnit;
+use crate::backend::contract::Shape;
 use crate::backend::{
     Backend, BackendSettings, Credentials, DEFAULT_GET_API, DEFAULT_LOGIN_API, DEFAULT_POST_API, DEFAULT_REFRESH_API,
 };
@@ -48,8 +48,8 @@ pub struct Settings {
     pub grading: Grading,
     /// Where tasks come from.
     pub backend: BackendSettings,
-    /// Unit of `memoryUsed`.
-    pub memory_unit: MemoryUnit,
+    /// How results are put.
+    pub shape: Shape,
     /// Pause when there is no task.
     pub check_interval: Duration,
     /// How long running tasks may go on after the first signal.
@@ -85,7 +85,10 @@ impl Settings {
             drain_timeout: args.drain_timeout.or(file.drain_timeout).map_or(grading.limits.timeout, |s| s.0),
             grading,
             backend,
-            memory_unit: memory_unit(args.memory_unit.as_deref().or(file.memory_unit.as_deref()))?,
+            shape: Shape {
+                unit: memory_unit(args.memory_unit.as_deref().or(file.memory_unit.as_deref()))?,
+                error_limit: args.error_limit.or(file.error_limit).map(|limit| limit.0),
+            },
             host: args.host.resolve(&file),
             file,
         })
@@ -93,7 +96,7 @@ impl Settings {
 
     /// What can change while the runner runs.
     fn rules(&self) -> Rules {
-        Rules { grading: self.grading.clone(), memory_unit: self.memory_unit, check_interval: self.check_interval }
+        Rules { grading: self.grading.clone(), shape: self.shape, check_interval: self.check_interval }
     }
 
     /// Settings that are others now and are not taken over without a new start.

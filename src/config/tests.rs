@@ -66,6 +66,17 @@ fn a_limit_of_nothing_is_an_error_where_it_is_written() {
 }
 
 #[test]
+fn an_error_limit_has_room_for_a_sentence_wherever_it_is_written() {
+    for text in ["error-limit = 255", "error-limit = \"255\""] {
+        let limit = FileOptions::parse(text).unwrap().error_limit;
+        assert_eq!(limit.map(|limit| limit.0.get()), Some(255), "{text}");
+    }
+    for text in ["error-limit = 99", "error-limit = -1", "error-limit = \"few\"", "error-limit = 255.5"] {
+        assert!(FileOptions::parse(text).is_err_and(|problem| problem.contains("from 100 on")), "{text}");
+    }
+}
+
+#[test]
 fn what_pytest_collects_is_hidden_and_a_suite_may_say_otherwise() {
     let hidden = |toml: &str, path: &str| SuiteOptions::parse(toml).unwrap().test.hides(path);
     for (path, is) in

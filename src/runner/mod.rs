@@ -16,7 +16,7 @@ pub mod vigil;
 mod work;
 
 use crate::backend::Backend;
-use crate::backend::contract::{MemoryUnit, render};
+use crate::backend::contract::{Shape, render};
 use crate::config::Grading;
 use crate::contain::Host;
 use crate::contain::slots::Slot;
@@ -75,8 +75,8 @@ pub struct Runner {
 pub struct Rules {
     /// How tasks are graded.
     pub grading: Grading,
-    /// Unit of `memoryUsed`.
-    pub memory_unit: MemoryUnit,
+    /// How results are put.
+    pub shape: Shape,
     /// Pause when there is no task.
     pub check_interval: Duration,
 }
@@ -243,7 +243,7 @@ impl Shared {
                 task => {
                     tracing::warn!(task = %key, taken = entry.taken, "an earlier run did not finish it; it is answered as interrupted");
                     let verdict = Verdict::broken("interrupted by a restart of the grader; it can be started again");
-                    let body = render(&key, &verdict, self.rules().memory_unit);
+                    let body = render(&key, &verdict, self.rules().shape);
                     self.keep_and_deliver(key, task.as_ref(), body);
                 }
             }

@@ -246,7 +246,7 @@ impl Shared {
             tracing::warn!(task = %key, "the backend hands it out again; {}", TakeError::InHand);
             return Asked::InHand;
         }
-        let body = render(&key, &Verdict::broken(problem), self.rules().memory_unit);
+        let body = render(&key, &Verdict::broken(problem), self.rules().shape);
         let kept = self.keep(&key, None, &body);
         Asked::Next(Next::Answered { key, body, kept })
     }
@@ -365,5 +365,5 @@ enum Held {
 
 /// Whether asking again within a run that is to be done once makes no sense: the password is wrong, the answer final.
 fn is_hopeless(error: &BackendError) -> bool {
-    matches!(error, BackendError::LoginRejected { .. }) || !error.is_retryable()
+    error.is_for_the_operator() || !error.is_retryable()
 }

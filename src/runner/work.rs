@@ -46,7 +46,7 @@ impl Shared {
                     tracing::error!(task = %job.task.key, blame = %fault.blame, "it is answered ungraded: {}", fault.whole());
                     verdict.error = Some(ungraded(&fault));
                 }
-                let body = render(&job.task.key, &verdict, self.rules().memory_unit);
+                let body = render(&job.task.key, &verdict, self.rules().shape);
                 self.keep_and_deliver(job.task.key.clone(), Some(&job.task), body);
             }
         }
@@ -204,7 +204,7 @@ impl Shared {
             task = %job.task.key, blame = %fault.blame, tries,
             "its time is over, and it is answered ungraded, which says that the submission is not to blame: {}", fault.whole()
         );
-        let body = render(&job.task.key, &Verdict::broken(ungraded(fault)), self.rules().memory_unit);
+        let body = render(&job.task.key, &Verdict::broken(ungraded(fault)), self.rules().shape);
         self.keep_and_deliver(job.task.key.clone(), Some(&job.task), body);
     }
 

@@ -168,7 +168,7 @@ fn a_pass_of_the_whole_is_clean(
 fn what_is_sent_says_the_same(verdict: &Verdict) {
     let token = Token::from_value(&json!(7)).expect("an integer names an attempt");
     for key in [Key::Attempt(token.clone()), Key::Id(token)] {
-        let sent = render(&key, verdict, MemoryUnit::KiB);
+        let sent = render(&key, verdict, MemoryUnit::KiB.into());
         let (whole, cases) = match &key {
             Key::Attempt(_) => (&sent["testResults"], &sent["testResults"]["testCases"]),
             Key::Id(_) => (&sent, &sent["testResults"]),

@@ -57,7 +57,7 @@ fn comes_back(key: &Key, body: &[u8]) {
     assert_eq!(told.get(name), Some(token));
     assert!(token.is_string() || token.is_i64() || token.is_u64());
     assert_eq!(key_of(&key.to_value()).as_ref(), Some(key));
-    let result = render(key, &Verdict::broken("it broke"), MemoryUnit::KiB);
+    let result = render(key, &Verdict::broken("it broke"), MemoryUnit::KiB.into());
     assert_eq!((result.get(name), result.get(other)), (Some(token), None));
     assert_eq!(summary(&result), "error: it broke");
     // It stands in the log, and in a file's name.

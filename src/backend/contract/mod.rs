@@ -4,15 +4,20 @@
 //! goes back in the dialect in which the task came. [`parse_task`] reads both, [`render`] writes both, and nothing
 //! outside this module can tell them apart except by the [`Key`].
 
+mod brief;
 mod forms;
 mod login;
 mod repeat;
 mod result;
+mod shape;
+mod smallest;
 mod task;
 
 pub use login::{Tokens, login_request, parse_tokens, read_login, read_refresh, refresh_request, tokens_response};
 pub use repeat::Renaming;
 pub use result::{MemoryUnit, render, render_local, summary};
+pub use shape::{ERROR_CASE, ErrorLimit, NOTE_CASE, Shape};
+pub use smallest::smallest;
 pub use task::{Answer, Task, example_tasks, no_task, parse_task};
 
 use super::text::excerpt;

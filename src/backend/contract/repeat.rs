@@ -2,8 +2,10 @@
 
 use super::{Token, key_of};
 use serde_json::Value;
+use sha2::{Digest as _, Sha256};
+use std::fmt::Write as _;
 
-/// Gives the tasks of a list fresh names: an integer is counted on, to a string `-N` is appended.
+/// Gives the tasks of a list fresh names: an integer is counted on, to a string `-N` is appended, and of a UUID another is made.
 #[derive(Debug, Clone, Copy)]
 pub struct Renaming {
     highest: i128,
@@ -39,6 +41,7 @@ impl Renaming {
         let mut task = task.clone();
         let Some(key) = key_of(&task).filter(|_| round > 0) else { return task };
         let fresh = match (key.token().as_value(), integer(key.token())) {
+            (Value::String(text), _) if is_uuid(text) => Value::from(another(text, round)),
             (Value::String(text), _) => Value::from(format!("{text}-{}", round.saturating_add(1))),
             (_, Some(number)) => {
                 // `check` has said that it fits.
@@ -55,6 +58,24 @@ impl Renaming {
         task[name] = fresh;
         task
     }
+}
+
+/// Backends that name attempts so take nothing else.
+fn is_uuid(text: &str) -> bool {
+    let dashes = [8, 13, 18, 23];
+    text.len() == 36
+        && text.bytes().enumerate().all(|(at, b)| if dashes.contains(&at) { b == b'-' } else { b.is_ascii_hexdigit() })
+}
+
+/// A UUID that belongs to this one and this round.
+fn another(uuid: &str, round: u64) -> String {
+    let digest = Sha256::digest(format!("{uuid} {round}"));
+    let mut text = String::with_capacity(36);
+    for (at, byte) in digest.iter().take(16).enumerate() {
+        // Writing to a String cannot fail.
+        let _ = write!(text, "{}{byte:02x}", if matches!(at, 4 | 6 | 8 | 10) { "-" } else { "" });
+    }
+    text
 }
 
 fn integer(token: &Token) -> Option<i128> {
@@ -86,6 +107,10 @@ mod tests {
         assert_eq!(renaming.apply(&task, 2), json!({"attempt": 7, "id": "ignored", "branch": "main"}));
         let text = json!({"id": "ab"});
         assert_eq!(renaming.apply(&text, 1), json!({"id": "ab-2"}));
+        let uuid = json!({"id": "3fa85f64-5717-4562-b3fc-2c963f66afa6"});
+        let fresh = renaming.apply(&uuid, 1)["id"].as_str().unwrap().to_owned();
+        assert!(is_uuid(&fresh) && fresh != uuid["id"], "{fresh}");
+        assert_ne!(renaming.apply(&uuid, 2)["id"], fresh);
         let nameless = json!({"branch": "main"});
         assert_eq!(renaming.apply(&nameless, 1), nameless);
     }

@@ -1,5 +1,6 @@
 //! What the backend is told: a verdict in the dialect of its task.
 
+use super::shape::{self, Shape};
 use super::{Key, Value};
 use crate::backend::text::{shorten, visible};
 use crate::verdict::{Case, Verdict, memory_of};
@@ -65,16 +66,18 @@ impl fmt::Display for MemoryUnit {
 /// The body that answers the task with this key, in its dialect.
 ///
 /// Texts have their control characters escaped, and are cut in the middle where they are too long.
-pub fn render(key: &Key, verdict: &Verdict, unit: MemoryUnit) -> Value {
+pub fn render(key: &Key, verdict: &Verdict, shape: Shape) -> Value {
     let cap = text_cap(verdict);
+    let own = shape.error_limit.and_then(|_| shape::told_by_a_case(verdict));
+    let cases = own.iter().map(|case| (case, TEXT_CAP)).chain(verdict.cases.iter().map(|case| (case, cap)));
     match key {
         Key::Attempt(token) => {
-            let cases = verdict.cases.iter().map(|case| first_case(case, unit, cap)).collect();
-            json!({"testResults": first(verdict, cases), "attempt": token.as_value()})
+            let cases = cases.map(|(case, cap)| first_case(case, shape.unit, cap)).collect();
+            json!({"testResults": first(verdict, shape, cases), "attempt": token.as_value()})
         }
         Key::Id(token) => {
-            let cases = verdict.cases.iter().map(|case| second_case(case, unit, cap)).collect();
-            let mut whole = whole(verdict, Value::from(milliseconds(verdict.duration)));
+            let cases = cases.map(|(case, cap)| second_case(case, shape.unit, cap)).collect();
+            let mut whole = whole(verdict, shape, Value::from(milliseconds(verdict.duration)));
             whole.insert("id".to_owned(), token.as_value().clone());
             whole.insert("testResults".to_owned(), Value::Array(cases));
             Value::Object(whole)
@@ -125,22 +128,26 @@ pub fn render_local(verdict: &Verdict, unit: MemoryUnit, extras: Map<String, Val
         })
         .collect();
     let mut local = extras;
-    local.insert("testResults".to_owned(), first(verdict, cases));
+    local.insert("testResults".to_owned(), first(verdict, unit.into(), cases));
     Value::Object(local)
 }
 
-fn first(verdict: &Verdict, cases: Vec<Value>) -> Value {
-    let mut whole = whole(verdict, Value::from(seconds(verdict.duration)));
+fn first(verdict: &Verdict, shape: Shape, cases: Vec<Value>) -> Value {
+    let mut whole = whole(verdict, shape, Value::from(seconds(verdict.duration)));
     whole.insert("testCases".to_owned(), Value::Array(cases));
     Value::Object(whole)
 }
 
 /// What both dialects say of the whole.
-fn whole(verdict: &Verdict, duration: Value) -> Map<String, Value> {
+fn whole(verdict: &Verdict, shape: Shape, duration: Value) -> Map<String, Value> {
+    let details = match shape.error_limit {
+        Some(limit) => shape::details(verdict, limit),
+        None => told(&verdict.details(), TEXT_CAP),
+    };
     let mut whole = Map::new();
     whole.insert("isPassed".to_owned(), Value::from(verdict.is_passed()));
     whole.insert("isError".to_owned(), Value::from(verdict.error.is_some()));
-    whole.insert("errorDetails".to_owned(), Value::from(told(&verdict.details(), TEXT_CAP)));
+    whole.insert("errorDetails".to_owned(), Value::from(details));
     whole.insert("duration".to_owned(), duration);
     whole
 }
@@ -177,7 +184,8 @@ fn text_cap(verdict: &Verdict) -> usize {
 /// Whole milliseconds, to the nearest; both dialects say the same figure.
 fn milliseconds(duration: Duration) -> u64 {
     let rounded = (duration.as_nanos() + 500_000) / 1_000_000;
-    u64::try_from(rounded).unwrap_or(u64::MAX)
+    // Databases' integers have a sign.
+    i64::try_from(rounded).map_or(i64::MAX as u64, i64::unsigned_abs)
 }
 
 /// Seconds with three decimals.
@@ -226,7 +234,7 @@ mod tests {
     #[test]
     fn the_first_dialect() {
         assert_eq!(
-            render(&key(Key::Attempt, json!(21)), &verdict(), MemoryUnit::KiB),
+            render(&key(Key::Attempt, json!(21)), &verdict(), MemoryUnit::KiB.into()),
             json!({"testResults": {"isPassed": false, "isError": false, "errorDetails": "", "duration": "15.866",
                 "testCases": [
                     {"name": "test_build::test_successful_make_clean", "isPassed": true, "description": "",
@@ -241,7 +249,7 @@ mod tests {
     #[test]
     fn the_second_dialect() {
         assert_eq!(
-            render(&key(Key::Id, json!("3fa8")), &verdict(), MemoryUnit::Bytes),
+            render(&key(Key::Id, json!("3fa8")), &verdict(), MemoryUnit::Bytes.into()),
             json!({"id": "3fa8", "isPassed": false, "isError": false, "errorDetails": "", "duration": 15866,
             "testResults": [
                 {"name": "test_build::test_successful_make_clean", "isPassed": true, "description": "",
@@ -255,13 +263,13 @@ mod tests {
     #[test]
     fn a_broken_run_says_so() {
         let broken = Verdict::broken("the repository could not be cloned");
-        let first = render(&key(Key::Attempt, json!("a")), &broken, MemoryUnit::KiB);
+        let first = render(&key(Key::Attempt, json!("a")), &broken, MemoryUnit::KiB.into());
         assert_eq!(
             first,
             json!({"testResults": {"isPassed": false, "isError": true, "errorDetails": "the repository could not be cloned",
                 "duration": "0.000", "testCases": []}, "attempt": "a"})
         );
-        let second = render(&key(Key::Id, json!(u64::MAX)), &broken, MemoryUnit::KiB);
+        let second = render(&key(Key::Id, json!(u64::MAX)), &broken, MemoryUnit::KiB.into());
         assert_eq!(
             second,
             json!({"id": u64::MAX, "isPassed": false, "isError": true, "errorDetails": "the repository could not be cloned",
@@ -288,7 +296,7 @@ mod tests {
     fn only_a_whole_of_passed_cases_is_passed() {
         let mut verdict = verdict();
         verdict.cases[1].status = Status::Skipped;
-        let passed = |v: &Verdict| render(&key(Key::Id, json!(1)), v, MemoryUnit::KiB)["isPassed"].clone();
+        let passed = |v: &Verdict| render(&key(Key::Id, json!(1)), v, MemoryUnit::KiB.into())["isPassed"].clone();
         assert_eq!(passed(&verdict), false);
         verdict.cases[1].status = Status::Passed;
         assert_eq!(passed(&verdict), true);
@@ -313,7 +321,7 @@ mod tests {
         let mut verdict = verdict();
         verdict.cases[1].description = "я".repeat(100_000);
         let length = |v: &Verdict| {
-            let body = render(&key(Key::Id, json!(1)), v, MemoryUnit::KiB);
+            let body = render(&key(Key::Id, json!(1)), v, MemoryUnit::KiB.into());
             body["testResults"][1]["description"].as_str().unwrap().len()
         };
         assert!((60_000..=TEXT_CAP).contains(&length(&verdict)));
@@ -337,7 +345,7 @@ mod tests {
             let mut verdict = verdict();
             verdict.cases[0].name = name;
             verdict.cases[0].description = description;
-            let body = render(&key(Key::Attempt, json!(1)), &verdict, MemoryUnit::KiB);
+            let body = render(&key(Key::Attempt, json!(1)), &verdict, MemoryUnit::KiB.into());
             prop_assert_eq!(serde_json::from_str::<Value>(&body.to_string()).unwrap(), body);
         }
     }

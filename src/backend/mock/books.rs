@@ -75,13 +75,29 @@ impl Books {
         Some(self.renaming.apply(task, round))
     }
 
-    /// Hands out the task whose turn it is.
-    pub fn hand_out(&mut self) -> Option<Value> {
-        let task = self.front()?;
+    /// The task of this name that is still to be handed out, and how many come before it in the whole list.
+    pub fn queued(&self, key: &Key) -> Option<(u64, Value)> {
+        let count = self.tasks.len() as u64;
+        let first = self.sums().handed_out;
+        (first..self.rounds.saturating_mul(count)).find_map(|number| {
+            let task = self.tasks.get(usize::try_from(number % count).ok()?)?;
+            let task = self.renaming.apply(task, number / count);
+            (key_of(&task).as_ref() == Some(key)).then_some((number, task))
+        })
+    }
+
+    /// Passes over the task whose turn it is.
+    pub fn pass_over(&mut self) {
         self.next.1 += 1;
         if self.next.1 == self.tasks.len() {
             self.next = (self.next.0 + 1, 0);
         }
+    }
+
+    /// Hands out the task whose turn it is.
+    pub fn hand_out(&mut self) -> Option<Value> {
+        let task = self.front()?;
+        self.pass_over();
         if let Some(key) = key_of(&task) {
             self.known.entry(key).or_default();
         }
@@ -221,6 +237,18 @@ mod tests {
             json!([{"attempt": 1}, {"id": "a"}, {"attempt": 2}, {"id": "a-2"}, {"attempt": 3}, {"id": "a-3"}]);
         assert_eq!(Value::from(all), expected);
         assert_eq!((books.sums().tasks, books.sums().handed_out), (6, 6));
+    }
+
+    #[test]
+    fn what_is_to_be_handed_out_is_found_and_can_be_passed_over() {
+        let mut books = books(2);
+        books.hand_out();
+        let key = |value: Value| key_of(&value).unwrap();
+        assert_eq!(books.queued(&key(json!({"attempt": 1}))), None);
+        assert_eq!(books.queued(&key(json!({"id": "a-2"}))), Some((3, json!({"id": "a-2"}))));
+        books.pass_over();
+        assert_eq!(books.front(), Some(json!({"attempt": 2})));
+        assert_eq!(books.pending(1), Some(json!({"attempt": 1})));
     }
 
     #[test]

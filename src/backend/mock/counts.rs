@@ -1,6 +1,6 @@
 //! What the embedded backend has counted, for programs and for people.
 
-use super::{Failure, Sums};
+use super::{Failure, Life, Sums};
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::fmt;
@@ -14,6 +14,8 @@ pub struct Counts {
     pub followed: u64,
     /// Failures that were staged.
     pub staged: BTreeMap<Failure, u64>,
+    /// Like the backend in use: how its attempts have fared.
+    pub life: Option<Life>,
 }
 
 impl Counts {
@@ -24,6 +26,9 @@ impl Counts {
         let mut object = self.sums.to_json();
         object["followedRedirects"] = Value::from(self.followed);
         object["staged"] = Value::from(staged);
+        if let Some(life) = &self.life {
+            object["attempts"] = life.to_json();
+        }
         object
     }
 }
@@ -40,12 +45,16 @@ impl fmt::Display for Counts {
             self.followed
         )?;
         match self.staged.is_empty() {
-            true => f.write_str("none"),
+            true => f.write_str("none")?,
             false => {
                 let parts: Vec<String> =
                     self.staged.iter().map(|(failure, count)| format!("{failure} {count}")).collect();
-                f.write_str(&parts.join(", "))
+                f.write_str(&parts.join(", "))?;
             }
+        }
+        match &self.life {
+            Some(life) => write!(f, "; {life}"),
+            None => Ok(()),
         }
     }
 }
@@ -57,7 +66,7 @@ mod tests {
     #[test]
     fn both_forms_say_the_same() {
         let sums = Sums { tasks: 9, handed_out: 8, answered: 7, results: 6, again: 5, otherwise: 4, unknown: 3 };
-        let mut counts = Counts { sums, followed: 2, staged: BTreeMap::new() };
+        let mut counts = Counts { sums, followed: 2, staged: BTreeMap::new(), life: None };
         assert!(counts.to_string().ends_with("failures staged: none"));
         counts.staged = [(Failure::ServerError, 1), (Failure::Drop, 10)].into();
         assert_eq!(
@@ -70,5 +79,12 @@ mod tests {
             "neverHandedOut": 3, "followedRedirects": 2, "staged": {"500": 1, "drop": 10},
         });
         assert_eq!(counts.to_json(), expected);
+        counts.life = Some(Life { states: [("ERROR".into(), 2)].into(), lost: 1, ..Life::default() });
+        assert!(
+            counts.to_string().ends_with(
+                "drop 10; attempts: ERROR 2; handed out and lost 1, handed out twice 0; results refused: none"
+            )
+        );
+        assert_eq!(counts.to_json()["attempts"]["states"]["ERROR"], 2);
     }
 }

@@ -1,6 +1,6 @@
 //! What the embedded backend is told.
 
-use super::ChaosOptions;
+use super::{ChaosOptions, OsNsuOptions};
 use crate::backend::{DEFAULT_GET_API, DEFAULT_LOGIN_API, DEFAULT_POST_API, DEFAULT_REFRESH_API};
 use serde_json::Value;
 
@@ -26,6 +26,8 @@ pub struct MockOptions {
     pub keep: bool,
     /// How it fails.
     pub chaos: ChaosOptions,
+    /// Whether it is like the backend in use at the course, and how. It has users of its own then, and `auth` is not looked at.
+    pub like: Option<OsNsuOptions>,
 }
 
 impl Default for MockOptions {
@@ -42,6 +44,7 @@ impl Default for MockOptions {
             once: false,
             keep: true,
             chaos: ChaosOptions::default(),
+            like: None,
         }
     }
 }

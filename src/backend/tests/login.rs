@@ -15,7 +15,7 @@ async fn tasks_and_results_make_the_round_with_a_login() {
     let mut sent = Vec::new();
     while let Some(key) = next_key(&backend).await {
         assert!(text(url.clone()).await.contains(&key.to_string()), "it is pending");
-        let body = render(&key, &verdict, MemoryUnit::KiB);
+        let body = render(&key, &verdict, MemoryUnit::KiB.into());
         backend.upload(&body).await.unwrap();
         sent.push(body);
     }

@@ -2,6 +2,7 @@
 
 mod calls;
 mod login;
+mod os_nsu;
 
 use super::contract::{Key, MemoryUnit, render};
 use super::*;

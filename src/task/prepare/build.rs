@@ -31,12 +31,12 @@ echo 'def test_nothing(): pass' > test_nothing.py
 /venv/bin/python -m pytest --quiet --junit-xml=/tmp/report.xml -p no:cacheprovider test_nothing.py || exit 93
 "#;
 
-/// `$1` is the interpreter. What pip says of an index that answers with errors stands in its log alone; what follows it on its
+/// `$1` is the interpreter. pip need not compile what it installs, since byte code beside a source is not read. What pip says of an index that answers with errors stands in its log alone; what follows it on its
 /// standard error is that there is no such package. The trial compiles what every run imports into a place that is read-only
 /// afterwards: byte code is never written, or taken from where a student could have put it.
 const SCRIPT: &str = r#"
 "$1" -m venv /venv || exit 91
-/venv/bin/python -m pip install --quiet --disable-pip-version-check --no-cache-dir --log /tmp/pip.log \
+/venv/bin/python -m pip install --quiet --disable-pip-version-check --no-cache-dir --no-compile --log /tmp/pip.log \
     -r /run/ostest/requirements.txt || {
     grep -e 'Could not fetch URL' /tmp/pip.log | tail -n 20 >&2
     exit 92

@@ -4,9 +4,11 @@ mod common;
 mod support;
 
 use serde_json::json;
+use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 use support::servers::{Certificate, Server};
 use support::{Graded, Place, need_root};
 
@@ -347,4 +349,36 @@ fn a_suite_that_cannot_be_taken_says_what_of_it() {
         error.starts_with("the test suite is too large for the limit of 256.0 MiB") && error.contains("large"),
         "{error}"
     );
+}
+
+#[test]
+fn a_suite_that_is_changed_while_it_is_copied_is_copied_again() {
+    if !need_root("a_suite_that_is_changed_while_it_is_copied_is_copied_again") {
+        return;
+    }
+    let (place, _) = with_environment();
+    let suite = place.tree("suite", SUITE);
+    // So many that the writer has its turn while they are copied.
+    for number in 0..5000 {
+        std::fs::write(suite.join(format!("data-{number}")), "x").expect("a file");
+    }
+    let (stop, file) = (Arc::new(AtomicBool::new(false)), suite.join("zz_being_written"));
+    let told = stop.clone();
+    let writer = std::thread::spawn(move || {
+        let mut size = 1;
+        while !told.load(Ordering::Relaxed) {
+            size += 1;
+            std::fs::write(&file, vec![b'x'; size % 1000]).expect("it is written");
+        }
+    });
+    let mut command = place.command(&["grade"]);
+    command.arg(place.tree("project", NOTHING)).arg("--tests").arg(&suite).args(["--logger-level", "info"]);
+    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("the program starts");
+    let mut lines = BufReader::new(child.stderr.take().expect("a pipe")).lines().map_while(Result::ok);
+    let again = lines.any(|line| line.contains("the test suite changed while it was copied"));
+    stop.store(true, Ordering::Relaxed);
+    writer.join().expect("the writer ends");
+    let rest: Vec<String> = lines.collect();
+    let output = child.wait_with_output().expect("it ends");
+    assert!(again && output.status.success(), "{output:?} {rest:?}");
 }

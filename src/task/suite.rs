@@ -123,8 +123,7 @@ async fn copy_while_still(context: &Context<'_>, work: &WorkTree, from: &Path) -
     loop {
         let before = still::look(from)?;
         let copied = copy(context, work, from);
-        let changed = before.differences(&still::look(from)?);
-        let Some(changed) = still::first(&changed) else { return Ok(copied?) };
+        let Some(changed) = still::changed(before.as_ref(), still::look(from)?.as_ref()) else { return Ok(copied?) };
         let Some(pause) = pauses.next() else {
             return Err(still::never_still(&changed, copied.err()).into());
         };

@@ -169,7 +169,7 @@ fn remove_unused(aside: &Path) {
     };
     match unused {
         Ok(true) => removed(aside, remove(aside)),
-        Ok(false) => tracing::info!(environment = %aside.display(), "it is still in use, and removed later"),
+        Ok(false) => tracing::debug!(environment = %aside.display(), "it is still in use, and removed later"),
         Err(error) => removed(aside, Err(error)),
     }
 }

@@ -3,17 +3,24 @@
 use super::blame;
 use crate::fault::Fault;
 use anyhow::Context;
-use sandbox::inventory::{Differences, Inventory};
+use sandbox::inventory::Inventory;
+use std::io;
 use std::path::Path;
 
-/// What is in it now. git's own directory is not copied, and changes when somebody only looks.
-pub fn look(suite: &Path) -> Result<Inventory, Fault> {
-    let taken = suite.canonicalize().and_then(|real| Inventory::take_without(&real, &[".git"]));
-    taken.map_err(|error| blame::unreadable(suite, ".", &error))
+/// What is in it now; none where something went while it was looked at. git's own directory is not copied, and changes when somebody
+/// only looks.
+pub fn look(suite: &Path) -> Result<Option<Inventory>, Fault> {
+    match suite.canonicalize().and_then(|real| Inventory::take_without(&real, &[".git"])) {
+        Ok(found) => Ok(Some(found)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound && suite.is_dir() => Ok(None),
+        Err(error) => Err(blame::unreadable(suite, ".", &error)),
+    }
 }
 
-/// The first thing that changed.
-pub fn first(all: &Differences) -> Option<String> {
+/// The first thing that changed between two looks.
+pub fn changed(before: Option<&Inventory>, after: Option<&Inventory>) -> Option<String> {
+    let (Some(before), Some(after)) = (before, after) else { return Some("what is in it".into()) };
+    let all = before.differences(after);
     all.changed.iter().chain(&all.gone).chain(&all.come).next().cloned()
 }
 
@@ -63,11 +70,12 @@ mod tests {
         std::fs::create_dir_all(dir.path().join("lab1/.git")).unwrap();
         std::fs::create_dir(dir.path().join(".git")).unwrap();
         let before = look(dir.path()).unwrap();
+        let since = || changed(before.as_ref(), look(dir.path()).unwrap().as_ref());
         std::fs::write(dir.path().join(".git/index"), "").unwrap();
-        assert_eq!(first(&before.differences(&look(dir.path()).unwrap())), None);
+        assert_eq!(since(), None);
         std::fs::write(dir.path().join("lab1/.git/index"), "").unwrap();
-        let changed = first(&before.differences(&look(dir.path()).unwrap()));
-        assert_eq!(changed.as_deref(), Some("lab1/.git/index"));
+        assert_eq!(since().as_deref(), Some("lab1/.git/index"));
+        assert!(changed(before.as_ref(), None).is_some());
         assert!(look(&dir.path().join("none")).unwrap_err().message.contains("not there"));
     }
 

@@ -14,6 +14,9 @@ use std::path::Path;
 /// Deepest directory below the top. Path names end at 4096 bytes anyway.
 pub(crate) const MAX_DEPTH: u32 = 200;
 
+/// Bytes that are copied at once.
+const PART: usize = 64 << 10;
+
 /// Whose the copy is and what may be done with it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Ownership {
@@ -46,12 +49,32 @@ pub struct Copied {
     pub left_out: u64,
 }
 
+/// Which of two trees it was.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Side {
+    /// The one that is copied.
+    Source,
+    /// The one that is made, or changed.
+    Target,
+}
+
+impl std::fmt::Display for Side {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Side::Source => "reading",
+            Side::Target => "writing",
+        })
+    }
+}
+
 /// Why a tree was not copied.
 #[derive(Debug, thiserror::Error)]
 pub enum CopyError {
     /// The kernel refused.
-    #[error("copying {path} failed: {error}")]
+    #[error("{side} {path} failed: {error}")]
     Io {
+        /// Where.
+        side: Side,
         /// Path below the top, or the top itself.
         path: String,
         /// What the kernel said.
@@ -60,6 +83,12 @@ pub enum CopyError {
     /// It is larger than allowed.
     #[error("the tree is too large to be copied: {0}")]
     TooLarge(String),
+}
+
+/// The error for what happened at this path.
+fn fail<E: Into<io::Error>>(side: Side, path: &str) -> impl FnOnce(E) -> CopyError + use<E> {
+    let path = if path.is_empty() { ".".to_string() } else { path.to_string() };
+    move |error| CopyError::Io { side, path, error: error.into() }
 }
 
 struct Job {
@@ -78,16 +107,13 @@ pub fn copy_tree(
     cap: Cap,
     skip: &'static [&'static str],
 ) -> Result<Copied, CopyError> {
-    let fail = |path: &Path| {
-        let path = path.display().to_string();
-        move |error: rustix::io::Errno| CopyError::Io { path, error: error.into() }
-    };
     let open = OFlags::DIRECTORY | OFlags::RDONLY | OFlags::CLOEXEC;
-    let source = fs::openat(CWD, from, open, Mode::empty()).map_err(fail(from))?;
-    let target = fs::openat(CWD, to, open | OFlags::NOFOLLOW, Mode::empty()).map_err(fail(to))?;
+    let source = fs::openat(CWD, from, open, Mode::empty()).map_err(fail(Side::Source, &from.to_string_lossy()))?;
+    let to_shown = to.to_string_lossy();
+    let target = fs::openat(CWD, to, open | OFlags::NOFOLLOW, Mode::empty()).map_err(fail(Side::Target, &to_shown))?;
     let mut job = Job { owner, cap, skip, done: Copied::default() };
     job.dir(source, target.as_fd(), "", 0)?;
-    job.own_dir(target.as_fd(), 0o755).map_err(fail(to))?;
+    job.own_dir(target.as_fd(), 0o755).map_err(fail(Side::Target, &to_shown))?;
     Ok(job.done)
 }
 
@@ -121,10 +147,10 @@ pub fn read_small(dir: &Path, name: &str, max: u64) -> io::Result<Option<String>
 /// # Errors
 /// When a part of the tree cannot be read, or changed.
 pub fn hide(top: &Path, gid: u32, hidden: &dyn Fn(&str) -> bool) -> Result<u64, CopyError> {
-    let fail = |error: rustix::io::Errno| CopyError::Io { path: top.display().to_string(), error: error.into() };
+    let shown = top.to_string_lossy();
     let open = OFlags::DIRECTORY | OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW;
-    let dir = fs::openat(CWD, top, open, Mode::empty()).map_err(fail)?;
-    hide_below(dir.as_fd(), "", gid, hidden).map_err(fail)
+    let dir = fs::openat(CWD, top, open, Mode::empty()).map_err(fail(Side::Target, &shown))?;
+    hide_below(dir.as_fd(), "", gid, hidden).map_err(fail(Side::Target, &shown))
 }
 
 fn hide_below(dir: BorrowedFd<'_>, above: &str, gid: u32, hidden: &dyn Fn(&str) -> bool) -> rustix::io::Result<u64> {
@@ -149,11 +175,11 @@ fn hide_below(dir: BorrowedFd<'_>, above: &str, gid: u32, hidden: &dyn Fn(&str) 
 
 /// Gives a whole tree to one owner, without following a link.
 pub fn chown_tree(top: &Path, uid: u32, gid: u32) -> Result<(), CopyError> {
-    let fail = |error: rustix::io::Errno| CopyError::Io { path: top.display().to_string(), error: error.into() };
+    let shown = top.to_string_lossy();
     let open = OFlags::DIRECTORY | OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW;
-    let dir = fs::openat(CWD, top, open, Mode::empty()).map_err(fail)?;
-    chown_below(dir.as_fd(), uid, gid).map_err(fail)?;
-    fs::fchown(&dir, Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid))).map_err(fail)
+    let dir = fs::openat(CWD, top, open, Mode::empty()).map_err(fail(Side::Target, &shown))?;
+    chown_below(dir.as_fd(), uid, gid).map_err(fail(Side::Target, &shown))?;
+    fs::fchown(&dir, Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid))).map_err(fail(Side::Target, &shown))
 }
 
 fn chown_below(dir: BorrowedFd<'_>, uid: u32, gid: u32) -> rustix::io::Result<()> {
@@ -194,11 +220,7 @@ impl Job {
         if depth > MAX_DEPTH {
             return Err(CopyError::TooLarge(format!("{shown} lies deeper than {MAX_DEPTH} directories")));
         }
-        let fail = |path: &str| {
-            let path = if path.is_empty() { ".".to_string() } else { path.to_string() };
-            move |error: rustix::io::Errno| CopyError::Io { path, error: error.into() }
-        };
-        for (name, kind) in list(from.as_fd()).map_err(fail(shown))? {
+        for (name, kind) in list(from.as_fd()).map_err(fail(Side::Source, shown))? {
             if depth == 0 && self.skip.iter().any(|s| s.as_bytes() == name.to_bytes()) {
                 continue;
             }
@@ -207,14 +229,14 @@ impl Job {
             match kind {
                 FileType::Directory => {
                     let open = OFlags::DIRECTORY | OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW;
-                    let source = fs::openat(&from, &name, open, Mode::empty()).map_err(fail(&path))?;
-                    let mode = fs::fstat(&source).map_err(fail(&path))?.st_mode & 0o777;
-                    fs::mkdirat(to, &name, Mode::from_raw_mode(0o700)).map_err(fail(&path))?;
-                    let target = fs::openat(to, &name, open, Mode::empty()).map_err(fail(&path))?;
+                    let source = fs::openat(&from, &name, open, Mode::empty()).map_err(fail(Side::Source, &path))?;
+                    let mode = fs::fstat(&source).map_err(fail(Side::Source, &path))?.st_mode & 0o777;
+                    fs::mkdirat(to, &name, Mode::from_raw_mode(0o700)).map_err(fail(Side::Target, &path))?;
+                    let target = fs::openat(to, &name, open, Mode::empty()).map_err(fail(Side::Target, &path))?;
                     self.dir(source, target.as_fd(), &path, depth + 1)?;
-                    self.own_dir(target.as_fd(), mode | 0o700).map_err(fail(&path))?;
+                    self.own_dir(target.as_fd(), mode | 0o700).map_err(fail(Side::Target, &path))?;
                 }
-                FileType::Symlink => self.link(from.as_fd(), to, &name).map_err(fail(&path))?,
+                FileType::Symlink => self.link(from.as_fd(), to, &name, &path)?,
                 FileType::RegularFile => self.file(from.as_fd(), to, &name, &path)?,
                 _ => self.done.left_out += 1,
             }
@@ -236,38 +258,50 @@ impl Job {
         fs::fchmod(dir, Mode::from_raw_mode(mode))
     }
 
-    fn link(&self, from: BorrowedFd<'_>, to: BorrowedFd<'_>, name: &CStr) -> rustix::io::Result<()> {
-        let target = fs::readlinkat(from, name, Vec::new())?;
-        fs::symlinkat(target, to, name)?;
+    fn link(&self, from: BorrowedFd<'_>, to: BorrowedFd<'_>, name: &CStr, path: &str) -> Result<(), CopyError> {
+        let target = fs::readlinkat(from, name, Vec::new()).map_err(fail(Side::Source, path))?;
+        fs::symlinkat(target, to, name).map_err(fail(Side::Target, path))?;
         let (uid, gid) = (Uid::from_raw(self.owner.uid), Gid::from_raw(self.owner.gid));
-        fs::chownat(to, name, Some(uid), Some(gid), AtFlags::SYMLINK_NOFOLLOW)
+        fs::chownat(to, name, Some(uid), Some(gid), AtFlags::SYMLINK_NOFOLLOW).map_err(fail(Side::Target, path))
     }
 
     fn file(&mut self, from: BorrowedFd<'_>, to: BorrowedFd<'_>, name: &CStr, path: &str) -> Result<(), CopyError> {
-        let fail = |error: io::Error| CopyError::Io { path: path.to_string(), error };
         // NONBLOCK: a name that was a file when it was listed and is a pipe now must not hold us.
         let open = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW | OFlags::NONBLOCK;
-        let source = fs::openat(from, name, open, Mode::empty()).map_err(|e| fail(e.into()))?;
-        let stat = fs::fstat(&source).map_err(|e| fail(e.into()))?;
+        let source = fs::openat(from, name, open, Mode::empty()).map_err(fail(Side::Source, path))?;
+        let stat = fs::fstat(&source).map_err(fail(Side::Source, path))?;
         if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
             self.done.left_out += 1;
             return Ok(());
         }
         let create = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC | OFlags::NOFOLLOW;
-        let target = fs::openat(to, name, create, Mode::from_raw_mode(0o600)).map_err(|e| fail(e.into()))?;
-        let left = self.cap.bytes - self.done.bytes;
-        let mut limited = io::Read::take(std::fs::File::from(source), left.saturating_add(1));
-        let mut target = std::fs::File::from(target);
-        let bytes = io::copy(&mut limited, &mut target).map_err(fail)?;
-        if bytes > left {
-            return Err(CopyError::TooLarge(format!("more than {} bytes, at {path}", self.cap.bytes)));
-        }
-        self.done.bytes += bytes;
-        fs::fchown(&target, Some(Uid::from_raw(self.owner.uid)), Some(Gid::from_raw(self.owner.gid)))
-            .map_err(|e| fail(e.into()))?;
+        let target = fs::openat(to, name, create, Mode::from_raw_mode(0o600)).map_err(fail(Side::Target, path))?;
+        let (mut source, mut target) = (std::fs::File::from(source), std::fs::File::from(target));
+        self.done.bytes += self.content(&mut source, &mut target, path)?;
+        let (uid, gid) = (Uid::from_raw(self.owner.uid), Gid::from_raw(self.owner.gid));
+        fs::fchown(&target, Some(uid), Some(gid)).map_err(fail(Side::Target, path))?;
         let execute = stat.st_mode & 0o111;
         let mode = if self.owner.shielded { 0o444 | execute } else { (stat.st_mode & 0o777) | 0o600 };
-        fs::fchmod(&target, Mode::from_raw_mode(mode)).map_err(|e| fail(e.into()))
+        fs::fchmod(&target, Mode::from_raw_mode(mode)).map_err(fail(Side::Target, path))
+    }
+
+    /// The bytes of a file. Not `io::copy`, whose errors do not say which side they are of.
+    fn content(&self, from: &mut impl io::Read, to: &mut impl io::Write, path: &str) -> Result<u64, CopyError> {
+        let left = self.cap.bytes - self.done.bytes;
+        let (mut part, mut bytes) = (vec![0; PART], 0);
+        loop {
+            let count = match from.read(&mut part) {
+                Ok(0) => return Ok(bytes),
+                Ok(count) => count,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                Err(error) => return Err(fail(Side::Source, path)(error)),
+            };
+            bytes += count as u64;
+            if bytes > left {
+                return Err(CopyError::TooLarge(format!("more than {} bytes, at {path}", self.cap.bytes)));
+            }
+            to.write_all(&part[..count]).map_err(fail(Side::Target, path))?;
+        }
     }
 }
 
@@ -320,6 +354,31 @@ mod tests {
         assert_eq!(hide(top.path(), group, &|path| path.contains("test_")).unwrap(), 1);
         let mode = |p: &str| std::fs::metadata(top.path().join(p)).unwrap().mode() & 0o7777;
         assert_eq!((mode("lab1/test_a.py"), mode("lab1/help.py"), mode("run.sh")), (0o550, 0o555, 0o555));
+    }
+
+    #[test]
+    fn an_error_says_which_tree_it_is_of() {
+        let (from, to) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let copied = || copy_tree(from.path(), to.path(), me(false), CAP, &[]);
+        std::fs::create_dir(from.path().join("a")).unwrap();
+        std::fs::write(from.path().join("a/f"), "x").unwrap();
+        std::fs::create_dir(to.path().join("a")).unwrap();
+        let error = copied().unwrap_err();
+        assert!(matches!(&error, CopyError::Io { side: Side::Target, path, .. } if path == "a"), "{error:?}");
+        let gone = from.path().join("gone");
+        let error = copy_tree(&gone, to.path(), me(false), CAP, &[]).unwrap_err();
+        assert!(matches!(&error, CopyError::Io { side: Side::Source, .. }), "{error:?}");
+        assert_eq!(
+            error.to_string(),
+            format!("reading {} failed: No such file or directory (os error 2)", gone.display())
+        );
+        // A file that cannot be read although it can be opened: memory of a process at address 0.
+        let job = Job { owner: me(false), cap: CAP, skip: &[], done: Copied::default() };
+        let mut unreadable = std::fs::File::open("/proc/self/mem").unwrap();
+        let error = job.content(&mut unreadable, &mut Vec::new(), "f").unwrap_err();
+        assert!(matches!(&error, CopyError::Io { side: Side::Source, path, .. } if path == "f"), "{error:?}");
+        let error = job.content(&mut &b"x"[..], &mut std::fs::File::create("/dev/full").unwrap(), "f").unwrap_err();
+        assert!(matches!(&error, CopyError::Io { side: Side::Target, .. }), "{error:?}");
     }
 
     #[test]

@@ -38,19 +38,37 @@ impl Inventory {
     /// # Errors
     /// When a directory cannot be read.
     pub fn take(top: &Path) -> io::Result<Inventory> {
+        Inventory::take_without(top, &[])
+    }
+
+    /// The same without what `skip` names directly in `top`.
+    ///
+    /// # Errors
+    /// When a directory cannot be read.
+    pub fn take_without(top: &Path, skip: &[&str]) -> io::Result<Inventory> {
         let mut inventory = Inventory::default();
-        inventory.below(CWD, top, "", 0)?;
+        inventory.below(CWD, top, "", skip, 0)?;
         Ok(inventory)
     }
 
-    fn below(&mut self, at: BorrowedFd<'_>, dir: impl rustix::path::Arg, above: &str, depth: u32) -> io::Result<()> {
+    fn below(
+        &mut self,
+        at: BorrowedFd<'_>,
+        dir: impl rustix::path::Arg,
+        above: &str,
+        skip: &[&str],
+        depth: u32,
+    ) -> io::Result<()> {
         let flags = OFlags::DIRECTORY | OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW;
         let dir = fs::openat(at, dir, flags, Mode::empty())?;
         for (name, kind) in crate::copy::list(dir.as_fd())? {
+            if skip.iter().any(|skip| skip.as_bytes() == name.to_bytes()) {
+                continue;
+            }
             let path = format!("{above}{}", name.to_string_lossy());
             if kind == FileType::Directory {
                 if depth < MAX_DEPTH {
-                    self.below(dir.as_fd(), &*name, &format!("{path}/"), depth + 1)?;
+                    self.below(dir.as_fd(), &*name, &format!("{path}/"), &[], depth + 1)?;
                 }
                 continue;
             }

@@ -27,6 +27,7 @@ pub mod spawn;
 mod streams;
 pub mod switch;
 pub mod sys;
+pub mod visit;
 pub mod watch;
 pub mod wire;
 pub mod words;

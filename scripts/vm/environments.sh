@@ -11,7 +11,7 @@ find_cargo
 cd "$top"
 mark=$top/target/tmp/environments-are-ready
 # Whatever says which packages are wanted.
-sources=(tests examples/course src/task/prepare.rs)
+sources=(tests examples/course src/task/prepare)
 if [ "${1:-}" = --are-ready ]; then
   touch "$mark"
 elif [ ! -e "$mark" ] || [ -n "$(find "${sources[@]}" -newer "$mark" -type f -print -quit)" ]; then

@@ -63,13 +63,19 @@ pub async fn run_with(
     progress: Progress<'_>,
 ) -> Vec<Finding> {
     let broken = |error: anyhow::Error| vec![judge::could_not(&error)];
-    let requirements = match requirements(host, grading) {
+    let requirements = match requirements(host, grading).await {
         Ok(text) => text,
+        Err(error) => return broken(error),
+    };
+    // That it passed once says nothing of an environment that was damaged since: it is built anew by running it.
+    let sound = match prepare::is_sound(host, &requirements).await {
+        Ok(sound) => sound,
         Err(error) => return broken(error),
     };
     let record = Record::of(host, &requirements);
     let cache = host.state_dir.join("cache");
     if when == When::UnlessKnown
+        && sound
         && let Some(record) = &record
         && record.is_kept(&cache)
     {
@@ -145,9 +151,9 @@ async fn fly(
 /// Whose environment it runs in: that of the operator's suite, which the first task would need as well. A suite that is a repository
 /// is not fetched for this; then an environment of the cache will do, so that a host whose index is away, and that needs
 /// none, is not called unfit.
-fn requirements(host: &Host, grading: &Grading) -> anyhow::Result<String> {
+async fn requirements(host: &Host, grading: &Grading) -> anyhow::Result<String> {
     if suite::is_git(&grading.tests) {
-        let cached = prepare::cached_requirements(host)?;
+        let cached = prepare::cached_requirements(host).await?;
         return Ok(cached.unwrap_or_else(|| suite::DEFAULT_REQUIREMENTS.into()));
     }
     let own = suite::read_requirements(Path::new(&grading.tests));

@@ -54,6 +54,8 @@ pub struct Host {
     waived: BTreeSet<Layer>,
     toolchain: Vec<PathBuf>,
     python: Option<python::Python>,
+    /// The interpreter that the operator named, if any.
+    python_named: Option<PathBuf>,
     core_limit: u64,
     serial: AtomicU64,
 }
@@ -130,6 +132,7 @@ impl Host {
             waived: options.waived.iter().copied().collect(),
             toolchain,
             python,
+            python_named: options.python.clone(),
             core_limit: core_limit(),
             serial: AtomicU64::new(0),
         })
@@ -167,6 +170,11 @@ impl Host {
     /// The interpreter for suites.
     pub fn python(&self) -> anyhow::Result<&python::Python> {
         self.python.as_ref().context("this command was started without an interpreter for suites")
+    }
+
+    /// Looks for that interpreter again: the host's packages may have been upgraded since.
+    pub fn find_python(&self) -> anyhow::Result<python::Python> {
+        python::find(self.python_named.as_deref())
     }
 
     /// The driver, its directories and how they were come by, for people.

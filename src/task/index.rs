@@ -11,6 +11,8 @@ struct Told {
     places: BTreeSet<Place>,
     /// Whether its default index is out of use, whose hosts only pip knows.
     replaced: bool,
+    /// Whether it asks no index at all, and takes files of the operator's.
+    files_alone: bool,
 }
 
 impl Told {
@@ -28,7 +30,8 @@ impl Told {
         match name.trim_start_matches('-').replace('_', "-").to_ascii_lowercase().as_str() {
             "index-url" | "i" => self.replaced = !value.trim().is_empty() || self.replaced,
             "no-index" => {
-                self.replaced |= !matches!(value.trim().to_ascii_lowercase().as_str(), "0" | "no" | "false" | "off")
+                self.files_alone |= !matches!(value.trim().to_ascii_lowercase().as_str(), "0" | "no" | "false" | "off");
+                self.replaced |= self.files_alone;
             }
             "extra-index-url" | "find-links" | "f" => {}
             _ => return,
@@ -90,6 +93,14 @@ pub fn reach(hosts: Option<&[Place]>, env: &BTreeMap<String, String>, files: &[S
     if told.replaced { Reach::Listed(told.places) } else { Reach::Public(told.places) }
 }
 
+/// Whether the operator's settings have pip ask no index: then what there is depends on his files alone.
+pub fn is_files_alone(env: &BTreeMap<String, String>, files: &[String]) -> bool {
+    let mut told = Told::default();
+    told.environment(env);
+    files.iter().for_each(|text| told.file(text));
+    told.files_alone
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -115,6 +126,14 @@ mod tests {
         let file = "[global]\nindex-url = http://a.example/simple\nextra_index_url =\n    https://b.example/simple\n    https://c.example\n";
         assert_eq!(found(&[], file, ""), listed("a.example:80 b.example:443 c.example:443"));
         assert_eq!(found(&[("PIP_NO_INDEX", "1"), ("PIP_FIND_LINKS", "/srv/wheels")], "", ""), listed(""));
+    }
+
+    #[test]
+    fn whether_any_index_is_asked_the_operator_says() {
+        let alone = |value: &str| is_files_alone(&[("PIP_NO_INDEX".to_string(), value.to_string())].into(), &[]);
+        assert!(alone("1") && alone("true") && !alone("0") && !alone("off"));
+        assert!(is_files_alone(&BTreeMap::new(), &["[install]\nno-index = yes\n".into()]));
+        assert!(!is_files_alone(&BTreeMap::new(), &["[global]\nindex-url = https://a.example\n".into()]));
     }
 
     #[test]

@@ -307,5 +307,18 @@ async fn stages(
     build::project(context, &work, &suite, &fetched).await?;
     steps::at("task: the project is built");
     begin(Step::Test, progress);
-    Ok(Some(test::run(context, &work, &suite, &venv, progress).await?))
+    let mut ran = test::run(context, &work, &suite, &venv, progress).await;
+    // An environment that is damaged, or was while the tests ran, looks like a suite that cannot start, or like anything else.
+    let doubtful = match &ran {
+        Ok(ran) => venv.has_changed() || (ran.silent && !context.cancel.is_cancelled()),
+        Err(TaskError::Fault(fault)) => fault.cause == Cause::Sandbox,
+        Err(TaskError::Interrupted) => false,
+    };
+    if doubtful && let Some(renewed) = prepare::renew_if_damaged(context, &suite.requirements, progress).await? {
+        tracing::warn!("the tests ran in a damaged environment, and are run again in a new one");
+        begin(Step::Test, progress);
+        ran = test::run(context, &work, &suite, &renewed, progress).await;
+    }
+    let ran = ran?;
+    Ok(Some((ran.verdict, ran.outcome)))
 }

@@ -1,11 +1,16 @@
 //! The suite: found, copied for the sandbox's root, and read for how it wants to be run.
 
+mod blame;
+mod still;
+
 use super::{Context, TaskError, fetch, sandbox_failed};
 use crate::config::SuiteOptions;
 use crate::contain::work::WorkTree;
 use crate::fault::{Blame, Fault};
+use blame::Limits;
 use sandbox::copy::read_small;
 use std::path::Path;
+use std::time::Duration;
 
 /// Largest `ostest.toml` or `requirements.txt` in bytes.
 const MAX_FILE: u64 = 1 << 20;
@@ -15,6 +20,15 @@ const REQUIREMENTS: &str = "requirements.txt";
 
 /// Requirements of a suite that states none.
 pub const DEFAULT_REQUIREMENTS: &str = "pytest\n";
+
+/// Pauses before a suite that changed while it was copied is copied again.
+const AGAIN: [Duration; 5] = [
+    Duration::from_millis(100),
+    Duration::from_millis(300),
+    Duration::from_secs(1),
+    Duration::from_secs(3),
+    Duration::from_secs(5),
+];
 
 /// A suite that is ready in the work tree.
 #[derive(Debug)]
@@ -53,9 +67,9 @@ pub async fn take(context: &Context<'_>, work: &WorkTree) -> Result<Suite, TaskE
                 }
             })?;
         tracing::debug!(suite = %tests, %commit, "fetched the suite");
-        work.take_suite(&work.suite_source()).map_err(untaken)?;
+        copy(context, work, &work.suite_source())?;
     } else {
-        work.take_suite(Path::new(tests)).map_err(untaken)?;
+        copy_while_still(context, work, Path::new(tests)).await?;
     }
     let read = |name: &str| -> Result<Option<String>, TaskError> {
         read_small(&work.suite(), name, MAX_FILE).map_err(|e| {
@@ -74,6 +88,50 @@ pub async fn take(context: &Context<'_>, work: &WorkTree) -> Result<Suite, TaskE
     Ok(Suite { options, requirements, has_run_tests })
 }
 
-fn untaken(error: anyhow::Error) -> Fault {
-    Fault::suite("the test suite cannot be taken").with_detail(format!("{error:#}"))
+/// Does what a task does to have its suite, without a submission, in a work tree of its own.
+///
+/// # Errors
+/// What would keep the next task from being graded.
+pub async fn probe_suite(context: &Context<'_>) -> Result<(), TaskError> {
+    take_alone(context).await?;
+    Ok(())
+}
+
+/// Takes the suite into a work tree that is gone afterwards.
+pub(super) async fn take_alone(context: &Context<'_>) -> Result<Suite, TaskError> {
+    let path = context.host.state_dir.join("work").join(format!("probe{}-{}", context.slot.number, std::process::id()));
+    let work = WorkTree::make(path, context.slot.ids, context.limits.disk).map_err(sandbox_failed)?;
+    take(context, &work).await
+}
+
+fn copy(context: &Context<'_>, work: &WorkTree, from: &Path) -> Result<(), Fault> {
+    let limits = Limits { project: &work.project(), suite: from, disk: context.limits.disk };
+    let copied = work.take_suite(from).map_err(|error| blame::untaken(&error, &limits))?;
+    // Tests that need it would fail for everybody without it.
+    match still::first_special(from).filter(|_| copied.left_out > 0) {
+        Some(path) => {
+            Err(Fault::suite("the test suite holds a pipe, a socket or a device, which cannot be taken along")
+                .with_detail(format!("{}: {path}; remove it, and have the tests make it", from.display())))
+        }
+        None => Ok(()),
+    }
+}
+
+/// Copies a directory that somebody may be changing: what is copied is all of one state of it, as far as times of change tell.
+async fn copy_while_still(context: &Context<'_>, work: &WorkTree, from: &Path) -> Result<(), TaskError> {
+    let mut pauses = AGAIN.iter();
+    loop {
+        let before = still::look(from)?;
+        let copied = copy(context, work, from);
+        let Some(changed) = still::changed(before.as_ref(), still::look(from)?.as_ref()) else { return Ok(copied?) };
+        let Some(pause) = pauses.next() else {
+            return Err(still::never_still(&changed, copied.err()).into());
+        };
+        tracing::info!(suite = %from.display(), "the test suite changed while it was copied ({changed}); copying it again");
+        still::clear(&work.suite()).map_err(sandbox_failed)?;
+        tokio::select! {
+            () = context.cancel.cancelled() => return Err(TaskError::Interrupted),
+            () = tokio::time::sleep(*pause) => {}
+        }
+    }
 }

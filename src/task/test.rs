@@ -58,6 +58,17 @@ const RUN_TESTS: [&str; 9] = [
 /// What starts any other.
 const PYTEST: [&str; 4] = ["python", "-m", "pytest", "--junit-xml={report}"];
 
+/// What came of a run of the suite.
+#[derive(Debug)]
+pub struct Ran {
+    /// What the backend is told.
+    pub verdict: Verdict,
+    /// How the sandbox ended.
+    pub outcome: Outcome,
+    /// The harness never said a word: pytest did not come so far as to load it.
+    pub silent: bool,
+}
+
 /// Runs the suite and judges what came of it.
 pub async fn run(
     context: &Context<'_>,
@@ -65,7 +76,7 @@ pub async fn run(
     suite: &Suite,
     venv: &Path,
     progress: Progress<'_>,
-) -> Result<(Verdict, Outcome), TaskError> {
+) -> Result<Ran, TaskError> {
     let stage = stage(context, work, suite, venv)?;
     let plan = context.host.plan(context.slot, &stage);
     let mut log = events::Log::new();
@@ -106,7 +117,7 @@ pub async fn run(
         time_limit: stage.wall,
     });
     touched.add_to(&mut verdict, suite.options.test.imports);
-    Ok((verdict, finished.outcome))
+    Ok(Ran { verdict, outcome: finished.outcome, silent: log.greeting().is_none() })
 }
 
 /// The report as it was parsed; none if nothing was written.

@@ -1,7 +1,7 @@
 """A package index over TLS on the loopback, for one test.
 
 Arguments: a directory, a certificate and its key. `/simple/NAME/` lists the wheels of NAME in the directory, `/files/WHEEL` is one
-of them, and `/to/SCHEME/HOST:PORT/…` leads there. Prints its port.
+of them, `/to/SCHEME/HOST:PORT/…` leads there, and `/status/NUMBER/…` is answered with that status. Prints its port.
 """
 
 import http.server
@@ -17,6 +17,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
         parts = self.path.strip("/").split("/")
         if parts[0] == "to":
             self.answer(302, b"", Location=f"{parts[1]}://{parts[2]}/")
+        elif parts[0] == "status":
+            self.answer(int(parts[1]), b"")
         elif parts[0] == "simple":
             names = [name for name in sorted(os.listdir(root)) if name.startswith(parts[1].replace("-", "_") + "-")]
             links = "".join(f'<a href="/files/{name}">{name}</a>\n' for name in names)

@@ -62,6 +62,12 @@ impl Server {
         Server { child, port: port.trim().parse().expect("a port") }
     }
 
+    /// Nobody answers any more.
+    pub fn stop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+
     /// Its address, by name.
     pub fn url(&self, path: &str) -> String {
         format!("https://localhost:{}/{path}", self.port)
@@ -75,8 +81,7 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+        self.stop();
     }
 }
 

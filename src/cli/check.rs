@@ -2,7 +2,8 @@
 
 use super::fitness::{Fitness, show};
 use super::options::RunArgs;
-use super::{Failure, attacks, run};
+use super::signals::Signals;
+use super::{Failure, attacks, out, run};
 use crate::attacks::Off;
 use crate::canary::When;
 use crate::check::{Grade, runner};
@@ -76,22 +77,22 @@ impl CheckArgs {
 }
 
 /// Looks at the host; the number is the exit code.
-pub fn main(args: &CheckArgs) -> Result<u8, Failure> {
-    go(args).map_err(Failure::with(UNFIT))
+pub fn main(args: &CheckArgs, signals: Signals) -> Result<u8, Failure> {
+    go(args, signals).map_err(Failure::with(UNFIT))
 }
 
-fn go(args: &CheckArgs) -> anyhow::Result<u8> {
+fn go(args: &CheckArgs, signals: Signals) -> anyhow::Result<u8> {
     let settings = run::Settings::resolve(&args.run)?;
     super::log::start(&args.run.log, &settings.file, false)?;
     if args.attacks {
         let wanted = attacks::Wanted { only: &args.only, off: args.off(), json: args.json };
-        return attacks::run(&settings, &wanted);
+        return attacks::run(&settings, &wanted, signals);
     }
     let named = args.run.backend_url.is_some() || settings.file.backend_url.is_some();
     let mut fitness = Fitness::begin(&settings, false)?;
     let cancel = CancellationToken::new();
     super::runtime()?.block_on(async {
-        tokio::spawn(run::cancel_on_signal(cancel.clone()));
+        tokio::spawn(signals.cancel(cancel.clone()));
         fitness.finish(&settings, named.then_some(&settings.backend), When::Always, &cancel).await;
     });
     fitness.release();
@@ -99,11 +100,11 @@ fn go(args: &CheckArgs) -> anyhow::Result<u8> {
     anyhow::ensure!(!cancel.is_cancelled(), "interrupted before everything was looked at");
     let findings = &fitness.findings;
     if args.json {
-        println!("{}", serde_json::to_string_pretty(&findings.report())?);
+        out::line(serde_json::to_string_pretty(&findings.report())?)?;
     } else {
-        print!("{}", show(&findings.all, std::io::stdout().is_terminal()));
+        out::print(show(&findings.all, std::io::stdout().is_terminal()))?;
         if !fitness.canary {
-            println!("The canary was not tried: it would fail for what is red above.");
+            out::line("The canary was not tried: it would fail for what is red above.")?;
         }
     }
     Ok(match findings.worst() {

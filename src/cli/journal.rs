@@ -28,9 +28,9 @@ fn parse_stream(text: &str) -> Option<(u64, u64)> {
 /// The last words of a program that could not do its work, on standard error.
 pub fn complain(text: &str) {
     if reads(std::io::stderr()) {
-        eprint!("{}", prefixed(Level::ERROR, text));
+        super::out::say(prefixed(Level::ERROR, text).trim_end());
     } else {
-        eprintln!("{text}");
+        super::out::say(text);
     }
 }
 

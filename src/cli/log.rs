@@ -61,7 +61,8 @@ where
     S: Subscriber + for<'a> LookupSpan<'a>,
     W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
 {
-    let layer = tracing_subscriber::fmt::layer().with_writer(writer).with_target(false);
+    // A line that cannot be written is lost. To say so on standard error, which may be as closed, would be a panic.
+    let layer = tracing_subscriber::fmt::layer().with_writer(writer).with_target(false).log_internal_errors(false);
     match format {
         LogFormat::Text => layer.with_ansi(colour).boxed(),
         LogFormat::Json => layer.json().flatten_event(true).with_current_span(false).with_span_list(false).boxed(),

@@ -1,13 +1,14 @@
 //! `mock-backend`: serves a list of tasks as a backend would, and shows the results it is given.
 
-use super::{Failure, table};
+use super::signals::Signals;
+use super::{Failure, out, table};
 use crate::backend::contract::key_of;
 use crate::backend::mock::{self, ChaosOptions, Failure as Staged, MockBackend, MockOptions};
 use anyhow::Context;
 use clap::Args;
 use serde_json::Value;
 use std::path::PathBuf;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
 
 const AFTER_HELP: &str = "\
 It hands out its tasks one after the other, then says UNAVAILABLE; GET /results shows everything received, GET /counts what
@@ -53,11 +54,11 @@ pub struct MockArgs {
 }
 
 /// Serves until interrupted; the number is the exit code.
-pub fn main(args: &MockArgs) -> Result<u8, Failure> {
-    go(args).map_err(Failure::with(1))
+pub fn main(args: &MockArgs, signals: Signals) -> Result<u8, Failure> {
+    go(args, signals).map_err(Failure::with(1))
 }
 
-fn go(args: &MockArgs) -> anyhow::Result<u8> {
+fn go(args: &MockArgs, mut signals: Signals) -> anyhow::Result<u8> {
     let tasks = match &args.tasks {
         None => mock::builtin_tasks(),
         Some(path) => {
@@ -88,22 +89,30 @@ fn go(args: &MockArgs) -> anyhow::Result<u8> {
         chaos,
         ..MockOptions::default()
     };
+    let unread = CancellationToken::new();
+    let gone = unread.clone();
     let backend = MockBackend::new(options, move |task: Option<&Value>, result: &Value| {
-        println!("{}", if json { result.to_string() } else { line(task, result) });
+        let text = if json { result.to_string() } else { line(task, result) };
+        if out::line(text).is_err() || out::is_unread() {
+            gone.cancel();
+        }
     });
     super::runtime()?.block_on(async {
         let listener = tokio::net::TcpListener::bind(&args.listen).await;
         let listener = listener.with_context(|| format!("cannot listen on {}", args.listen))?;
-        let mut terminate = signal(SignalKind::terminate()).context("SIGTERM cannot be waited for")?;
-        println!("mock backend on http://{} with {wanted} tasks", listener.local_addr()?);
+        out::line(format_args!("mock backend on http://{} with {wanted} tasks", listener.local_addr()?))?;
+        if out::is_unread() {
+            unread.cancel();
+        }
         tokio::select! {
             served = backend.serve(listener) => served.context("the mock backend broke"),
-            _ = tokio::signal::ctrl_c() => Ok(()),
-            _ = terminate.recv() => Ok(()),
+            () = signals.next() => Ok(()),
+            // Who reads the results has seen enough.
+            () = unread.cancelled() => Ok(()),
         }
     })?;
     let counts = backend.counts();
-    eprintln!("{}", if json { counts.to_json().to_string() } else { counts.to_string() });
+    out::say(if json { counts.to_json().to_string() } else { counts.to_string() });
     Ok(0)
 }
 

@@ -9,13 +9,16 @@ pub mod journal;
 pub mod log;
 pub mod mock;
 pub mod options;
+pub mod out;
 pub mod policy;
 pub mod run;
+pub mod signals;
 pub mod spool;
 pub mod table;
 
 use clap::{Parser, Subcommand};
 use options::{HostArgs, LogArgs, RunArgs};
+use signals::Signals;
 
 const LONG_ABOUT: &str = "\
 Grades operating-systems students' C programs in a Linux sandbox.
@@ -70,15 +73,29 @@ pub fn parse() -> Cli {
 }
 
 /// Runs what was asked for. The number is the exit code.
-pub fn main(cli: Cli) -> u8 {
+pub fn main(cli: Cli, signals: anyhow::Result<Signals>) -> u8 {
+    let signals = match signals {
+        Ok(signals) => signals,
+        Err(error) => {
+            journal::complain(&format!("ostest-sandbox: {error:#}"));
+            return could_not(cli.command.as_ref());
+        }
+    };
     let done = match cli.command {
-        None => run::main(&cli.run),
-        Some(Command::Grade(args)) => grade::main(&args),
-        Some(Command::Exec(args)) => exec::main(&args),
-        Some(Command::Check(args)) => check::main(&args),
-        Some(Command::Spool(args)) => spool::main(&args),
-        Some(Command::Policy(args)) => policy::main(&args),
-        Some(Command::MockBackend(args)) => mock::main(&args),
+        None => run::main(&cli.run, signals),
+        Some(Command::Grade(args)) => grade::main(&args, signals),
+        Some(Command::Exec(args)) => exec::main(&args, signals),
+        Some(Command::Check(args)) => check::main(&args, signals),
+        Some(Command::MockBackend(args)) => mock::main(&args, signals),
+        // These have nothing to clean up.
+        Some(Command::Spool(args)) => {
+            signals.let_go();
+            spool::main(&args)
+        }
+        Some(Command::Policy(args)) => {
+            signals.let_go();
+            policy::main(&args)
+        }
     };
     match done {
         Ok(code) => code,
@@ -86,6 +103,15 @@ pub fn main(cli: Cli) -> u8 {
             journal::complain(&format!("ostest-sandbox: {:#}", failure.error));
             failure.code
         }
+    }
+}
+
+/// The exit code that a command uses for "could not".
+fn could_not(command: Option<&Command>) -> u8 {
+    match command {
+        Some(Command::Exec(_)) => exec::NO_SANDBOX,
+        Some(Command::Grade(_) | Command::Check(_) | Command::Policy(_)) => 2,
+        None | Some(Command::Spool(_) | Command::MockBackend(_)) => 1,
     }
 }
 

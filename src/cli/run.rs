@@ -3,6 +3,7 @@
 use super::Failure;
 use super::fitness::{Fitness, Open, show};
 use super::options::RunArgs;
+use super::signals::Signals;
 use crate::backend::contract::MemoryUnit;
 use crate::backend::{
     Backend, BackendSettings, Credentials, DEFAULT_GET_API, DEFAULT_LOGIN_API, DEFAULT_POST_API, DEFAULT_REFRESH_API,
@@ -20,9 +21,8 @@ use anyhow::Context;
 use std::io::IsTerminal;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
-use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::signal::unix::Signal;
 use tokio::sync::watch;
-use tokio_util::sync::CancellationToken;
 
 /// Shortest pause between two questions: 0 would be a hot loop.
 const SHORTEST_INTERVAL: Duration = Duration::from_millis(100);
@@ -31,9 +31,9 @@ const SHORTEST_INTERVAL: Duration = Duration::from_millis(100);
 const COULD_NOT: u8 = 1;
 
 /// Runs until told to stop; the number is the exit code.
-pub fn main(args: &RunArgs) -> Result<u8, Failure> {
+pub fn main(args: &RunArgs, signals: Signals) -> Result<u8, Failure> {
     sandbox::sys::give_large_blocks_back();
-    go(args).map_err(Failure::with(COULD_NOT))
+    go(args, signals).map_err(Failure::with(COULD_NOT))
 }
 
 /// What was said on the command line, in the environment and in the file, put together.
@@ -118,7 +118,7 @@ impl Settings {
     }
 }
 
-fn go(args: &RunArgs) -> anyhow::Result<u8> {
+fn go(args: &RunArgs, mut signals: Signals) -> anyhow::Result<u8> {
     let settings = Settings::resolve(args)?;
     super::log::start(&args.log, &settings.file, true)?;
     // No core of this process, which knows passwords, and nobody but root looks into it.
@@ -126,8 +126,8 @@ fn go(args: &RunArgs) -> anyhow::Result<u8> {
     let fitness = Fitness::begin(&settings, true)?;
     super::runtime()?.block_on(async {
         let stop = Stop::default();
-        tokio::spawn(stop_on_signal(Signals::listen()?, stop.clone()));
-        let hang_up = signal(SignalKind::hangup()).context("signals cannot be waited for")?;
+        let hang_up = signals.take_hang_up()?;
+        tokio::spawn(stop_on_signal(signals, stop.clone()));
         let manager = Manager::default();
         manager.looking();
         let Some(Open { host, slots }) = fit(fitness, &settings, &stop).await? else { return Ok(()) };
@@ -185,7 +185,7 @@ async fn fit(mut fitness: Fitness, settings: &Settings, stop: &Stop) -> anyhow::
         return Ok(fitness.open);
     }
     fitness.release();
-    eprint!("{}", show(fitness.findings.of(Grade::Red), std::io::stderr().is_terminal()));
+    super::out::say(show(fitness.findings.of(Grade::Red), std::io::stderr().is_terminal()).trim_end());
     anyhow::bail!(
         "this host is not fit to grade ({red} red); `ostest-sandbox check` with the same flags shows everything"
     )
@@ -258,36 +258,5 @@ async fn reload_on_signal(
             }
         }
         manager.reloaded();
-    }
-}
-
-/// For commands that run one thing: the first signal kills it.
-pub async fn cancel_on_signal(cancel: CancellationToken) {
-    match Signals::listen() {
-        Ok(mut signals) => {
-            signals.next().await;
-            cancel.cancel();
-        }
-        Err(error) => tracing::error!("{error:#}"),
-    }
-}
-
-/// SIGTERM and SIGINT, from the moment of listening on: none is lost between two waits.
-struct Signals {
-    terminate: Signal,
-    interrupt: Signal,
-}
-
-impl Signals {
-    fn listen() -> anyhow::Result<Signals> {
-        let listen = |kind| signal(kind).context("signals cannot be waited for");
-        Ok(Signals { terminate: listen(SignalKind::terminate())?, interrupt: listen(SignalKind::interrupt())? })
-    }
-
-    async fn next(&mut self) {
-        tokio::select! {
-            _ = self.terminate.recv() => {}
-            _ = self.interrupt.recv() => {}
-        }
     }
 }

@@ -1,7 +1,7 @@
 //! `spool`: what was taken and has no confirmed answer, for people to see and to decide on.
 
 use super::options::STATE_DIR;
-use super::{Failure, table};
+use super::{Failure, out, table};
 use crate::config::FileOptions;
 use crate::spool::{Entry, Lying, Shelf, Stage};
 use clap::{Args, Subcommand};
@@ -77,16 +77,16 @@ fn go(args: &SpoolArgs) -> anyhow::Result<u8> {
     match &args.what {
         What::List { json: true } => {
             let all: Vec<Value> = shelf.list()?.iter().map(as_json).collect();
-            println!("{}", serde_json::to_string_pretty(&all)?);
+            out::line(serde_json::to_string_pretty(&all)?)?;
         }
         What::List { json: false } => {
             let mut rows = vec![["NAME", "STATE", "SINCE", "BACKEND", "SAID"].map(String::from).to_vec()];
             rows.extend(shelf.list()?.iter().map(row));
-            table::columns(&rows).iter().for_each(|line| println!("{line}"));
+            table::columns(&rows).iter().try_for_each(out::line)?;
         }
         What::Show { name } => {
             for lying in shelf.find(name)? {
-                print!("{}", std::fs::read_to_string(&lying.path)?);
+                out::print(std::fs::read_to_string(&lying.path)?)?;
             }
         }
         What::Retry { names, backend_url } => {
@@ -94,7 +94,7 @@ fn go(args: &SpoolArgs) -> anyhow::Result<u8> {
             for name in names {
                 for lying in only(&shelf, name)? {
                     shelf.retry(&lying, backend.as_deref())?;
-                    println!("{}: waits for the backend", lying.name());
+                    out::line(format_args!("{}: waits for the backend", lying.name()))?;
                 }
             }
         }
@@ -102,7 +102,7 @@ fn go(args: &SpoolArgs) -> anyhow::Result<u8> {
             for name in names {
                 for lying in only(&shelf, name)? {
                     shelf.drop_entry(&lying)?;
-                    println!("{}: dropped", lying.name());
+                    out::line(format_args!("{}: dropped", lying.name()))?;
                 }
             }
         }

@@ -199,7 +199,9 @@ pub fn look(subject: &Subject) -> Vec<Finding> {
 
 /// What can be looked at only in the groups of an open host.
 pub fn look_at_groups(host: &Host, subject: &Subject) -> Vec<Finding> {
-    cgroups::offers(host, subject.pin_cores.then_some(subject.concurrent))
+    let mut found = cgroups::offers(host, subject.pin_cores.then_some(subject.concurrent));
+    found.extend(cgroups::left(host.left()));
+    found
 }
 
 #[cfg(test)]

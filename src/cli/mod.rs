@@ -155,7 +155,11 @@ pub fn open_host(
     purpose: For,
 ) -> anyhow::Result<crate::contain::Host> {
     log::start(log, file, false)?;
-    open(&host.resolve(file), purpose != For::Command)
+    let host = open(&host.resolve(file), purpose != For::Command)?;
+    for left in host.left() {
+        tracing::warn!("an earlier run left something behind, which is not in the way: {left}");
+    }
+    Ok(host)
 }
 
 /// Opens the host with a mount namespace of this process's own, so that work trees end with it. `python`: whether suites will be

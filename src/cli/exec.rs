@@ -2,8 +2,8 @@
 
 use super::options::{HostArgs, LogArgs};
 use super::signals::Signals;
-use super::{Failure, out};
-use crate::config::{LimitOptions, Limits};
+use super::{Failure, WRONG, out};
+use crate::config::{FileOptions, LimitOptions, Limits};
 use crate::contain::slots::Slot;
 use crate::contain::{Host, Stage, tree};
 use anyhow::Context;
@@ -68,27 +68,30 @@ enum StageName {
 
 /// Runs the command; the number is the exit code.
 pub fn main(args: &ExecArgs, signals: Signals) -> Result<u8, Failure> {
-    go(args, signals).map_err(Failure::with(NO_SANDBOX))
+    let file = args.host.file().map_err(Failure::with(WRONG))?;
+    let ro = args.ro.iter().map(|path| {
+        path.canonicalize().with_context(|| format!("--ro {}: name a file or directory that is there", path.display()))
+    });
+    let ro = ro.collect::<anyhow::Result<_>>().map_err(Failure::with(WRONG))?;
+    go(args, &file, ro, signals).map_err(Failure::with(NO_SANDBOX))
 }
 
-fn go(args: &ExecArgs, signals: Signals) -> anyhow::Result<u8> {
-    let file = args.host.file()?;
+fn go(args: &ExecArgs, file: &FileOptions, ro: Vec<PathBuf>, signals: Signals) -> anyhow::Result<u8> {
     let mut stage = Stage::new("exec", policy(args.policy), &Limits::from_options(args.limits.or(file.limits()), 1));
     stage.argv.clone_from(&args.command);
     stage.cwd = "/task".into();
     stage.mounts.push(tree::empty_work(stage.disk));
-    for path in &args.ro {
-        let path = path.canonicalize().with_context(|| format!("--ro {}", path.display()))?;
+    for path in ro {
         stage.mounts.push(tree::same_place(path, false));
     }
     if args.print_plan {
-        super::log::start(&args.log, &file, false)?;
-        let host = Host::open(&args.host.resolve(&file), false)?;
+        super::log::start(&args.log, file, false)?;
+        let host = Host::open(&args.host.resolve(file), false)?;
         let slot = Slot::take(0)?;
         out::line(serde_json::to_string_pretty(&host.plan(&slot, &stage))?)?;
         return Ok(0);
     }
-    let host = super::open_host(&args.host, &args.log, &file, super::For::Command)?;
+    let host = super::open_host(&args.host, &args.log, file, super::For::Command)?;
     let slot = Slot::take(0)?;
     let plan = host.plan(&slot, &stage);
     let cancel = CancellationToken::new();

@@ -92,6 +92,9 @@ impl Fitness {
         {
             self.findings.extend(canary::run(host, &settings.grading, slot, when, cancel).await);
             self.canary = true;
+            if self.findings.worst() != Grade::Red && !cancel.is_cancelled() {
+                self.findings.extend(canary::try_limits(host, &settings.grading, slot, when, cancel).await);
+            }
         }
     }
 

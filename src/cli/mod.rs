@@ -16,7 +16,7 @@ pub mod signals;
 pub mod spool;
 pub mod table;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use options::{HostArgs, LogArgs, RunArgs};
 use signals::Signals;
 
@@ -34,7 +34,7 @@ with `ostest-sandbox exec -- CMD`, and the whole way without a real backend with
 const AFTER_HELP: &str = "\
 Values come from the command line, else from the environment, else from --config FILE, else they are the defaults.
 Keys of FILE are the flags without dashes; it may hold [fetch], [prepare], [build], [test] and [lab.N] sections.
-Exit codes of the runner: 0 it ended as it was told to, 1 it could not go on, 2 the command line is wrong.";
+Exit codes of the runner: 0 it ended as it was told to, 1 it could not go on, 2 the command line or FILE is wrong.";
 
 /// Everything that can be said on the command line.
 #[derive(Debug, Parser)]
@@ -69,7 +69,17 @@ pub enum Command {
 /// Parses the command line, `-auth` included, which the old manual writes with one dash.
 pub fn parse() -> Cli {
     let words = std::env::args_os().map(|word| if word == "-auth" { "--auth".into() } else { word });
-    Cli::parse_from(words)
+    let matches = taking_minus(Cli::command()).get_matches_from(words);
+    Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit())
+}
+
+/// Has a number with a minus taken for a value, so that it is refused as one, with the name of its flag.
+fn taking_minus(command: clap::Command) -> clap::Command {
+    let command = command.mut_args(|arg| match arg.get_action().takes_values() && arg.get_long().is_some() {
+        true => arg.allow_negative_numbers(true),
+        false => arg,
+    });
+    command.mut_subcommands(taking_minus)
 }
 
 /// Runs what was asked for. The number is the exit code.
@@ -115,6 +125,9 @@ fn could_not(command: Option<&Command>) -> u8 {
     }
 }
 
+/// Exit code of a command line, an environment or a configuration that is wrong, whichever the command.
+const WRONG: u8 = 2;
+
 /// A command that could not do its work, and the exit code that says so.
 #[derive(Debug)]
 pub struct Failure {
@@ -155,6 +168,7 @@ pub fn open_host(
     purpose: For,
 ) -> anyhow::Result<crate::contain::Host> {
     log::start(log, file, false)?;
+    crate::check::descriptors::ensure()?;
     let host = open(&host.resolve(file), purpose != For::Command)?;
     for left in host.left() {
         tracing::warn!("an earlier run left something behind, which is not in the way: {left}");

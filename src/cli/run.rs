@@ -1,16 +1,16 @@
 //! The runner, as it is started without a command.
 
-use super::Failure;
 use super::fitness::{Fitness, Open, show};
 use super::options::RunArgs;
 use super::signals::Signals;
+use super::{Failure, WRONG};
 use crate::backend::contract::MemoryUnit;
 use crate::backend::{
     Backend, BackendSettings, Credentials, DEFAULT_GET_API, DEFAULT_LOGIN_API, DEFAULT_POST_API, DEFAULT_REFRESH_API,
 };
 use crate::canary::When;
 use crate::check::Grade;
-use crate::config::{FileOptions, Grading, HostOptions, memory_unit};
+use crate::config::{FileOptions, Grading, HostOptions};
 use crate::proxy::Place;
 use crate::runner::notify::Manager;
 use crate::runner::quarantine::{self, Quarantine};
@@ -33,7 +33,8 @@ const COULD_NOT: u8 = 1;
 /// Runs until told to stop; the number is the exit code.
 pub fn main(args: &RunArgs, signals: Signals) -> Result<u8, Failure> {
     sandbox::sys::give_large_blocks_back();
-    go(args, signals).map_err(Failure::with(COULD_NOT))
+    let settings = Settings::resolve(args).map_err(Failure::with(WRONG))?;
+    go(args, settings, signals).map_err(Failure::with(COULD_NOT))
 }
 
 /// What was said on the command line, in the environment and in the file, put together.
@@ -68,8 +69,7 @@ impl Settings {
             "--mock would send made-up results to a backend and is refused; to try the runner out use `ostest-sandbox mock-backend`"
         );
         let file = args.host.file()?;
-        let concurrent = args.concurrent.or(file.concurrent).unwrap_or(2);
-        anyhow::ensure!((1..=512).contains(&concurrent), "--concurrent must be between 1 and 512, not {concurrent}");
+        let concurrent = args.concurrent.or(file.concurrent).map_or(2, |slots| slots.0);
         let mut grading = args.grading.resolve(args.limits, &file, concurrent)?;
         // Known now, and not when the first tasks have failed by it.
         for env in [&grading.fetch.env, &grading.prepare.env] {
@@ -87,7 +87,7 @@ impl Settings {
             quarantine_after: args.quarantine_after.or(file.quarantine_after).unwrap_or(quarantine::AFTER),
             grading,
             backend,
-            memory_unit: memory_unit(args.memory_unit.as_deref().or(file.memory_unit.as_deref()))?,
+            memory_unit: args.memory_unit.or(file.memory_unit).map_or(MemoryUnit::KiB, |unit| unit.0),
             host: args.host.resolve(&file),
             file,
         })
@@ -118,8 +118,7 @@ impl Settings {
     }
 }
 
-fn go(args: &RunArgs, mut signals: Signals) -> anyhow::Result<u8> {
-    let settings = Settings::resolve(args)?;
+fn go(args: &RunArgs, settings: Settings, mut signals: Signals) -> anyhow::Result<u8> {
     super::log::start(&args.log, &settings.file, true)?;
     // No core of this process, which knows passwords, and nobody but root looks into it.
     nix::sys::prctl::set_dumpable(false).context("the runner cannot be kept from leaving core files")?;
@@ -191,12 +190,15 @@ async fn fit(mut fitness: Fitness, settings: &Settings, stop: &Stop) -> anyhow::
     )
 }
 
+/// Addresses and files that are used later are looked at now: whoever mistyped one hears of it at once.
 fn backend(args: &RunArgs, file: &FileOptions) -> anyhow::Result<BackendSettings> {
     let text = |own: &Option<String>, files: &Option<String>, default: &str| {
         own.clone().or_else(|| files.clone()).unwrap_or_else(|| default.to_string())
     };
     let auth = args.auth || file.auth.unwrap_or(false);
-    let mut settings = BackendSettings::new(text(&args.backend_url, &file.backend_url, "http://localhost:5000"));
+    let url = args.backend_url.as_deref().or(file.backend_url.as_deref()).unwrap_or("http://localhost:5000");
+    crate::backend::address_of(url).context("--backend-url")?;
+    let mut settings = BackendSettings::new(url.to_string());
     settings.get_api = text(&args.get_api, &file.get_api, DEFAULT_GET_API);
     settings.post_api = text(&args.post_api, &file.post_api, DEFAULT_POST_API);
     settings.login_api = text(&args.login_api, &file.login_api, DEFAULT_LOGIN_API);
@@ -207,7 +209,6 @@ fn backend(args: &RunArgs, file: &FileOptions) -> anyhow::Result<BackendSettings
         (&mut settings.request_timeout, args.request_timeout, file.request_timeout),
     ] {
         if let Some(given) = own.or(files) {
-            anyhow::ensure!(!given.0.is_zero(), "a time-out of the backend is 0, with which no call could succeed");
             *time = given.0;
         }
     }
@@ -218,6 +219,11 @@ fn backend(args: &RunArgs, file: &FileOptions) -> anyhow::Result<BackendSettings
     if auth {
         let login = text(&args.login, &file.login, "dora_explorer");
         settings.auth = Some(Credentials { login, password: args.password(file)? });
+    }
+    if let Some(path) = &settings.ca_file {
+        std::fs::metadata(path).with_context(|| {
+            format!("--ca-file {}: it cannot be read; name a file with certificates in PEM", path.display())
+        })?;
     }
     Ok(settings)
 }

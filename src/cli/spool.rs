@@ -1,8 +1,8 @@
 //! `spool`: what was taken and has no confirmed answer, for people to see and to decide on.
 
 use super::options::STATE_DIR;
-use super::{Failure, out, table};
-use crate::config::FileOptions;
+use super::{Failure, WRONG, out, table};
+use crate::config::{BackendUrl, FileOptions};
 use crate::spool::{Entry, Lying, Shelf, Stage};
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
@@ -55,7 +55,7 @@ enum What {
         names: Vec<String>,
         /// Send them to this backend instead of the one that handed them out
         #[arg(long, value_name = "URL")]
-        backend_url: Option<String>,
+        backend_url: Option<BackendUrl>,
     },
     /// Throw results away: the backend gets no answer to these attempts
     Drop {
@@ -67,11 +67,11 @@ enum What {
 
 /// Does it; the number is the exit code.
 pub fn main(args: &SpoolArgs) -> Result<u8, Failure> {
-    go(args).map_err(Failure::with(1))
+    let file = args.config.as_deref().map_or_else(|| Ok(FileOptions::default()), FileOptions::read);
+    go(args, file.map_err(Failure::with(WRONG))?).map_err(Failure::with(1))
 }
 
-fn go(args: &SpoolArgs) -> anyhow::Result<u8> {
-    let file = args.config.as_deref().map_or_else(|| Ok(FileOptions::default()), FileOptions::read)?;
+fn go(args: &SpoolArgs, file: FileOptions) -> anyhow::Result<u8> {
     let state_dir = args.state_dir.clone().or(file.state_dir).unwrap_or_else(|| STATE_DIR.into());
     let shelf = Shelf::of(&state_dir);
     match &args.what {

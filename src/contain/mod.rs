@@ -39,6 +39,9 @@ use tokio_util::sync::CancellationToken;
 /// Host name inside.
 const HOSTNAME: &str = "sandbox";
 
+/// Files that a process inside may have open.
+pub const OPEN_FILES: u64 = 4096;
+
 /// PATH inside, without a suite's environment.
 pub const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
@@ -252,7 +255,7 @@ impl Host {
             },
             cores: slot.cores.clone(),
             rlimits: Rlimits {
-                nofile: 4096,
+                nofile: OPEN_FILES,
                 core: self.core_limit,
                 // Behind the file systems' own size: a full one says ENOSPC, which programs can handle, where this limit
                 // ends them with SIGXFSZ.

@@ -1,5 +1,4 @@
-//! What becomes of a sandbox whose launcher is killed, of control groups that somebody takes away, and of groups that cannot be
-//! removed. Needs root.
+//! What becomes of control groups that somebody takes away, and of groups that cannot be removed. Needs root.
 
 mod common;
 #[path = "common/freezer.rs"]
@@ -15,40 +14,6 @@ use support::backend::Counting;
 use support::need_root;
 
 const KILL: i32 = 9;
-
-#[test]
-fn a_launcher_that_is_killed_is_this_hosts_fault_and_leaves_nothing() {
-    if !need_root("a_launcher_that_is_killed_is_this_hosts_fault_and_leaves_nothing") {
-        return;
-    }
-    let place = common::Place::new();
-    let groups = place.groups();
-    let running = place.start(&[], &["sleep", "600"]);
-    let inside = place.wait_for_pids(&groups, 2);
-    send_signal(running.launcher(), KILL);
-    let run = running.wait();
-    assert_eq!(run.code, Some(125), "{}", run.stderr);
-    assert!(run.stderr.contains("the launcher was killed from outside, by signal 9 (SIGKILL)"), "{}", run.stderr);
-    assert!(run.stderr.contains("dmesg"), "{}", run.stderr);
-    assert!(inside.into_iter().all(is_gone));
-    place.nothing_left(&groups);
-}
-
-#[test]
-fn a_launcher_that_somebody_tells_to_stop_has_graded_nothing() {
-    if !need_root("a_launcher_that_somebody_tells_to_stop_has_graded_nothing") {
-        return;
-    }
-    let place = common::Place::new();
-    let groups = place.groups();
-    let running = place.start(&[], &["sleep", "600"]);
-    place.wait_for_pids(&groups, 2);
-    send_signal(running.launcher(), 15);
-    let run = running.wait();
-    assert_eq!(run.code, Some(125), "{}", run.stderr);
-    assert!(run.stderr.contains("somebody else than the runner told the launcher to stop"), "{}", run.stderr);
-    place.nothing_left(&groups);
-}
 
 #[test]
 fn groups_that_are_taken_away_between_two_tasks_are_made_anew() {

@@ -118,12 +118,13 @@ fn a_runner_that_has_read_nothing_yet_ends_or_reads_again_as_it_is_told() {
         command.arg("--config").arg(&fifo.0);
         let mut runner = Runner::start(command, place.path(&format!("log-{signal}")));
         let mut config = fifo.reader();
+        // Whoever reads it a second time reads an ordinary file.
+        let next = place.tree("next", &[("config.toml", "concurrent = 1\n")]).join("config.toml");
+        std::fs::rename(next, &fifo.0).expect("it is put in its place");
         send_signal(runner.pid(), signal);
         config.write_all(b"concurrent = 1\n").expect("it reads");
         drop(config);
         if signal == HUP {
-            // The second time it is read because of the signal.
-            fifo.reader().write_all(b"concurrent = 1\n").expect("it reads");
             wait_until("the configuration was read again", || runner.said().contains("was read again, and holds"));
             assert!(runner.child.try_wait().expect("it is ours").is_none(), "{}", runner.said());
             send_signal(runner.pid(), TERM);

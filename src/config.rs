@@ -101,6 +101,90 @@ impl FromStr for InternalName {
     }
 }
 
+/// Slots.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Slots(pub usize);
+
+impl FromStr for Slots {
+    type Err = String;
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text.trim().parse() {
+            Ok(number) if (1..=512).contains(&number) => Ok(Slots(number)),
+            _ => Err(format!("{text:?} is no number of slots: write a whole number from 1 to 512")),
+        }
+    }
+}
+
+/// How long something may take: never 0, with which nothing could succeed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Patience(pub Duration);
+
+impl FromStr for Patience {
+    type Err = String;
+    fn from_str(text: &str) -> Result<Self, String> {
+        match parse_duration(text)? {
+            Duration::ZERO => Err(format!("{text:?} is a time in which nothing could succeed: write more than 0")),
+            time => Ok(Patience(time)),
+        }
+    }
+}
+
+/// A unit of `memoryUsed`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct UnitName(pub MemoryUnit);
+
+impl FromStr for UnitName {
+    type Err = String;
+    fn from_str(text: &str) -> Result<Self, String> {
+        text.parse().map(UnitName)
+    }
+}
+
+/// Makes a kind of text of which it is known that it is valid: by a function that says what is wrong with it.
+macro_rules! checked_text {
+    ($($(#[$about:meta])* $name:ident: $check:expr;)*) => {$(
+        $(#[$about])*
+        #[derive(Debug, Clone, PartialEq, Eq)]
+        pub struct $name(String);
+
+        impl FromStr for $name {
+            type Err = String;
+            fn from_str(text: &str) -> Result<Self, String> {
+                let check: fn(&str) -> Result<(), String> = $check;
+                check(text).map(|()| $name(text.into()))
+            }
+        }
+
+        impl std::ops::Deref for $name {
+            type Target = str;
+            fn deref(&self) -> &str {
+                &self.0
+            }
+        }
+    )*};
+}
+checked_text! {
+    /// Where a backend is. One with a password in it is refused later, by who does not quote it as the parsers of flags and files do.
+    BackendUrl: |text| match crate::backend::address_of(text) {
+        Err(error) if !text.contains('@') => Err(error.to_string()),
+        _ => Ok(()),
+    };
+    /// What URLs of repositories may begin with.
+    UrlPrefix: crate::backend::allow::check_prefix;
+    /// A level of the log.
+    LevelName: |text| one_of(text, &["debug", "info", "warning", "warn", "error", "critical"]);
+    /// A form of the log's lines.
+    FormatName: |text| one_of(text, &["text", "json", "journal"]);
+}
+
+/// Whether it is one of these words, however it is written.
+fn one_of(text: &str, words: &[&str]) -> Result<(), String> {
+    match words.iter().any(|word| word.eq_ignore_ascii_case(text)) {
+        true => Ok(()),
+        false => Err(format!("{text:?} is none of {}", words.join(", "))),
+    }
+}
+
 /// A place where repositories under a URL prefix are taken from, written `URLPREFIX=DIR`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Mirror {
@@ -140,7 +224,8 @@ macro_rules! from_text_or_number {
         }
     )*};
 }
-from_text_or_number!(Size, Span, Cores, Processes, Characters, LayerName, InternalName);
+from_text_or_number!(Size, Span, Cores, Processes, Characters, LayerName, InternalName, Slots, Patience);
+from_text_or_number!(UnitName, BackendUrl, UrlPrefix, LevelName, FormatName);
 
 /// Limits of a task, as the operator or a suite gives them.
 #[derive(Debug, Clone, Copy, Default, PartialEq, clap::Args, Deserialize)]
@@ -330,7 +415,7 @@ type Labs = BTreeMap<String, LimitOptions>;
 #[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
 #[expect(missing_docs, reason = "each key is the flag of its name, described in the command line's help")]
 pub struct FileOptions {
-    pub backend_url: Option<String>,
+    pub backend_url: Option<BackendUrl>,
     pub auth: Option<bool>,
     pub login: Option<String>,
     pub password: Option<String>,
@@ -340,29 +425,29 @@ pub struct FileOptions {
     pub login_api: Option<String>,
     pub token_refresh_api: Option<String>,
     pub refresh_time: Option<Span>,
-    pub connect_timeout: Option<Span>,
-    pub idle_timeout: Option<Span>,
-    pub request_timeout: Option<Span>,
+    pub connect_timeout: Option<Patience>,
+    pub idle_timeout: Option<Patience>,
+    pub request_timeout: Option<Patience>,
     pub ca_file: Option<PathBuf>,
     pub resume: Option<bool>,
     pub drain_timeout: Option<Span>,
-    pub answer_within: Option<Span>,
+    pub answer_within: Option<Patience>,
     // Ignored; kept for compatibility.
     pub quarantine_after: Option<u32>,
-    pub concurrent: Option<usize>,
+    pub concurrent: Option<Slots>,
     pub pin_cores: Option<bool>,
     pub check_interval: Option<Span>,
     pub proxy_timeout: Option<Span>,
-    pub logger_level: Option<String>,
+    pub logger_level: Option<LevelName>,
     pub logger_output: Option<String>,
-    pub log_format: Option<String>,
-    pub memory_unit: Option<String>,
+    pub log_format: Option<FormatName>,
+    pub memory_unit: Option<UnitName>,
     pub error_limit: Option<Characters>,
     pub state_dir: Option<PathBuf>,
     pub tests: Option<String>,
     pub tests_branch: Option<String>,
     pub git_mirror: BTreeMap<String, PathBuf>,
-    pub allow_url: Option<Vec<String>>,
+    pub allow_url: Option<Vec<UrlPrefix>>,
     pub allow_internal: Vec<InternalName>,
     pub allow_degraded: Vec<LayerName>,
     pub python: Option<PathBuf>,
@@ -589,11 +674,6 @@ pub struct HostOptions {
     pub python: Option<PathBuf>,
     /// More host directories that are visible inside, read-only, at their own path.
     pub toolchain: Vec<PathBuf>,
-}
-
-/// Units of `memoryUsed`, with the default.
-pub fn memory_unit(text: Option<&str>) -> anyhow::Result<MemoryUnit> {
-    text.unwrap_or("KiB").parse().map_err(|e| anyhow::anyhow!("--memory-unit: {e}"))
 }
 
 #[cfg(test)]

@@ -80,7 +80,7 @@ fn a_command_that_cannot_start_is_a_sentence() {
     assert!(run.stderr.contains("bytes left out") && run.stderr.contains("could not be started"), "{}", run.stderr);
     place.nothing_left(&groups);
     let missing = place.run(&["--ro", "/no/such/path"], &["true"]);
-    assert_eq!(missing.code, Some(125));
+    assert_eq!(missing.code, Some(2), "that is a wrong command line");
     assert!(missing.stderr.contains("/no/such/path"), "{}", missing.stderr);
     place.nothing_left(&groups);
 }
@@ -191,9 +191,9 @@ fn a_launcher_that_is_killed_is_said_and_leaves_nothing() {
     send_signal(launcher, SIGKILL);
     let run = running.wait();
     assert_eq!(run.code, Some(125), "{}", run.stderr);
-    assert!(run.stderr.contains("launcher ended early"), "{}", run.stderr);
-    wait_until("the sandbox's end", || inside.iter().all(|pid| is_gone(*pid)));
-    place.run(&[], &["true"]).good();
+    assert!(run.stderr.contains("the launcher was killed from outside, by signal 9 (SIGKILL)"), "{}", run.stderr);
+    assert!(run.stderr.contains("dmesg"), "{}", run.stderr);
+    assert!(inside.iter().all(|pid| is_gone(*pid)), "whoever kills a launcher ends its sandbox");
     place.nothing_left(&groups);
 }
 
@@ -211,7 +211,8 @@ fn a_launcher_that_is_told_to_stop_ends_in_good_order() {
     wait_until("the command", || pid.iter().any(|p| cmdline(*p).starts_with("sleep")));
     send_signal(running.launcher(), SIGTERM);
     let run = running.wait();
-    assert_eq!(run.verdict(), "interrupted", "{}", run.stderr);
+    assert_eq!(run.code, Some(125), "nothing was graded: {}", run.stderr);
+    assert!(run.stderr.contains("somebody else than the runner told the launcher to stop"), "{}", run.stderr);
     place.nothing_left(&groups);
 }
 
@@ -304,19 +305,19 @@ fn eight_at_a_time_have_ids_of_their_own() {
 }
 
 #[test]
-fn a_reader_that_goes_away_does_not_hang_the_run() {
-    if !need_root("a_reader_that_goes_away_does_not_hang_the_run") {
+fn a_reader_that_goes_away_ends_the_run() {
+    if !need_root("a_reader_that_goes_away_ends_the_run") {
         return;
     }
     let place = Place::new();
     let report = place.path().join("report.json");
-    let mut command = place.exec(&["--timeout", "20"]);
-    command.arg("--report").arg(&report).args(["--", "sh", "-c", "yes | head -c 1M; echo end"]);
+    let mut command = place.exec(&["--timeout", "600"]);
+    command.arg("--report").arg(&report).args(["--", "sh", "-c", "yes"]);
     let mut child = command.stdout(std::process::Stdio::piped()).spawn().expect("it starts");
     drop(child.stdout.take());
-    assert_eq!(child.wait().expect("it ends").code(), Some(0));
+    assert_eq!(child.wait().expect("it ends").code(), Some(141), "as SIGPIPE would have");
     let text = std::fs::read_to_string(report).expect("a report");
-    assert!(text.contains("\"verdict\": \"ok\""), "{text}");
+    assert!(text.contains("\"verdict\": \"interrupted\""), "{text}");
     assert!(!all_pids().into_iter().any(|pid| cmdline(pid).contains(place.path().to_str().expect("a plain path"))));
 }
 

@@ -198,7 +198,7 @@ fn last_words(place: &Place, stream: impl Fn(&std::fs::Metadata) -> String) -> S
     let mut command = place.command(&["--auth", "--once"]);
     command.arg("--tests").arg(suite).arg("--password-file").arg(&password).env_remove("OSTEST_PASSWORD");
     command.env("JOURNAL_STREAM", stream(&output.metadata().expect("metadata"))).stderr(output);
-    assert_eq!(command.status().expect("it starts").code(), Some(1));
+    assert_eq!(command.status().expect("it starts").code(), Some(2));
     std::fs::read_to_string(&said).expect("text")
 }
 
@@ -206,9 +206,9 @@ fn last_words(place: &Place, stream: impl Fn(&std::fs::Metadata) -> String) -> S
 fn a_password_that_was_forgotten_is_said_with_a_priority_only_where_the_journal_listens() {
     let place = Place::new();
     let to_the_journal = last_words(&place, |file| format!("{}:{}", file.dev(), file.ino()));
-    assert!(to_the_journal.starts_with("<3>ostest-sandbox: the password file"), "{to_the_journal}");
+    assert!(to_the_journal.starts_with("<3>ostest-sandbox: --password-file: the password file"), "{to_the_journal}");
     assert!(to_the_journal.contains("has no first line"), "{to_the_journal}");
     // The variable of a service that has put a file in the journal's place.
     let to_a_file = last_words(&place, |file| format!("{}:{}", file.dev(), file.ino() + 1));
-    assert!(to_a_file.starts_with("ostest-sandbox: the password file"), "{to_a_file}");
+    assert!(to_a_file.starts_with("ostest-sandbox: --password-file: the password file"), "{to_a_file}");
 }

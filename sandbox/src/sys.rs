@@ -232,6 +232,12 @@ pub fn ignore_sigpipe() -> io::Result<()> {
     }
 }
 
+/// Has a signal do again what the kernel does with it where nobody says otherwise.
+pub fn default_signal(number: i32) {
+    // SAFETY: SIG_DFL is a valid disposition, and no handler is installed. A number that is no signal is an error, and nothing else.
+    unsafe { libc::signal(number, libc::SIG_DFL) };
+}
+
 /// Has the C library's allocator give large blocks (128 KiB and more) back to the kernel when they are freed, for a program that
 /// runs for weeks.
 ///

@@ -1,7 +1,10 @@
 //! Control groups on the kernel at hand: what a stage's group does, whichever driver makes it. Needs root.
 
+#[path = "../../tests/common/freezer.rs"]
+mod freezer;
 mod groups;
 
+use freezer::Freezer;
 use groups::{LIMITS, MIB, Waiting, root, value};
 use sandbox::cgroup::{Base, CgroupError, PAYLOAD, StageGroup};
 use sandbox::plan::Limits;
@@ -195,12 +198,12 @@ fn what_a_crash_left_is_swept() {
         std::mem::forget(group);
     }
     assert!(base.0.release().is_err(), "there is something in it");
-    assert_eq!(base.0.sweep().unwrap(), 2);
+    assert_eq!(base.swept(), (2, 0));
     for sleeper in sleepers {
         assert_eq!(sleeper.end().0.signal(), Some(9));
     }
     assert_eq!(base.left(), Vec::<PathBuf>::new());
-    assert_eq!(base.0.sweep().unwrap(), 0);
+    assert_eq!(base.swept(), (0, 0));
 }
 
 #[test]
@@ -244,4 +247,74 @@ fn a_limit_that_cannot_hold_leaves_nothing() {
     let error = StageGroup::create(&base.0, "stage", &impossible, &BTreeSet::new()).unwrap_err();
     assert!(matches!(error, CgroupError::Write { .. }), "{error}");
     assert_eq!(base.left(), Vec::<PathBuf>::new());
+}
+
+#[test]
+fn a_base_that_somebody_took_away_is_made_anew() {
+    let Some(base) = root("a_base_that_somebody_took_away_is_made_anew") else {
+        return;
+    };
+    assert_eq!(base.0.mend().unwrap(), None, "nothing is missing");
+    for dir in base.dirs() {
+        // One after the other is missing, as far as they are different ones.
+        std::fs::remove_dir(dir).unwrap();
+        let missing = base.0.mend().unwrap().expect("something was missing");
+        assert!(missing.contains(&dir.display().to_string()), "{missing}");
+        base.stage("stage", &LIMITS).remove().unwrap();
+    }
+    if let Base::Unified { dir } = &base.0 {
+        std::fs::write(dir.join("cgroup.subtree_control"), "-memory").unwrap();
+        let missing = base.0.mend().unwrap().expect("something was missing");
+        assert!(missing.contains("controller memory"), "{missing}");
+        base.stage("stage", &LIMITS).remove().unwrap();
+    }
+    assert_eq!(base.0.mend().unwrap(), None);
+}
+
+#[test]
+fn groups_are_removed_by_the_whole_of_their_slot() {
+    let Some(base) = root("groups_are_removed_by_the_whole_of_their_slot") else {
+        return;
+    };
+    for name in ["slot1-test-7-0", "slot1-test-7-1", "slot10-test-7-0"] {
+        std::mem::forget(base.stage(name, &LIMITS));
+    }
+    assert_eq!(base.0.remove_like("slot1-").unwrap(), 2);
+    assert!(base.left().iter().all(|dir| dir.ends_with("slot10-test-7-0")), "{:?}", base.left());
+    assert_eq!(base.0.remove_like("slot1-").unwrap(), 0);
+    assert!(base.0.remove_like("../").is_err());
+}
+
+#[test]
+fn what_cannot_be_killed_is_left_and_the_rest_is_swept() {
+    let name = "what_cannot_be_killed_is_left_and_the_rest_is_swept";
+    let Some(base) = root(name) else {
+        return;
+    };
+    let Some(freezer) = Freezer::mount(name) else {
+        return;
+    };
+    let mut sleepers = Vec::new();
+    for name in ["one", "two"] {
+        let group = base.stage(name, &LIMITS);
+        let mut sleeper = Waiting::new(&["sleep", "600"]);
+        group.place_payload(sleeper.pid()).unwrap();
+        sleeper.go();
+        sleepers.push(sleeper);
+        std::mem::forget(group);
+    }
+    freezer.freeze(sleepers[0].pid().as_raw());
+    let swept = base.0.sweep().unwrap();
+    assert_eq!(swept.groups, 1);
+    let pid = sleepers[0].pid().as_raw();
+    assert!(
+        matches!(&swept.left[..], [CgroupError::StillPopulated { pids, .. }] if pids == &[pid]),
+        "{:?}",
+        swept.left
+    );
+    drop(freezer);
+    for sleeper in sleepers {
+        assert_eq!(sleeper.end().0.signal(), Some(9));
+    }
+    assert_eq!(base.swept(), (1, 0));
 }

@@ -5,6 +5,7 @@
 //! right, that nothing outside can be reached.
 
 mod judge;
+mod least;
 mod nest;
 mod record;
 
@@ -146,6 +147,20 @@ async fn fly(
     let graded = grade(host, &own, slot, &assignment, None, cancel, progress).await;
     let untouched = nest.outside_is_untouched()?;
     Ok((graded, untouched))
+}
+
+/// Tries the operator's limits. Only where the canary has passed: then what fails fails by them.
+pub async fn try_limits(
+    host: &Host,
+    grading: &Grading,
+    slot: &Slot,
+    when: When,
+    cancel: &CancellationToken,
+) -> Vec<Finding> {
+    match requirements(host, grading).await {
+        Ok(text) => least::look(host, grading, slot, &text, when, cancel).await,
+        Err(error) => vec![judge::could_not(&error)],
+    }
 }
 
 /// Whose environment it runs in: that of the operator's suite, which the first task would need as well. A suite that is a repository

@@ -118,7 +118,7 @@ impl Nest {
 }
 
 /// Files in a directory that is made for them, readable for all.
-fn write_all(dir: &Path, files: &[(&str, &str)]) -> anyhow::Result<()> {
+pub(super) fn write_all(dir: &Path, files: &[(&str, &str)]) -> anyhow::Result<()> {
     std::fs::create_dir_all(dir).with_context(|| format!("{} cannot be made", dir.display()))?;
     let open = |path: &Path, mode| std::fs::set_permissions(path, PermissionsExt::from_mode(mode));
     open(dir, 0o755).with_context(|| format!("{} cannot be opened to others", dir.display()))?;

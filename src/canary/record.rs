@@ -10,12 +10,13 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::time::UNIX_EPOCH;
 
-/// What a record's name begins with.
+/// What the name of the canary's record begins with.
 const PREFIX: &str = "canary-";
 
 /// That it passed under certain facts.
 #[derive(Debug)]
 pub struct Record {
+    prefix: &'static str,
     boot: String,
     /// The facts as JSON: name and content of the record are made of it.
     text: String,
@@ -58,15 +59,20 @@ impl Record {
         })
     }
 
+    /// The same of something else than the canary.
+    pub fn named(self, prefix: &'static str) -> Record {
+        Record { prefix, ..self }
+    }
+
     fn under(facts: &Facts) -> Option<Record> {
-        Some(Record { boot: facts.boot.clone(), text: serde_json::to_string(facts).ok()? + "\n" })
+        Some(Record { prefix: PREFIX, boot: facts.boot.clone(), text: serde_json::to_string(facts).ok()? + "\n" })
     }
 
     /// Where it is, or would be, kept.
     pub fn path(&self, cache: &Path) -> PathBuf {
         let digest = Sha256::digest(&self.text);
         let key: String = digest.iter().take(10).map(|b| format!("{b:02x}")).collect();
-        cache.join(format!("{PREFIX}{key}"))
+        cache.join(format!("{}{key}", self.prefix))
     }
 
     /// Whether it was kept.
@@ -77,13 +83,13 @@ impl Record {
     /// Keeps it, and forgets those of earlier boots, which can never be asked for again.
     pub fn keep(&self, cache: &Path) -> anyhow::Result<()> {
         std::fs::create_dir_all(cache).with_context(|| format!("{} cannot be made", cache.display()))?;
-        let new = tempfile::Builder::new().prefix(PREFIX).suffix(".new").tempfile_in(cache);
+        let new = tempfile::Builder::new().prefix(self.prefix).suffix(".new").tempfile_in(cache);
         let new = new.with_context(|| format!("no file can be made in {}", cache.display()))?;
         std::fs::write(new.path(), &self.text).context("the record cannot be written")?;
         new.persist(self.path(cache)).context("the record cannot be put in its place")?;
         for entry in std::fs::read_dir(cache).with_context(|| format!("{} cannot be read", cache.display()))?.flatten()
         {
-            let is_record = entry.file_name().to_str().is_some_and(|name| name.starts_with(PREFIX));
+            let is_record = entry.file_name().to_str().is_some_and(|name| name.starts_with(self.prefix));
             if is_record && is_of_another_boot(&entry.path(), &self.boot) {
                 std::fs::remove_file(entry.path())
                     .with_context(|| format!("{} cannot be removed", entry.path().display()))?;

@@ -91,6 +91,12 @@ fn memory_is_off(missing: &str, table: &str, cmdline: &str) -> Option<(String, S
     }
 }
 
+/// What an earlier run left behind and cannot be removed.
+pub fn left(all: &[String]) -> Option<Finding> {
+    let found = format!("an earlier run left something behind, which is not in the way: {}", all.join("; "));
+    (!all.is_empty()).then(|| Finding::yellow("left-overs", found, "end what holds it, or start this host anew"))
+}
+
 /// What groups can limit and count, looked at in one that is made for it. `slots`: those that are to have cores of their own.
 pub fn offers(host: &Host, slots: Option<usize>) -> Vec<Finding> {
     match host.offers() {
@@ -212,6 +218,13 @@ mod tests {
         let missing = "the cgroup2 tree does not offer memory, and no v1 hierarchy has memory, pids, cpu, cpuacct";
         let error = CgroupError::Host { missing: missing.into(), remedy: "the driver's own".into() };
         judge_driver(Err(error.into()), table, cmdline)
+    }
+
+    #[test]
+    fn what_is_left_over_is_yellow_and_named() {
+        assert_eq!(left(&[]), None);
+        let finding = left(&["the control group /x still holds processes (7)".into()]).unwrap();
+        assert!(finding.grade == Grade::Yellow && finding.found.contains("processes (7)"), "{finding:?}");
     }
 
     #[test]

@@ -6,6 +6,7 @@
 pub mod backend;
 mod cgroups;
 mod confinement;
+pub mod descriptors;
 mod facts;
 mod kernel;
 pub mod runner;
@@ -153,8 +154,15 @@ impl Findings {
 }
 
 /// Findings without which the host cannot be opened: trying would say the same again, in other words.
-const FOUNDATIONS: [&str; 6] =
-    [kernel::ROOT, kernel::FILE_SYSTEMS, cgroups::DRIVER, state::DIRECTORY, tools::LAUNCHER, tools::TOOLCHAIN];
+const FOUNDATIONS: [&str; 7] = [
+    kernel::ROOT,
+    descriptors::NAME,
+    kernel::FILE_SYSTEMS,
+    cgroups::DRIVER,
+    state::DIRECTORY,
+    tools::LAUNCHER,
+    tools::TOOLCHAIN,
+];
 
 /// What the host is looked at for.
 #[derive(Debug)]
@@ -175,6 +183,7 @@ pub fn look(subject: &Subject) -> Vec<Finding> {
     vec![
         kernel::version(),
         kernel::root(),
+        descriptors::look(subject.concurrent),
         kernel::namespaces(),
         kernel::user_namespaces(),
         kernel::file_systems(),
@@ -199,7 +208,9 @@ pub fn look(subject: &Subject) -> Vec<Finding> {
 
 /// What can be looked at only in the groups of an open host.
 pub fn look_at_groups(host: &Host, subject: &Subject) -> Vec<Finding> {
-    cgroups::offers(host, subject.pin_cores.then_some(subject.concurrent))
+    let mut found = cgroups::offers(host, subject.pin_cores.then_some(subject.concurrent));
+    found.extend(cgroups::left(host.left()));
+    found
 }
 
 #[cfg(test)]

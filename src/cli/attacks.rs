@@ -1,6 +1,8 @@
 //! `check --attacks`: the attack suite on this host.
 
+use super::out;
 use super::run::Settings;
+use super::signals::Signals;
 use super::table::columns;
 use crate::attacks::{self, Off, Report, Verdict};
 use crate::contain::slots::Slot;
@@ -24,7 +26,7 @@ pub struct Wanted<'a> {
 }
 
 /// Tries the attacks; the number is the exit code.
-pub fn run(settings: &Settings, wanted: &Wanted<'_>) -> anyhow::Result<u8> {
+pub fn run(settings: &Settings, wanted: &Wanted<'_>, signals: Signals) -> anyhow::Result<u8> {
     let cases = attacks::cases(wanted.only)?;
     let host = super::open(&settings.host, false)
         .context("the attacks cannot be tried; `ostest-sandbox check` says what is missing")?;
@@ -34,7 +36,7 @@ pub fn run(settings: &Settings, wanted: &Wanted<'_>) -> anyhow::Result<u8> {
     let bar = super::waiting::counting("attacks");
     bar.set_length(cases.len() as u64);
     let done = super::runtime()?.block_on(async {
-        tokio::spawn(super::run::cancel_on_signal(cancel.clone()));
+        tokio::spawn(signals.cancel(cancel.clone()));
         attacks::run(&host, &slots, &cases, wanted.off, &cancel, &mut |report| {
             bar.inc(1);
             if let Verdict::Reached { what } = &report.verdict {
@@ -53,9 +55,9 @@ pub fn run(settings: &Settings, wanted: &Wanted<'_>) -> anyhow::Result<u8> {
     if wanted.json {
         let kernel = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
         let text = serde_json::json!({ "kernel": kernel.trim(), "driver": host.driver(), "attacks": reports });
-        println!("{}", serde_json::to_string_pretty(&text)?);
+        out::line(serde_json::to_string_pretty(&text)?)?;
     } else {
-        print!("{}", show(&reports, std::io::stdout().is_terminal()));
+        out::print(show(&reports, std::io::stdout().is_terminal()))?;
     }
     Ok(if reports.iter().all(is_well) { 0 } else { UNFIT })
 }

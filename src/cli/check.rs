@@ -2,8 +2,9 @@
 
 use super::fitness::{Fitness, show};
 use super::options::RunArgs;
+use super::signals::Signals;
 use super::waiting::Waiting;
-use super::{Failure, attacks, run};
+use super::{Failure, attacks, out, run};
 use crate::attacks::Off;
 use crate::canary::When;
 use crate::check::{self, Grade, runner};
@@ -77,16 +78,16 @@ impl CheckArgs {
 }
 
 /// Looks at the host; the number is the exit code.
-pub fn main(args: &CheckArgs) -> Result<u8, Failure> {
-    go(args).map_err(Failure::with(UNFIT))
+pub fn main(args: &CheckArgs, signals: Signals) -> Result<u8, Failure> {
+    go(args, signals).map_err(Failure::with(UNFIT))
 }
 
-fn go(args: &CheckArgs) -> anyhow::Result<u8> {
+fn go(args: &CheckArgs, signals: Signals) -> anyhow::Result<u8> {
     let settings = run::Settings::resolve(&args.run)?;
     super::log::start(&args.run.log, &settings.file, false)?;
     if args.attacks {
         let wanted = attacks::Wanted { only: &args.only, off: args.off(), json: args.json };
-        return attacks::run(&settings, &wanted);
+        return attacks::run(&settings, &wanted, signals);
     }
     // Whoever wants to log in means the default one, too.
     let logs_in = settings.backend.auth.is_some();
@@ -94,7 +95,7 @@ fn go(args: &CheckArgs) -> anyhow::Result<u8> {
     let mut fitness = Fitness::begin(&settings, false)?;
     let cancel = CancellationToken::new();
     super::runtime()?.block_on(async {
-        tokio::spawn(run::cancel_on_signal(cancel.clone()));
+        tokio::spawn(signals.cancel(cancel.clone()));
         let mut waiting = Waiting::begin("grading the canary");
         waiting.show("looking for the backend");
         let mut progress = |event| waiting.hear(event);
@@ -107,11 +108,11 @@ fn go(args: &CheckArgs) -> anyhow::Result<u8> {
     anyhow::ensure!(!cancel.is_cancelled(), "interrupted before everything was looked at");
     let findings = &fitness.findings;
     if args.json {
-        println!("{}", serde_json::to_string_pretty(&findings.report())?);
+        out::line(serde_json::to_string_pretty(&findings.report())?)?;
     } else {
-        print!("{}", show(&findings.all, std::io::stdout().is_terminal()));
+        out::print(show(&findings.all, std::io::stdout().is_terminal()))?;
         if !fitness.canary {
-            println!("The canary was not graded, because something above is red.");
+            out::line("The canary was not graded, because something above is red.")?;
         }
     }
     Ok(match findings.worst() {

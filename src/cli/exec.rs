@@ -1,8 +1,9 @@
 //! `exec`: any command, contained and measured.
 
-use super::Failure;
 use super::options::{HostArgs, LogArgs};
-use crate::config::{LimitOptions, Limits};
+use super::signals::Signals;
+use super::{Failure, WRONG, out};
+use crate::config::{FileOptions, LimitOptions, Limits};
 use crate::contain::slots::Slot;
 use crate::contain::{Host, Stage, tree};
 use anyhow::Context;
@@ -10,14 +11,16 @@ use clap::{Args, ValueEnum};
 use sandbox::outcome::{Ended, Outcome, Verdict};
 use sandbox::plan::Policy;
 use sandbox::wire::Kind;
-use std::io::Write;
+use std::io::{ErrorKind, Write};
 use std::path::PathBuf;
 use tokio_util::sync::CancellationToken;
 
 /// Exit code where the sandbox could not be made, as of `docker run`.
-const NO_SANDBOX: u8 = 125;
+pub const NO_SANDBOX: u8 = 125;
 /// Exit code of a time limit, as of `timeout`.
 const TIME_LIMIT: u8 = 124;
+/// Exit code where nobody reads the command's output any more: what a shell says of one that SIGPIPE ended.
+const UNREAD: u8 = 141;
 
 const AFTER_HELP: &str = "\
 The command sees the system's /usr read-only, an empty /tmp and an empty /task, in which it starts, and a loopback \
@@ -64,34 +67,44 @@ enum StageName {
 }
 
 /// Runs the command; the number is the exit code.
-pub fn main(args: &ExecArgs) -> Result<u8, Failure> {
-    go(args).map_err(Failure::with(NO_SANDBOX))
+pub fn main(args: &ExecArgs, signals: Signals) -> Result<u8, Failure> {
+    let file = args.host.file().map_err(Failure::with(WRONG))?;
+    let ro = args.ro.iter().map(|path| {
+        path.canonicalize().with_context(|| format!("--ro {}: name a file or directory that is there", path.display()))
+    });
+    let ro = ro.collect::<anyhow::Result<_>>().map_err(Failure::with(WRONG))?;
+    go(args, &file, ro, signals).map_err(Failure::with(NO_SANDBOX))
 }
 
-fn go(args: &ExecArgs) -> anyhow::Result<u8> {
-    let file = args.host.file()?;
+fn go(args: &ExecArgs, file: &FileOptions, ro: Vec<PathBuf>, signals: Signals) -> anyhow::Result<u8> {
     let mut stage = Stage::new("exec", policy(args.policy), &Limits::from_options(args.limits.or(file.limits()), 1));
     stage.argv.clone_from(&args.command);
     stage.cwd = "/task".into();
     stage.mounts.push(tree::empty_work(stage.disk));
-    for path in &args.ro {
-        let path = path.canonicalize().with_context(|| format!("--ro {}", path.display()))?;
+    for path in ro {
         stage.mounts.push(tree::same_place(path, false));
     }
     if args.print_plan {
-        super::log::start(&args.log, &file, false)?;
-        let host = Host::open(&args.host.resolve(&file), false)?;
+        super::log::start(&args.log, file, false)?;
+        let host = Host::open(&args.host.resolve(file), false)?;
         let slot = Slot::take(0)?;
-        println!("{}", serde_json::to_string_pretty(&host.plan(&slot, &stage))?);
+        out::line(serde_json::to_string_pretty(&host.plan(&slot, &stage))?)?;
         return Ok(0);
     }
-    let host = super::open_host(&args.host, &args.log, &file, super::For::Command)?;
+    let host = super::open_host(&args.host, &args.log, file, super::For::Command)?;
     let slot = Slot::take(0)?;
     let plan = host.plan(&slot, &stage);
     let cancel = CancellationToken::new();
+    let mut unwritten = None;
     let finished = super::runtime()?.block_on(async {
-        tokio::spawn(super::run::cancel_on_signal(cancel.clone()));
-        host.run("exec", &plan, &cancel, &mut pass_on).await
+        tokio::spawn(signals.cancel(cancel.clone()));
+        let mut sink = |kind, bytes: &[u8]| {
+            if let Err(error) = pass_on(kind, bytes) {
+                unwritten.get_or_insert(error);
+                cancel.cancel();
+            }
+        };
+        host.run("exec", &plan, &cancel, &mut sink).await
     });
     host.release();
     let outcome = finished?.outcome;
@@ -100,8 +113,14 @@ fn go(args: &ExecArgs) -> anyhow::Result<u8> {
         std::fs::write(path, text + "\n")
             .with_context(|| format!("the report {} cannot be written", path.display()))?;
     }
+    match unwritten {
+        // As if the command had written there itself.
+        Some(error) if error.kind() == ErrorKind::BrokenPipe => return Ok(UNREAD),
+        Some(error) => anyhow::bail!("the command's output cannot be written: {error}"),
+        None => {}
+    }
     if !outcome.message.is_empty() {
-        eprintln!("ostest-sandbox: {}", outcome.message);
+        out::say(format_args!("ostest-sandbox: {}", outcome.message));
     }
     Ok(exit_code(&outcome))
 }
@@ -114,13 +133,13 @@ fn policy(name: StageName) -> Policy {
     }
 }
 
-/// Output goes where ours goes, as it comes. Where nobody reads it any more there is nobody to tell.
-fn pass_on(kind: Kind, bytes: &[u8]) {
-    let _ = match kind {
+/// Output goes where ours goes, as it comes.
+fn pass_on(kind: Kind, bytes: &[u8]) -> std::io::Result<()> {
+    match kind {
         Kind::Stdout => std::io::stdout().write_all(bytes).and_then(|()| std::io::stdout().flush()),
         Kind::Stderr => std::io::stderr().write_all(bytes),
         _ => Ok(()),
-    };
+    }
 }
 
 fn exit_code(outcome: &Outcome) -> u8 {

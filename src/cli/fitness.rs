@@ -94,6 +94,9 @@ impl Fitness {
         {
             self.findings.extend(canary::run_with(host, &settings.grading, slot, when, cancel, progress).await);
             self.canary = true;
+            if self.findings.worst() != Grade::Red && !cancel.is_cancelled() {
+                self.findings.extend(canary::try_limits(host, &settings.grading, slot, when, cancel).await);
+            }
         }
     }
 

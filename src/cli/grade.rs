@@ -1,8 +1,9 @@
 //! `grade`: one local submission, without a backend.
 
 use super::options::{GradingArgs, HostArgs, LogArgs};
+use super::signals::Signals;
 use super::waiting::Waiting;
-use super::{Failure, table};
+use super::{Failure, out, table};
 use crate::backend::contract::{MemoryUnit, render_local};
 use crate::config::LimitOptions;
 use crate::contain::slots::Slot;
@@ -50,11 +51,11 @@ pub struct GradeArgs {
 }
 
 /// Grades the submission; the number is the exit code.
-pub fn main(args: &GradeArgs) -> Result<u8, Failure> {
-    go(args).map_err(Failure::with(COULD_NOT))
+pub fn main(args: &GradeArgs, signals: Signals) -> Result<u8, Failure> {
+    go(args, signals).map_err(Failure::with(COULD_NOT))
 }
 
-fn go(args: &GradeArgs) -> anyhow::Result<u8> {
+fn go(args: &GradeArgs, signals: Signals) -> anyhow::Result<u8> {
     let file = args.host.file()?;
     let project = args.project.canonicalize();
     let project = project.with_context(|| format!("the project {} cannot be found", args.project.display()))?;
@@ -70,14 +71,16 @@ fn go(args: &GradeArgs) -> anyhow::Result<u8> {
     };
     let cancel = CancellationToken::new();
     let graded = super::runtime()?.block_on(async {
-        tokio::spawn(super::run::cancel_on_signal(cancel.clone()));
+        tokio::spawn(signals.cancel(cancel.clone()));
         let mut waiting = Waiting::begin("");
         let mut progress = |event| waiting.hear(event);
         crate::task::grade(&host, &grading, &slot, &assignment, None, &cancel, &mut progress).await
     });
     host.release();
-    print!("{}", table::show(&graded, std::io::stdout().is_terminal()));
+    // The files are written in any case.
+    let printed = out::print(table::show(&graded, std::io::stdout().is_terminal()));
     write_files(args, &graded, &project.display().to_string())?;
+    printed?;
     Ok(match (graded.verdict.is_passed(), &graded.verdict.error) {
         (true, _) => 0,
         (false, Some(_)) => COULD_NOT,

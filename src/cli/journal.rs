@@ -3,7 +3,6 @@
 
 use std::fmt::Write;
 use std::fs::File;
-use std::io::Write as _;
 use std::os::fd::AsFd;
 use std::os::unix::fs::MetadataExt;
 use tracing::Level;
@@ -25,9 +24,11 @@ fn parse_stream(text: &str) -> Option<(u64, u64)> {
 
 /// The last words of a program that could not do its work, on standard error.
 pub fn complain(text: &str) {
-    let text = if reads(std::io::stderr()) { prefixed(Level::ERROR, text) } else { format!("{text}\n") };
-    // Who has closed it does not want to know.
-    let _ = std::io::stderr().write_all(text.as_bytes());
+    if reads(std::io::stderr()) {
+        super::out::say(prefixed(Level::ERROR, text).trim_end());
+    } else {
+        super::out::say(text);
+    }
 }
 
 /// syslog(3)'s number of a level.

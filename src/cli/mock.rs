@@ -1,6 +1,7 @@
 //! `mock-backend`: serves a list of tasks as a backend would, and shows the results it is given.
 
-use super::{Failure, table};
+use super::signals::Signals;
+use super::{Failure, WRONG, out, table};
 use crate::backend::contract::key_of;
 use crate::backend::mock::{self, ChaosOptions, Failure as Staged, MockBackend, MockOptions, OsNsuOptions, User};
 use crate::config::Span;
@@ -8,7 +9,7 @@ use anyhow::Context;
 use clap::Args;
 use serde_json::Value;
 use std::path::PathBuf;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
 
 const AFTER_HELP: &str = "\
 It hands out its tasks one after the other, then says UNAVAILABLE; GET /results shows everything received, GET /counts what
@@ -33,14 +34,14 @@ answered are `lost`. POST /clock with {\"advance\": \"10m\"} puts its clock ahea
 #[command(after_help = AFTER_HELP)]
 pub struct MockArgs {
     /// Where to listen; port 0 takes a free one and says which
-    #[arg(long, value_name = "ADDR:PORT", default_value = "127.0.0.1:5000")]
+    #[arg(long, value_name = "ADDR:PORT", default_value = "127.0.0.1:5000", value_parser = place)]
     listen: String,
     /// JSON file with a list of tasks; without it two built-in ones
     #[arg(long, value_name = "FILE")]
     tasks: Option<PathBuf>,
     /// Demand a login with this name and password
-    #[arg(long, value_name = "NAME:PASSWORD", conflicts_with = "like")]
-    auth: Option<String>,
+    #[arg(long, value_name = "NAME:PASSWORD", value_parser = login, conflicts_with = "like")]
+    auth: Option<(String, String)>,
     /// Behave as this backend does
     #[arg(long, value_name = "WHOM", value_enum)]
     like: Option<Whom>,
@@ -98,26 +99,41 @@ impl MockArgs {
 }
 
 /// Serves until interrupted; the number is the exit code.
-pub fn main(args: &MockArgs) -> Result<u8, Failure> {
-    go(args).map_err(Failure::with(1))
+pub fn main(args: &MockArgs, signals: Signals) -> Result<u8, Failure> {
+    let tasks = tasks(args).map_err(Failure::with(WRONG))?;
+    go(args, tasks, signals).map_err(Failure::with(1))
 }
 
-fn go(args: &MockArgs) -> anyhow::Result<u8> {
-    let tasks = match &args.tasks {
-        None => mock::builtin_tasks(),
-        Some(path) => {
-            let text = std::fs::read_to_string(path)
-                .with_context(|| format!("the tasks {} cannot be read", path.display()))?;
-            mock::parse_task_file(&text)
-                .map_err(|e| anyhow::anyhow!("the tasks {} are not valid: {e}", path.display()))?
-        }
-    };
-    let auth = args.auth.as_deref().map(|pair| {
-        let (login, password) = pair.split_once(':').context("--auth wants NAME:PASSWORD")?;
-        Ok::<_, anyhow::Error>((login.to_string(), password.to_string()))
-    });
-    let auth = auth.transpose()?;
-    mock::check_repeat(&tasks, args.repeat).map_err(anyhow::Error::msg)?;
+/// The tasks that it is to serve.
+fn tasks(args: &MockArgs) -> anyhow::Result<Vec<Value>> {
+    let Some(path) = &args.tasks else { return Ok(mock::builtin_tasks()) };
+    let text = std::fs::read_to_string(path);
+    let text =
+        text.with_context(|| format!("--tasks {}: the tasks cannot be read; name a file in JSON", path.display()))?;
+    let tasks = mock::parse_task_file(&text);
+    let tasks = tasks.map_err(|e| anyhow::anyhow!("--tasks {}: the tasks are not valid: {e}", path.display()))?;
+    mock::check_repeat(&tasks, args.repeat).map_err(|e| anyhow::anyhow!("--repeat {}: {e}", args.repeat))?;
+    Ok(tasks)
+}
+
+/// `NAME:PASSWORD`.
+fn login(text: &str) -> Result<(String, String), String> {
+    let pair = text.split_once(':').ok_or("write NAME:PASSWORD")?;
+    Ok((pair.0.into(), pair.1.into()))
+}
+
+/// `ADDR:PORT`; the address may be a name.
+fn place(text: &str) -> Result<String, String> {
+    let port =
+        text.rsplit_once(':').and_then(|(host, port)| Some(port.parse::<u16>().ok()).filter(|_| !host.is_empty()));
+    match port.flatten() {
+        Some(_) => Ok(text.into()),
+        None => Err("write ADDR:PORT, such as 127.0.0.1:5000".into()),
+    }
+}
+
+fn go(args: &MockArgs, tasks: Vec<Value>, mut signals: Signals) -> anyhow::Result<u8> {
+    let auth = args.auth.clone();
     let wanted = (tasks.len() as u64).saturating_mul(args.repeat);
     let json = args.json;
     let mut chaos = ChaosOptions { percent: args.fail, seed: args.seed, ..ChaosOptions::default() };
@@ -135,22 +151,30 @@ fn go(args: &MockArgs) -> anyhow::Result<u8> {
         ..MockOptions::default()
     };
     let unit = args.unit();
+    let unread = CancellationToken::new();
+    let gone = unread.clone();
     let backend = MockBackend::new(options, move |task: Option<&Value>, result: &Value| {
-        println!("{}", if json { result.to_string() } else { line(task, result, unit) });
+        let text = if json { result.to_string() } else { line(task, result, unit) };
+        if out::line(text).is_err() || out::is_unread() {
+            gone.cancel();
+        }
     });
     super::runtime()?.block_on(async {
         let listener = tokio::net::TcpListener::bind(&args.listen).await;
         let listener = listener.with_context(|| format!("cannot listen on {}", args.listen))?;
-        let mut terminate = signal(SignalKind::terminate()).context("SIGTERM cannot be waited for")?;
-        println!("mock backend on http://{} with {wanted} tasks", listener.local_addr()?);
+        out::line(format_args!("mock backend on http://{} with {wanted} tasks", listener.local_addr()?))?;
+        if out::is_unread() {
+            unread.cancel();
+        }
         tokio::select! {
             served = backend.serve(listener) => served.context("the mock backend broke"),
-            _ = tokio::signal::ctrl_c() => Ok(()),
-            _ = terminate.recv() => Ok(()),
+            () = signals.next() => Ok(()),
+            // Who reads the results has seen enough.
+            () = unread.cancelled() => Ok(()),
         }
     })?;
     let counts = backend.counts();
-    eprintln!("{}", if json { counts.to_json().to_string() } else { counts.to_string() });
+    out::say(if json { counts.to_json().to_string() } else { counts.to_string() });
     Ok(0)
 }
 

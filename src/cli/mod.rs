@@ -11,14 +11,17 @@ pub mod log;
 pub mod logfile;
 pub mod mock;
 pub mod options;
+pub mod out;
 pub mod policy;
 pub mod run;
+pub mod signals;
 pub mod spool;
 pub mod table;
 pub mod waiting;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use options::{HostArgs, LogArgs, RunArgs};
+use signals::Signals;
 
 const LONG_ABOUT: &str = "\
 Grades operating-systems students' C programs in a Linux sandbox.
@@ -34,7 +37,7 @@ with `ostest-sandbox exec -- CMD`, and the whole way without a real backend with
 const AFTER_HELP: &str = "\
 Values come from the command line, else from the environment, else from --config FILE, else they are the defaults.
 Keys of FILE are the flags without dashes; it may hold [fetch], [prepare], [build], [test] and [lab.N] sections.
-Exit codes of the runner: 0 it ended as it was told to, 1 it could not go on, 2 the command line is wrong.";
+Exit codes of the runner: 0 it ended as it was told to, 1 it could not go on, 2 the command line or FILE is wrong.";
 
 /// Everything that can be said on the command line.
 #[derive(Debug, Parser)]
@@ -69,19 +72,43 @@ pub enum Command {
 /// Parses the command line, `-auth` included, which the old manual writes with one dash.
 pub fn parse() -> Cli {
     let words = std::env::args_os().map(|word| if word == "-auth" { "--auth".into() } else { word });
-    Cli::parse_from(words)
+    let matches = taking_minus(Cli::command()).get_matches_from(words);
+    Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit())
+}
+
+/// Has a number with a minus taken for a value, so that it is refused as one, with the name of its flag.
+fn taking_minus(command: clap::Command) -> clap::Command {
+    let command = command.mut_args(|arg| match arg.get_action().takes_values() && arg.get_long().is_some() {
+        true => arg.allow_negative_numbers(true),
+        false => arg,
+    });
+    command.mut_subcommands(taking_minus)
 }
 
 /// Runs what was asked for. The number is the exit code.
-pub fn main(cli: Cli) -> u8 {
+pub fn main(cli: Cli, signals: anyhow::Result<Signals>) -> u8 {
+    let signals = match signals {
+        Ok(signals) => signals,
+        Err(error) => {
+            journal::complain(&format!("ostest-sandbox: {error:#}"));
+            return could_not(cli.command.as_ref());
+        }
+    };
     let done = match cli.command {
-        None => run::main(&cli.run),
-        Some(Command::Grade(args)) => grade::main(&args),
-        Some(Command::Exec(args)) => exec::main(&args),
-        Some(Command::Check(args)) => check::main(&args),
-        Some(Command::Spool(args)) => spool::main(&args),
-        Some(Command::Policy(args)) => policy::main(&args),
-        Some(Command::MockBackend(args)) => mock::main(&args),
+        None => run::main(&cli.run, signals),
+        Some(Command::Grade(args)) => grade::main(&args, signals),
+        Some(Command::Exec(args)) => exec::main(&args, signals),
+        Some(Command::Check(args)) => check::main(&args, signals),
+        Some(Command::MockBackend(args)) => mock::main(&args, signals),
+        // These have nothing to clean up.
+        Some(Command::Spool(args)) => {
+            signals.let_go();
+            spool::main(&args)
+        }
+        Some(Command::Policy(args)) => {
+            signals.let_go();
+            policy::main(&args)
+        }
     };
     match done {
         Ok(code) => code,
@@ -91,6 +118,18 @@ pub fn main(cli: Cli) -> u8 {
         }
     }
 }
+
+/// The exit code that a command uses for "could not".
+fn could_not(command: Option<&Command>) -> u8 {
+    match command {
+        Some(Command::Exec(_)) => exec::NO_SANDBOX,
+        Some(Command::Grade(_) | Command::Check(_) | Command::Policy(_)) => 2,
+        None | Some(Command::Spool(_) | Command::MockBackend(_)) => 1,
+    }
+}
+
+/// Exit code of a command line, an environment or a configuration that is wrong, whichever the command.
+const WRONG: u8 = 2;
 
 /// A command that could not do its work, and the exit code that says so.
 #[derive(Debug)]
@@ -132,7 +171,12 @@ pub fn open_host(
     purpose: For,
 ) -> anyhow::Result<crate::contain::Host> {
     log::start(log, file, false)?;
-    open(&host.resolve(file), purpose != For::Command)
+    crate::check::descriptors::ensure()?;
+    let host = open(&host.resolve(file), purpose != For::Command)?;
+    for left in host.left() {
+        tracing::warn!("an earlier run left something behind, which is not in the way: {left}");
+    }
+    Ok(host)
 }
 
 /// Opens the host with a mount namespace of this process's own, so that work trees end with it. `python`: whether suites will be

@@ -2,7 +2,8 @@
 
 use crate::backend::allow::DEFAULT_ALLOWED;
 use crate::config::{
-    Characters, FileOptions, Grading, HostOptions, InternalName, LayerName, LimitOptions, Limits, Mirror, Span,
+    BackendUrl, Characters, FileOptions, FormatName, Grading, HostOptions, InternalName, LayerName, LevelName,
+    LimitOptions, Limits, Mirror, Patience, Slots, Span, UnitName, UrlPrefix,
 };
 use anyhow::Context;
 use clap::Args;
@@ -21,7 +22,7 @@ pub const STATE_DIR: &str = "/var/lib/ostest-sandbox";
 pub struct RunArgs {
     /// Where the backend is [default: http://localhost:5000]
     #[arg(long, value_name = "URL", env = "OSTEST_BACKEND_URL", help_heading = "Backend")]
-    pub backend_url: Option<String>,
+    pub backend_url: Option<BackendUrl>,
     /// Log in first (also written -auth)
     #[arg(long, help_heading = "Backend")]
     pub auth: bool,
@@ -54,13 +55,13 @@ pub struct RunArgs {
     pub check_interval: Option<Span>,
     /// How long connecting to the backend may take [default: 10]
     #[arg(long, value_name = "TIME", help_heading = "Backend")]
-    pub connect_timeout: Option<Span>,
+    pub connect_timeout: Option<Patience>,
     /// How long the backend may send nothing, before and within an answer [default: 30]
     #[arg(long, value_name = "TIME", help_heading = "Backend")]
-    pub idle_timeout: Option<Span>,
+    pub idle_timeout: Option<Patience>,
     /// How long a whole call of the backend may take [default: 60]
     #[arg(long, value_name = "TIME", help_heading = "Backend")]
-    pub request_timeout: Option<Span>,
+    pub request_timeout: Option<Patience>,
     /// File with the certificates (PEM) that an https backend is to be known by, instead of the system's
     #[arg(long, value_name = "FILE", help_heading = "Backend")]
     pub ca_file: Option<PathBuf>,
@@ -72,7 +73,7 @@ pub struct RunArgs {
     pub mock: bool,
     /// Unit of memoryUsed: B, KiB or MiB [default: KiB]
     #[arg(long, value_name = "UNIT", help_heading = "Backend")]
-    pub memory_unit: Option<String>,
+    pub memory_unit: Option<UnitName>,
     /// Most characters of errorDetails, for a backend that keeps no more; a case named ostest::error says the whole [default: no such limit]
     #[arg(long, value_name = "N", help_heading = "Backend")]
     pub error_limit: Option<Characters>,
@@ -87,13 +88,13 @@ pub struct RunArgs {
     pub drain_timeout: Option<Span>,
     /// Answer each task within this time of its hand-out, before the backend gives it up [default: no limit]
     #[arg(long, value_name = "TIME", help_heading = "Backend")]
-    pub answer_within: Option<Span>,
+    pub answer_within: Option<Patience>,
     /// Ignored; kept for compatibility
     #[arg(long, value_name = "N", hide = true)]
     pub quarantine_after: Option<u32>,
     /// Tasks that are graded at a time: slots [default: 2]
     #[arg(long, value_name = "N", env = "OSTEST_CONCURRENT")]
-    pub concurrent: Option<usize>,
+    pub concurrent: Option<Slots>,
     /// Give each slot cores of its own, so that tasks do not slow each other down (cgroup v2 only)
     #[arg(long)]
     pub pin_cores: bool,
@@ -128,7 +129,7 @@ pub struct GradingArgs {
     pub git_mirror: Vec<Mirror>,
     /// Prefix that a repository's URL may have (repeatable) [default: https://github.com/ and the mirrors]
     #[arg(long, value_name = "PREFIX", help_heading = "Grading")]
-    pub allow_url: Vec<String>,
+    pub allow_url: Vec<UrlPrefix>,
     /// A host or network of your own that git and pip may reach, such as git.example.internal:443 or 10.1.0.0/16 (repeatable)
     #[arg(
         long,
@@ -159,13 +160,13 @@ pub struct HostArgs {
 pub struct LogArgs {
     /// debug, info, warning, error or critical [default: error]
     #[arg(long, value_name = "LEVEL", env = "OSTEST_LOGGER_LEVEL", help_heading = "Log")]
-    pub logger_level: Option<String>,
+    pub logger_level: Option<LevelName>,
     /// File for the log; empty: standard output (standard error for grade, exec and check)
     #[arg(long, value_name = "FILE", help_heading = "Log")]
     pub logger_output: Option<String>,
     /// text, json (an object a line) or journal (a priority before each line) [default: journal where the journal reads it, else text]
     #[arg(long, value_name = "FORMAT", env = "OSTEST_LOG_FORMAT", help_heading = "Log")]
-    pub log_format: Option<String>,
+    pub log_format: Option<FormatName>,
 }
 
 impl HostArgs {
@@ -194,27 +195,34 @@ impl GradingArgs {
         let tests = if crate::task::suite::is_git(&tests) {
             tests
         } else {
-            let path =
-                std::fs::canonicalize(&tests).with_context(|| format!("the test suite {tests} cannot be found"))?;
-            anyhow::ensure!(path.is_dir(), "the test suite {} is no directory", path.display());
+            let path = std::fs::canonicalize(&tests);
+            let path = path.with_context(|| {
+                format!("--tests {tests}: the test suite cannot be found; name a directory, or a git URL such as {COURSE_SUITE}")
+            })?;
+            anyhow::ensure!(
+                path.is_dir(),
+                "--tests {tests}: the test suite is no directory; name one, or a git URL such as {COURSE_SUITE}"
+            );
             path.display().to_string()
         };
         let mut mirrors = self.git_mirror.clone();
         mirrors.extend(file.git_mirror.iter().map(|(prefix, dir)| Mirror { prefix: prefix.clone(), dir: dir.clone() }));
         if let Some(wrong) = mirrors.iter().find(|m| !m.dir.is_dir()) {
-            anyhow::bail!("the mirror {} of {} is no directory", wrong.dir.display(), wrong.prefix);
-        }
-        let mut allow_url = self.allow_url.clone();
-        if allow_url.is_empty() {
-            allow_url = file.allow_url.clone().unwrap_or_else(|| vec![DEFAULT_ALLOWED.into()]);
-        }
-        for prefix in &allow_url {
-            crate::backend::allow::check_prefix(prefix).map_err(|e| anyhow::anyhow!("--allow-url: {e}"))?;
+            anyhow::bail!(
+                "--git-mirror {}={}: the mirror is no directory; name one that holds git repositories",
+                wrong.prefix,
+                wrong.dir.display()
+            );
         }
         for (prefix, options) in &file.credentials {
             let wrong = |why: String| anyhow::anyhow!("[credentials.{prefix:?}]: {why}");
             crate::backend::allow::check_prefix(prefix).and_then(|()| options.check()).map_err(wrong)?;
         }
+        let given = if self.allow_url.is_empty() { file.allow_url.as_deref() } else { Some(&self.allow_url[..]) };
+        let mut allow_url: Vec<String> = match given {
+            Some(prefixes) => prefixes.iter().map(|prefix| prefix.to_string()).collect(),
+            None => vec![DEFAULT_ALLOWED.into()],
+        };
         // A mirror is the operator's word that what it holds may be graded.
         allow_url.extend(mirrors.iter().map(|m| m.prefix.clone()));
         Ok(Grading {
@@ -245,12 +253,12 @@ impl RunArgs {
         }
         if let Some(path) = self.password_file.as_ref().or(file.password_file.as_ref()) {
             let text = std::fs::read_to_string(path)
-                .with_context(|| format!("the password file {} cannot be read", path.display()))?;
+                .with_context(|| format!("--password-file: the password file {} cannot be read", path.display()))?;
             let line = text.lines().next().unwrap_or_default();
             // One that was forgotten: a login with no password would only be refused, again and again.
             anyhow::ensure!(
                 !line.is_empty(),
-                "the password file {} has no first line: write the password there",
+                "--password-file: the password file {} has no first line: write the password there",
                 path.display()
             );
             return Ok(line.to_string().into());

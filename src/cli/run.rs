@@ -1,16 +1,17 @@
 //! The runner, as it is started without a command.
 
-use super::Failure;
 use super::fitness::{Fitness, Open, show};
 use super::options::RunArgs;
+use super::signals::Signals;
 use super::waiting::Waiting;
-use crate::backend::contract::Shape;
+use super::{Failure, WRONG};
+use crate::backend::contract::{MemoryUnit, Shape};
 use crate::backend::{
     Backend, BackendSettings, Credentials, DEFAULT_GET_API, DEFAULT_LOGIN_API, DEFAULT_POST_API, DEFAULT_REFRESH_API,
 };
 use crate::canary::When;
 use crate::check::Grade;
-use crate::config::{FileOptions, Grading, HostOptions, memory_unit};
+use crate::config::{FileOptions, Grading, HostOptions};
 use crate::proxy::Place;
 use crate::runner::notify::Manager;
 use crate::runner::{Rules, Runner, Stop};
@@ -20,9 +21,8 @@ use anyhow::Context;
 use std::io::IsTerminal;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::signal::unix::Signal;
 use tokio::sync::watch;
-use tokio_util::sync::CancellationToken;
 
 /// Shortest pause between two questions: 0 would be a hot loop.
 const SHORTEST_INTERVAL: Duration = Duration::from_millis(100);
@@ -31,9 +31,10 @@ const SHORTEST_INTERVAL: Duration = Duration::from_millis(100);
 const COULD_NOT: u8 = 1;
 
 /// Runs until told to stop; the number is the exit code.
-pub fn main(args: &RunArgs) -> Result<u8, Failure> {
+pub fn main(args: &RunArgs, signals: Signals) -> Result<u8, Failure> {
     sandbox::sys::give_large_blocks_back();
-    go(args).map_err(Failure::with(COULD_NOT))
+    let settings = Settings::resolve(args).map_err(Failure::with(WRONG))?;
+    go(args, settings, signals).map_err(Failure::with(COULD_NOT))
 }
 
 /// What was said on the command line, in the environment and in the file, put together.
@@ -66,14 +67,13 @@ impl Settings {
             "--mock would send made-up results to a backend and is refused; to try the runner out use `ostest-sandbox mock-backend`"
         );
         let file = args.host.file()?;
-        let concurrent = args.concurrent.or(file.concurrent).unwrap_or(2);
-        anyhow::ensure!((1..=512).contains(&concurrent), "--concurrent must be between 1 and 512, not {concurrent}");
+        let concurrent = args.concurrent.or(file.concurrent).map_or(2, |slots| slots.0);
         let mut grading = args.grading.resolve(args.limits, &file, concurrent)?;
         // Known now, and not when the first tasks have failed by it.
         for env in [&grading.fetch.env, &grading.prepare.env] {
             crate::task::outward::upstream(env).map_err(anyhow::Error::msg)?;
         }
-        grading.answer_within = answer_within(args, &file)?;
+        grading.answer_within = args.answer_within.or(file.answer_within).map(|within| within.0);
         let backend = backend(args, &file)?;
         // One that is no URL is told of where it is called.
         grading.backend = url::Url::parse(&backend.url).ok().as_ref().and_then(Place::of_url);
@@ -86,7 +86,7 @@ impl Settings {
             grading,
             backend,
             shape: Shape {
-                unit: memory_unit(args.memory_unit.as_deref().or(file.memory_unit.as_deref()))?,
+                unit: args.memory_unit.or(file.memory_unit).map_or(MemoryUnit::KiB, |unit| unit.0),
                 error_limit: args.error_limit.or(file.error_limit).map(|limit| limit.0),
             },
             host: args.host.resolve(&file),
@@ -120,16 +120,15 @@ impl Settings {
     }
 }
 
-fn go(args: &RunArgs) -> anyhow::Result<u8> {
-    let settings = Settings::resolve(args)?;
+fn go(args: &RunArgs, settings: Settings, mut signals: Signals) -> anyhow::Result<u8> {
     super::log::start(&args.log, &settings.file, true)?;
     // No core of this process, which knows passwords, and nobody but root looks into it.
     nix::sys::prctl::set_dumpable(false).context("the runner cannot be kept from leaving core files")?;
     let fitness = Fitness::begin(&settings, true)?;
     super::runtime()?.block_on(async {
         let stop = Stop::default();
-        tokio::spawn(stop_on_signal(Signals::listen()?, stop.clone()));
-        let hang_up = signal(SignalKind::hangup()).context("signals cannot be waited for")?;
+        let hang_up = signals.take_hang_up()?;
+        tokio::spawn(stop_on_signal(signals, stop.clone()));
         let manager = Manager::default();
         manager.looking();
         let Some(Open { host, slots }) = fit(fitness, &settings, &stop).await? else { return Ok(()) };
@@ -191,28 +190,21 @@ async fn fit(mut fitness: Fitness, settings: &Settings, stop: &Stop) -> anyhow::
         return Ok(fitness.open);
     }
     fitness.release();
-    eprint!("{}", show(fitness.findings.of(Grade::Red), std::io::stderr().is_terminal()));
+    super::out::say(show(fitness.findings.of(Grade::Red), std::io::stderr().is_terminal()).trim_end());
     anyhow::bail!(
         "this host is not fit to grade ({red} red); `ostest-sandbox check` with the same flags shows everything"
     )
 }
 
-/// The time for an answer.
-fn answer_within(args: &RunArgs, file: &FileOptions) -> anyhow::Result<Option<Duration>> {
-    let within = args.answer_within.or(file.answer_within).map(|span| span.0);
-    anyhow::ensure!(
-        within.is_none_or(|within| !within.is_zero()),
-        "--answer-within is 0, in which nothing can be graded"
-    );
-    Ok(within)
-}
-
+/// Addresses and files that are used later are looked at now: whoever mistyped one hears of it at once.
 fn backend(args: &RunArgs, file: &FileOptions) -> anyhow::Result<BackendSettings> {
     let text = |own: &Option<String>, files: &Option<String>, default: &str| {
         own.clone().or_else(|| files.clone()).unwrap_or_else(|| default.to_string())
     };
     let auth = args.auth || file.auth.unwrap_or(false);
-    let mut settings = BackendSettings::new(text(&args.backend_url, &file.backend_url, "http://localhost:5000"));
+    let url = args.backend_url.as_deref().or(file.backend_url.as_deref()).unwrap_or("http://localhost:5000");
+    crate::backend::address_of(url).context("--backend-url")?;
+    let mut settings = BackendSettings::new(url.to_string());
     settings.get_api = text(&args.get_api, &file.get_api, DEFAULT_GET_API);
     settings.post_api = text(&args.post_api, &file.post_api, DEFAULT_POST_API);
     settings.login_api = text(&args.login_api, &file.login_api, DEFAULT_LOGIN_API);
@@ -223,7 +215,6 @@ fn backend(args: &RunArgs, file: &FileOptions) -> anyhow::Result<BackendSettings
         (&mut settings.request_timeout, args.request_timeout, file.request_timeout),
     ] {
         if let Some(given) = own.or(files) {
-            anyhow::ensure!(!given.0.is_zero(), "a time-out of the backend is 0, with which no call could succeed");
             *time = given.0;
         }
     }
@@ -234,6 +225,11 @@ fn backend(args: &RunArgs, file: &FileOptions) -> anyhow::Result<BackendSettings
     if auth {
         let login = text(&args.login, &file.login, "dora_explorer");
         settings.auth = Some(Credentials { login, password: args.password(file)? });
+    }
+    if let Some(path) = &settings.ca_file {
+        std::fs::metadata(path).with_context(|| {
+            format!("--ca-file {}: it cannot be read; name a file with certificates in PEM", path.display())
+        })?;
     }
     Ok(settings)
 }
@@ -278,36 +274,5 @@ async fn reload_on_signal(
             }
         }
         manager.reloaded();
-    }
-}
-
-/// For commands that run one thing: the first signal kills it.
-pub async fn cancel_on_signal(cancel: CancellationToken) {
-    match Signals::listen() {
-        Ok(mut signals) => {
-            signals.next().await;
-            cancel.cancel();
-        }
-        Err(error) => tracing::error!("{error:#}; SIGINT and SIGTERM will not end this in good order"),
-    }
-}
-
-/// SIGTERM and SIGINT, from the moment of listening on: none is lost between two waits.
-struct Signals {
-    terminate: Signal,
-    interrupt: Signal,
-}
-
-impl Signals {
-    fn listen() -> anyhow::Result<Signals> {
-        let listen = |kind| signal(kind).context("signals cannot be waited for");
-        Ok(Signals { terminate: listen(SignalKind::terminate())?, interrupt: listen(SignalKind::interrupt())? })
-    }
-
-    async fn next(&mut self) {
-        tokio::select! {
-            _ = self.terminate.recv() => {}
-            _ = self.interrupt.recv() => {}
-        }
     }
 }

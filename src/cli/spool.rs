@@ -1,8 +1,8 @@
 //! `spool`: what was taken and has no confirmed answer, for people to see and to decide on.
 
 use super::options::STATE_DIR;
-use super::{Failure, table};
-use crate::config::FileOptions;
+use super::{Failure, WRONG, out, table};
+use crate::config::{BackendUrl, FileOptions};
 use crate::spool::{Entry, Lying, Shelf, Stage};
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
@@ -55,7 +55,7 @@ enum What {
         names: Vec<String>,
         /// Send them to this backend instead of the one that handed them out
         #[arg(long, value_name = "URL")]
-        backend_url: Option<String>,
+        backend_url: Option<BackendUrl>,
     },
     /// Throw results away: the backend gets no answer to these attempts
     Drop {
@@ -67,26 +67,26 @@ enum What {
 
 /// Does it; the number is the exit code.
 pub fn main(args: &SpoolArgs) -> Result<u8, Failure> {
-    go(args).map_err(Failure::with(1))
+    let file = args.config.as_deref().map_or_else(|| Ok(FileOptions::default()), FileOptions::read);
+    go(args, file.map_err(Failure::with(WRONG))?).map_err(Failure::with(1))
 }
 
-fn go(args: &SpoolArgs) -> anyhow::Result<u8> {
-    let file = args.config.as_deref().map_or_else(|| Ok(FileOptions::default()), FileOptions::read)?;
+fn go(args: &SpoolArgs, file: FileOptions) -> anyhow::Result<u8> {
     let state_dir = args.state_dir.clone().or(file.state_dir).unwrap_or_else(|| STATE_DIR.into());
     let shelf = Shelf::of(&state_dir);
     match &args.what {
         What::List { json: true } => {
             let all: Vec<Value> = shelf.list()?.iter().map(as_json).collect();
-            println!("{}", serde_json::to_string_pretty(&all)?);
+            out::line(serde_json::to_string_pretty(&all)?)?;
         }
         What::List { json: false } => {
             let mut rows = vec![["NAME", "STATE", "SINCE", "BACKEND", "SAID"].map(String::from).to_vec()];
             rows.extend(shelf.list()?.iter().map(row));
-            table::columns(&rows).iter().for_each(|line| println!("{line}"));
+            table::columns(&rows).iter().try_for_each(out::line)?;
         }
         What::Show { name } => {
             for lying in shelf.find(name)? {
-                print!("{}", std::fs::read_to_string(&lying.path)?);
+                out::print(std::fs::read_to_string(&lying.path)?)?;
             }
         }
         What::Retry { names, backend_url } => {
@@ -94,7 +94,7 @@ fn go(args: &SpoolArgs) -> anyhow::Result<u8> {
             for name in names {
                 for lying in only(&shelf, name)? {
                     shelf.retry(&lying, backend.as_deref())?;
-                    println!("{}: waits for the backend", lying.name());
+                    out::line(format_args!("{}: waits for the backend", lying.name()))?;
                 }
             }
         }
@@ -102,7 +102,7 @@ fn go(args: &SpoolArgs) -> anyhow::Result<u8> {
             for name in names {
                 for lying in only(&shelf, name)? {
                     shelf.drop_entry(&lying)?;
-                    println!("{}: dropped", lying.name());
+                    out::line(format_args!("{}: dropped", lying.name()))?;
                 }
             }
         }

@@ -19,22 +19,28 @@ use crate::steps;
 use anyhow::Context;
 use frames::{Collected, read_frame, read_log};
 use outlet::{Outlet, handed_out};
-use sandbox::cgroup::{Base, Offers};
+use sandbox::cgroup::{Base, CgroupError, Offers};
+use sandbox::outcome::Verdict;
 use sandbox::plan::{APART, CommandLine, Layer, Limits, Network, PLAN_VERSION, Plan, Rlimits, STUDENT_ID, User};
 use sandbox::wire::{Kind, Note};
 pub use stage::{Finished, Stage, Tail};
 use std::collections::{BTreeMap, BTreeSet};
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream as Pair;
+use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
+use std::process::{ExitStatus, Stdio};
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use tokio::io::AsyncWriteExt;
 use tokio::net::UnixStream;
 use tokio_util::sync::CancellationToken;
 
 /// Host name inside.
 const HOSTNAME: &str = "sandbox";
+
+/// Files that a process inside may have open.
+pub const OPEN_FILES: u64 = 4096;
 
 /// PATH inside, without a suite's environment.
 pub const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
@@ -58,6 +64,9 @@ pub struct Host {
     python_named: Option<PathBuf>,
     core_limit: u64,
     serial: AtomicU64,
+    /// Held while the base is looked at and made anew: of two stages one does it.
+    mending: Arc<Mutex<()>>,
+    left: OnceLock<Vec<String>>,
 }
 
 /// Why a stage gave nothing back.
@@ -135,22 +144,32 @@ impl Host {
             python_named: options.python.clone(),
             core_limit: core_limit(),
             serial: AtomicU64::new(0),
+            mending: Arc::default(),
+            left: OnceLock::new(),
         })
     }
 
     /// Makes the groups of this state directory, after sweeping away what a crashed run left behind, if no other
-    /// process works in it.
+    /// process works in it. What cannot be swept is [`Host::left`].
     pub fn claim(&self) -> anyhow::Result<()> {
         self.base.claim()?;
         if self.alone {
             let (groups, trees) = (self.base.sweep()?, self.state.sweep_work()?);
-            if groups + trees > 0 {
-                tracing::warn!(groups, trees, "removed what an earlier run left behind");
+            if groups.groups + trees.trees > 0 {
+                tracing::warn!(groups = groups.groups, trees = trees.trees, "removed what an earlier run left behind");
             }
+            let left = groups.left.iter().map(ToString::to_string).chain(trees.left).collect();
+            let _ = self.left.set(left);
         }
         self.state.share()?;
         // Whoever was the last one then may have taken the groups away meanwhile; from here on nobody is.
         Ok(self.base.claim()?)
+    }
+
+    /// What an earlier run left behind and could not be removed, a sentence each. It is in nobody's way: groups get other names, and
+    /// [`slots::Slot::take`] passes over ids that a process still has.
+    pub fn left(&self) -> &[String] {
+        self.left.get().map_or(&[], Vec::as_slice)
     }
 
     /// Makes this process the state directory's one runner.
@@ -244,7 +263,7 @@ impl Host {
             },
             cores: slot.cores.clone(),
             rlimits: Rlimits {
-                nofile: 4096,
+                nofile: OPEN_FILES,
                 core: self.core_limit,
                 // Behind the file systems' own size: a full one says ENOSPC, which programs can handle, where this limit
                 // ends them with SIGXFSZ.
@@ -288,6 +307,7 @@ impl Host {
         if rules.is_some() != (plan.network == Network::Proxy) {
             return Err(host("its plan has a proxy without rules, or rules without a proxy".into()));
         }
+        self.make_ready(&plan.name).await.map_err(host)?;
         let (order, input) =
             order_pair().map_err(|e| host(format!("a socket pair for the launcher cannot be made: {e}")))?;
         let mut child = tokio::process::Command::new(&self.launcher)
@@ -307,8 +327,10 @@ impl Host {
         let log = tokio::spawn(read_log(stderr));
         let bytes = sandbox::wire::encode_plan(plan).map_err(|e| host(e.to_string()))?;
         let mut order = Some(order);
+        let mut untaken = None;
         if let Some(socket) = &mut order {
-            socket.write_all(&bytes).await.map_err(|e| host(format!("the launcher does not take the plan: {e}")))?;
+            // Why not is said by how it ended.
+            untaken = socket.write_all(&bytes).await.err();
         }
         let mut outlet = Outlet::new(stage, rules);
         steps::at("stage: the launcher has its plan");
@@ -348,8 +370,23 @@ impl Host {
         if !log.trim().is_empty() {
             tracing::warn!(stage, "the launcher said: {}", log.trim());
         }
+        if collected.end.is_none() {
+            // Nobody else takes its group away, and what is in it has the slot's ids.
+            let why = match (status.signal(), untaken) {
+                (None, Some(error)) => format!("the launcher does not take the plan: {error} ({status})"),
+                _ => ended.err().unwrap_or_else(|| early_end(status, log.trim())),
+            };
+            return Err(host(match self.remove_groups(plan.name.clone()).await {
+                Ok(_) => why,
+                Err(error) => format!("{why}; and what it left cannot be removed: {error}"),
+            }));
+        }
         ended.map_err(host)?;
         match collected.end {
+            // The runner gave no order; whoever else did is no reason to call the task graded.
+            Some(Note::Ended(outcome)) if outcome.verdict == Verdict::Interrupted && !cancel.is_cancelled() => Err(
+                host("somebody else than the runner told the launcher to stop, by SIGTERM, SIGINT or SIGHUP".into()),
+            ),
             Some(Note::Ended(outcome)) => {
                 if !outcome.degraded.is_empty() {
                     tracing::debug!(stage, layers = ?outcome.degraded, "ran without layers that the operator waived");
@@ -370,8 +407,60 @@ impl Host {
             }
             Some(Note::Failed { message, host: true }) => Err(ContainError::Host { stage, message }),
             Some(Note::Failed { message, host: false }) => Err(ContainError::Command { stage, message }),
-            _ => Err(host(format!("the launcher ended early ({status}): {}", log.trim()))),
+            _ => Err(host(early_end(status, log.trim()))),
         }
+    }
+
+    /// Sees to what the next stage stands on: the base is there, and nothing is left of an earlier stage of the slot, whose
+    /// processes would have the same ids.
+    async fn make_ready(&self, name: &str) -> Result<(), String> {
+        let (base, mending) = (self.base.clone(), self.mending.clone());
+        let mended = on_the_side(move || {
+            let _held = mending.lock().unwrap_or_else(PoisonError::into_inner);
+            base.mend()
+        });
+        match mended.await {
+            Ok(None) => {}
+            Ok(Some(missing)) => tracing::warn!("{missing}; it was put back"),
+            Err(error) => return Err(format!("the runner's control groups are gone and cannot be made anew: {error}")),
+        }
+        let slot = name.split_inclusive('-').next().unwrap_or(name);
+        let left = self.remove_groups(slot.into()).await;
+        let left = left.map_err(|e| format!("what an earlier stage left in this slot cannot be removed: {e}"))?;
+        if left > 0 {
+            tracing::warn!(groups = left, slot, "removed what an earlier stage left behind");
+        }
+        Ok(())
+    }
+
+    /// Removes the groups whose names begin like this.
+    async fn remove_groups(&self, prefix: String) -> Result<usize, CgroupError> {
+        let base = self.base.clone();
+        on_the_side(move || base.remove_like(&prefix)).await
+    }
+}
+
+/// Waits for what may take seconds where something is wrong, without holding others up.
+async fn on_the_side<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, CgroupError> + Send + 'static,
+) -> Result<T, CgroupError> {
+    let done = tokio::task::spawn_blocking(work).await;
+    done.unwrap_or_else(|fault| {
+        Err(CgroupError::Host { missing: fault.to_string(), remedy: "this is a fault of the runner".into() })
+    })
+}
+
+/// A launcher that has not said how its sandbox ended.
+fn early_end(status: ExitStatus, said: &str) -> String {
+    match status.signal() {
+        Some(number) => {
+            let mut text = format!("the launcher was killed from outside, by signal {number}");
+            if let Ok(signal) = nix::sys::signal::Signal::try_from(number) {
+                text.push_str(&format!(" ({signal})"));
+            }
+            text + "; whether this host was out of memory stands in the kernel's log (`dmesg`, `journalctl -k`)"
+        }
+        None => format!("the launcher ended early ({status}): {said}"),
     }
 }
 

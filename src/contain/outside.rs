@@ -3,6 +3,7 @@
 //! could speak in the runner's name.
 
 use std::ffi::OsStr;
+use std::os::unix::process::CommandExt;
 use std::process::Command;
 
 /// Where programs are, who the user is to wrappers of interpreters, the language of messages, libraries of an interpreter that was
@@ -12,6 +13,8 @@ const KEPT: [&str; 6] = ["PATH", "HOME", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "D
 /// A command that starts such a program, which is looked for in this process's PATH.
 pub fn command(program: impl AsRef<OsStr>) -> Command {
     let mut command = Command::new(program);
+    // Ctrl-C on the terminal is for us: a program that dies of it would pass for one that does not work.
+    command.process_group(0);
     command.env_clear().envs(KEPT.iter().filter_map(|name| Some((name, std::env::var_os(name)?)))).current_dir("/");
     command
 }

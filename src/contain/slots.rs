@@ -2,8 +2,9 @@
 
 use anyhow::Context;
 use sandbox::plan::IdRange;
-use std::fs::{File, TryLockError};
-use std::os::unix::fs::PermissionsExt;
+use std::collections::BTreeSet;
+use std::fs::{DirEntry, File, TryLockError};
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 /// First host id of the first range: above what systemd and container engines give out (they end at 0x6FFF_FFFF),
@@ -33,9 +34,10 @@ pub struct Slot {
 }
 
 impl Slot {
-    /// Takes the first range of host ids that no runner on this host holds.
+    /// Takes the first range of host ids that no runner on this host holds and no process has: a sandbox whose runner crashed may
+    /// have processes that cannot be killed, and whoever had their ids could be reached by them.
     pub fn take(number: usize) -> anyhow::Result<Slot> {
-        Slot::take_in(Path::new(LOCKS), number)
+        Slot::take_in(Path::new(LOCKS), number, &ranges_with_processes()?)
     }
 
     /// With cores of its own.
@@ -48,12 +50,12 @@ impl Slot {
         (self.ids.base - FIRST_ID) / IDS
     }
 
-    fn take_in(locks: &Path, number: usize) -> anyhow::Result<Slot> {
+    fn take_in(locks: &Path, number: usize, inhabited: &BTreeSet<u32>) -> anyhow::Result<Slot> {
         std::fs::create_dir_all(locks)
             // Whoever can open a lock can hold it: any user of the host could take all ranges away.
             .and_then(|()| std::fs::set_permissions(locks, PermissionsExt::from_mode(0o700)))
             .with_context(|| format!("the directory {} for locks on id ranges cannot be made", locks.display()))?;
-        for range in 0..RANGES {
+        for range in (0..RANGES).filter(|range| !inhabited.contains(range)) {
             let path: PathBuf = locks.join(range.to_string());
             let file = File::options().create(true).append(true).open(&path);
             let file = file.with_context(|| format!("the lock {} cannot be opened", path.display()))?;
@@ -70,6 +72,37 @@ impl Slot {
         }
         anyhow::bail!("all {RANGES} ranges of host ids are in use; are there runners that hang?")
     }
+}
+
+/// Ranges of which a process has an id. The kernel gives a process's directory in /proc to its effective user.
+fn ranges_with_processes() -> anyhow::Result<BTreeSet<u32>> {
+    let processes = std::fs::read_dir("/proc").context("the processes of this host cannot be listed")?;
+    let mut inhabited = BTreeSet::new();
+    for process in processes.flatten().filter(is_process) {
+        // One that has gone meanwhile has none.
+        if let Some(range) = process.metadata().ok().and_then(|meta| range_of(meta.uid()))
+            && !is_zombie(&process)
+        {
+            inhabited.insert(range);
+        }
+    }
+    Ok(inhabited)
+}
+
+fn is_process(entry: &DirEntry) -> bool {
+    entry.file_name().as_encoded_bytes().iter().all(u8::is_ascii_digit)
+}
+
+/// Dead, and only not yet waited for: on hosts whose init waits for nobody that lasts for ever.
+fn is_zombie(process: &DirEntry) -> bool {
+    let stat = std::fs::read_to_string(process.path().join("stat")).unwrap_or_default();
+    // The state stands behind the name, which may hold anything.
+    stat.rsplit(") ").next().is_none_or(|rest| rest.starts_with(['Z', 'X']))
+}
+
+fn range_of(id: u32) -> Option<u32> {
+    let (first, last) = ids();
+    (first..=last).contains(&id).then(|| (id - first) / IDS)
 }
 
 /// The first and the last host id that any slot of any runner may use.
@@ -102,22 +135,34 @@ mod tests {
     }
 
     #[test]
+    fn ids_that_a_process_has_are_passed_over() {
+        let dir = tempfile::tempdir().unwrap();
+        let inhabited = BTreeSet::from_iter([0, 2, 3].map(|range| range_of(FIRST_ID + range * IDS + 1000).unwrap()));
+        let slots = [0, 1, 2].map(|number| Slot::take_in(dir.path(), number, &inhabited).unwrap().range());
+        assert_eq!(slots, [1, 1, 1], "each gives it back at once");
+        let held: Vec<Slot> = (0..3).map(|n| Slot::take_in(dir.path(), n, &inhabited).unwrap()).collect();
+        assert_eq!(held.iter().map(Slot::range).collect::<Vec<_>>(), [1, 4, 5]);
+        assert_eq!([0, 1000, FIRST_ID - 1, FIRST_ID + RANGES * IDS].map(range_of), [None; 4], "ids of the host's");
+    }
+
+    #[test]
     fn nobody_else_can_take_the_locks() {
         let dir = tempfile::tempdir().unwrap();
         let locks = dir.path().join("ids");
         std::fs::create_dir(&locks).unwrap();
         std::fs::set_permissions(&locks, PermissionsExt::from_mode(0o755)).unwrap();
-        let _slot = Slot::take_in(&locks, 0).unwrap();
+        let _slot = Slot::take_in(&locks, 0, &BTreeSet::new()).unwrap();
         assert_eq!(std::fs::metadata(&locks).unwrap().permissions().mode() & 0o7777, 0o700);
     }
 
     #[test]
     fn no_two_slots_share_ids_and_a_range_comes_back() {
         let dir = tempfile::tempdir().unwrap();
-        let (first, second) = (Slot::take_in(dir.path(), 0).unwrap(), Slot::take_in(dir.path(), 1).unwrap());
+        let take = |number| Slot::take_in(dir.path(), number, &BTreeSet::new()).unwrap();
+        let (first, second) = (take(0), take(1));
         assert_eq!(second.ids.base - first.ids.base, IDS);
         let base = first.ids.base;
         drop(first);
-        assert_eq!(Slot::take_in(dir.path(), 0).unwrap().ids.base, base);
+        assert_eq!(take(0).ids.base, base);
     }
 }

@@ -22,6 +22,15 @@ pub struct State {
     runner: Option<File>,
 }
 
+/// What became of work trees that a crashed run left.
+#[derive(Debug, Default)]
+pub struct Swept {
+    /// How many are gone.
+    pub trees: usize,
+    /// Why others are still there, a sentence each.
+    pub left: Vec<String>,
+}
+
 impl State {
     /// Makes the directory, closed to others, and takes a share in it. `alone` tells whether nobody else has one now.
     pub fn open(dir: &Path) -> anyhow::Result<(State, bool)> {
@@ -73,19 +82,21 @@ impl State {
 
     /// Removes the mount points of work trees of runs that did not end in good order. The trees themselves went with
     /// the mount namespace of the process that had made them.
-    pub fn sweep_work(&self) -> anyhow::Result<usize> {
+    pub fn sweep_work(&self) -> anyhow::Result<Swept> {
         let work = self.dir.join("work");
-        let mut swept = 0;
+        let mut swept = Swept::default();
         let entries = match std::fs::read_dir(&work) {
             Ok(entries) => entries,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(0),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(swept),
             Err(error) => return Err(error).with_context(|| format!("{} cannot be read", work.display())),
         };
         for entry in entries {
             let path = entry?.path();
-            std::fs::remove_dir_all(&path)
-                .with_context(|| format!("the left-over {} cannot be removed", path.display()))?;
-            swept += 1;
+            match std::fs::remove_dir_all(&path) {
+                Ok(()) => swept.trees += 1,
+                // The next tree has another name: this one is in nobody's way.
+                Err(error) => swept.left.push(format!("the work tree {} cannot be removed: {error}", path.display())),
+            }
         }
         Ok(swept)
     }

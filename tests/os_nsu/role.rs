@@ -64,7 +64,7 @@ fn the_example_configuration_is_for_this_backend() {
     let text = std::fs::read_to_string(Path::new(TOP).join("examples/os-nsu.toml")).expect("it can be read");
     let file = ostest_sandbox::config::FileOptions::parse(&text).unwrap_or_else(|problem| panic!("{problem}"));
     assert_eq!(file.error_limit.map(|limit| limit.0.get()), Some(255));
-    assert_eq!(file.memory_unit.as_deref(), Some("MiB"));
+    assert_eq!(file.memory_unit.map(|unit| unit.0.to_string()).as_deref(), Some("MiB"));
     assert_eq!(file.auth, Some(true));
     assert!(file.login.is_some_and(|login| login != "dora_explorer"));
     assert_eq!(file.password, None, "no password stands in a file that everybody reads");

@@ -1,7 +1,7 @@
 //! The operator's file.
 
 use crate::suite::positive;
-use ostest_sandbox::config::{FileOptions, Limits, lab_section};
+use ostest_sandbox::config::{FileOptions, Limits, Span, lab_section};
 use std::time::Instant;
 
 /// The bytes are a configuration.
@@ -24,9 +24,9 @@ pub fn check(bytes: &[u8]) -> &'static str {
     }
     let spans = [
         file.refresh_time,
-        file.connect_timeout,
-        file.idle_timeout,
-        file.request_timeout,
+        file.connect_timeout.map(|time| Span(time.0)),
+        file.idle_timeout.map(|time| Span(time.0)),
+        file.request_timeout.map(|time| Span(time.0)),
         file.drain_timeout,
         file.check_interval,
         file.proxy_timeout,

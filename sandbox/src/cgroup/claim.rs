@@ -2,9 +2,19 @@
 
 use super::detect::{REQUIRED, SUPERVISOR};
 use super::host::{Host, ThisHost, is_ours, words};
-use super::{Base, CgroupError, files, scope, tree};
+use super::{Base, CgroupError, check_name, files, scope, tree};
 use std::collections::BTreeSet;
 use std::path::Path;
+use std::time::Instant;
+
+/// What became of what a crashed run left.
+#[derive(Debug, Default)]
+pub struct Swept {
+    /// How many groups held something, and are gone.
+    pub groups: usize,
+    /// Why others are still there. Whoever makes groups has to use other names.
+    pub left: Vec<CgroupError>,
+}
 
 impl Base {
     /// Makes the base and whatever it needs; can be called again.
@@ -23,29 +33,86 @@ impl Base {
         }
     }
 
-    /// Kills and removes every group that is left under the base, and says how many there were. What
-    /// is left in other scopes of this instance is killed as well.
+    /// Makes the base anew where somebody has taken it, or controllers of it, away while the runner lived. Gives what was
+    /// missing; `None` where nothing was.
+    ///
+    /// # Errors
+    /// As [`Base::claim`], and where a hierarchy is not there any more.
+    pub fn mend(&self) -> Result<Option<String>, CgroupError> {
+        let Some(missing) = self.missing()? else { return Ok(None) };
+        self.claim()?;
+        // Where a hierarchy was unmounted its directory is made all the same: an ordinary one, which limits nothing.
+        match self.dirs().into_iter().map(|dir| dir.join("cgroup.procs")).find(|file| !file.exists()) {
+            None => Ok(Some(missing)),
+            Some(file) => {
+                Err(CgroupError::Missing { file, remedy: "mount the hierarchy again, and start the runner anew" })
+            }
+        }
+    }
+
+    /// What is not as [`Base::claim`] left it.
+    fn missing(&self) -> Result<Option<String>, CgroupError> {
+        if let Some(gone) = self.dirs().into_iter().find(|dir| !dir.join("cgroup.procs").exists()) {
+            return Ok(Some(format!("the runner's control group {} was removed", gone.display())));
+        }
+        let Base::Unified { dir } = self else { return Ok(None) };
+        for group in [dir.parent(), Some(dir)].into_iter().flatten() {
+            let file = group.join("cgroup.subtree_control");
+            let enabled = words(&files::read(&file)?);
+            if let Some(name) = REQUIRED.iter().find(|name| !enabled.iter().any(|have| have == *name)) {
+                return Ok(Some(format!("the controller {name} was taken out of {}", file.display())));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Kills and removes every group that is left under the base. What is left in other scopes of this
+    /// instance is killed as well. What does not go away within 10 s, all of it together, is left and told.
     ///
     /// Only for the start of a runner, before its first stage: whatever is there is taken for the
     /// remains of a run that crashed.
     ///
     /// # Errors
-    /// When a directory cannot be read, or a group cannot be emptied or removed.
-    pub fn sweep(&self) -> Result<usize, CgroupError> {
+    /// When a directory cannot be read.
+    pub fn sweep(&self) -> Result<Swept, CgroupError> {
+        let until = Instant::now() + tree::PATIENCE;
+        let (names, mut swept) = (self.names()?, Swept::default());
+        for name in &names {
+            // All die at the same time; whoever waits for one below sees what came of it.
+            let _ = tree::kill(&self.child(name));
+        }
+        for name in &names {
+            match tree::destroy(&self.child(name), until.saturating_duration_since(Instant::now())) {
+                Ok(()) => swept.groups += 1,
+                Err(error) => swept.left.push(error),
+            }
+        }
+        if let Base::Unified { dir } = self {
+            scope::sweep(dir, tree::PATIENCE, &mut swept)?;
+        }
+        Ok(swept)
+    }
+
+    /// Kills and removes the groups whose names begin like this: those of stages whose launcher did not do it.
+    ///
+    /// # Errors
+    /// When one cannot be emptied or removed; the others are tried.
+    pub fn remove_like(&self, prefix: &str) -> Result<usize, CgroupError> {
+        check_name(prefix)?;
+        let names: Vec<String> = self.names()?.into_iter().filter(|name| name.starts_with(prefix)).collect();
+        let all = names.iter().map(|name| tree::destroy(&self.child(name), tree::PATIENCE));
+        all.fold(Ok(()), Result::and).map(|()| names.len())
+    }
+
+    /// Names of the groups that there are, in any hierarchy.
+    fn names(&self) -> Result<BTreeSet<String>, CgroupError> {
         let mut names = BTreeSet::new();
         for dir in self.dirs() {
             for below in tree::subdirs(dir)? {
                 names.extend(below.file_name().and_then(|n| n.to_str()).map(String::from));
             }
         }
-        for name in &names {
-            tree::destroy(&self.child(name), tree::PATIENCE)?;
-        }
-        let scopes = match self {
-            Base::Unified { dir } => scope::sweep(dir, tree::PATIENCE)?,
-            Base::Hybrid { .. } => 0,
-        };
-        Ok(names.len() + scopes)
+        Ok(names)
     }
 
     /// Removes the base, which must be empty; one that is gone already is as good.

@@ -32,6 +32,7 @@ mod tree;
 mod unified;
 mod usage;
 
+pub use claim::Swept;
 pub use error::CgroupError;
 pub use offers::Offers;
 pub use peak::Rise;

@@ -2,7 +2,7 @@
 //! delegated to it. Here are their names, and what becomes of one that a crash left.
 
 use super::detect::{NAME, SUPERVISOR};
-use super::{CgroupError, files, tree};
+use super::{CgroupError, Swept, files, tree};
 use std::path::Path;
 use std::time::Duration;
 
@@ -25,15 +25,14 @@ pub fn is_scope_of(group: &Path, instance: &str) -> bool {
         .is_some_and(|pid| !pid.is_empty() && pid.bytes().all(|b| b.is_ascii_digit()))
 }
 
-/// Kills what is left in scopes of this base's instance, other than the one it may lie in, and says how many held
+/// Kills what is left in scopes of this base's instance, other than the one it may lie in, and counts those that held
 /// anything. systemd removes a scope itself as soon as it is empty.
 ///
 /// They are looked for whatever group this runner is in: the one that crashed was started by hand, and this one may be a
 /// service.
-pub(super) fn sweep(base: &Path, patience: Duration) -> Result<usize, CgroupError> {
+pub(super) fn sweep(base: &Path, patience: Duration, swept: &mut Swept) -> Result<(), CgroupError> {
     let name = base.file_name().and_then(|name| name.to_str()).unwrap_or_default();
-    let Some(instance) = name.strip_prefix(&format!("{NAME}-")) else { return Ok(0) };
-    let mut swept = 0;
+    let Some(instance) = name.strip_prefix(&format!("{NAME}-")) else { return Ok(()) };
     // Where they were asked for lies at the top of what is mounted, which is some way up from here.
     for slice in base.ancestors().map(|around| around.join(SCOPE_SLICE)) {
         for scope in tree::subdirs(&slice)?.into_iter().filter(|group| is_scope_of(group, instance)) {
@@ -43,12 +42,14 @@ pub(super) fn sweep(base: &Path, patience: Duration) -> Result<usize, CgroupErro
             }
             let group = super::Base::Unified { dir: scope };
             if tree::is_populated(&group)? {
-                tree::empty(&group, patience)?;
-                swept += 1;
+                match tree::empty(&group, patience) {
+                    Ok(()) => swept.groups += 1,
+                    Err(error) => swept.left.push(error),
+                }
             }
         }
     }
-    Ok(swept)
+    Ok(())
 }
 
 /// Whether the process for which the scope was made lives in it still: in itself, or in the leaf into which it moves. A
@@ -111,9 +112,10 @@ mod tests {
                 text
             };
             // Plain files never become unpopulated: it is tried, and said.
-            let swept = sweep(&base.join("ostest-sandbox-a"), Duration::ZERO);
+            let mut swept = Swept::default();
+            sweep(&base.join("ostest-sandbox-a"), Duration::ZERO, &mut swept).unwrap();
             let left = slice.join(scope_name("a", 2));
-            assert!(matches!(swept, Err(CgroupError::StillPopulated { ref dir, .. }) if *dir == left), "{swept:?}");
+            assert!(matches!(&swept.left[..], [CgroupError::StillPopulated { dir, .. }] if *dir == left), "{swept:?}");
             let all = scopes.map(|(instance, pid, _, _)| killed(pid, instance));
             assert_eq!(all, ["", "1", "", "", ""], "from {}", base.display());
         }
@@ -122,7 +124,9 @@ mod tests {
     #[test]
     fn a_host_without_systemds_slices_has_no_scopes() {
         let top = tempfile::tempdir().unwrap();
-        assert_eq!(sweep(&top.path().join("group/ostest-sandbox-a"), Duration::ZERO).unwrap(), 0);
+        let mut swept = Swept::default();
+        sweep(&top.path().join("group/ostest-sandbox-a"), Duration::ZERO, &mut swept).unwrap();
+        assert!(swept.groups == 0 && swept.left.is_empty());
     }
 
     #[test]

@@ -9,6 +9,19 @@ pub fn own_core_limit() -> u64 {
     getrlimit(Resource::RLIMIT_CORE).map_or(0, |(soft, _)| soft)
 }
 
+/// Raises this process's own limit on open files to `need`, as far as its hard limit lets it; further up would only slow down
+/// programs that close every number that there could be. Gives the limit, and the hard one.
+pub fn raise_open_files(need: u64) -> Result<(u64, u64), ConfineError> {
+    let fail = |e: nix::Error| ConfineError::Rlimit(format!("RLIMIT_NOFILE: {}", e.desc()));
+    let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE).map_err(fail)?;
+    let raised = need.min(hard);
+    if soft >= raised {
+        return Ok((soft, hard));
+    }
+    setrlimit(Resource::RLIMIT_NOFILE, raised, hard).map_err(fail)?;
+    Ok((raised, hard))
+}
+
 /// Sets every limit, soft and hard, and reads it back. Where the launcher's own hard limit is lower, that one stays:
 /// raising it would need CAP_SYS_RESOURCE on the host, and lower is never weaker.
 pub fn apply(limits: &Rlimits) -> Result<(), ConfineError> {

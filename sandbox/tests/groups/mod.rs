@@ -84,6 +84,12 @@ impl Claimed {
         }
     }
 
+    /// Sweeps it: how many groups are gone, and how many are left.
+    pub fn swept(&self) -> (usize, usize) {
+        let swept = self.0.sweep().expect("the base can be read");
+        (swept.groups, swept.left.len())
+    }
+
     /// Every group that is left in it.
     pub fn left(&self) -> Vec<PathBuf> {
         let entries = self

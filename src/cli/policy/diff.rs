@@ -1,6 +1,7 @@
 //! `policy diff`: what one policy allows more and less than another.
 
 use super::{programs, some};
+use crate::cli::out;
 use sandbox::confine::listing::{Kind, Listing, POLICIES};
 use sandbox::confine::policy::{Entry, Policy};
 use serde_json::json;
@@ -29,16 +30,16 @@ pub fn diff(first: &Policy, second: &Policy, as_json: bool) -> anyhow::Result<bo
             "first": first.name, "second": second.name,
             "more": found.more, "less": found.less, "otherwise": found.otherwise,
         });
-        println!("{}", serde_json::to_string_pretty(&shown)?);
+        out::line(serde_json::to_string_pretty(&shown)?)?;
     } else if differ {
-        println!("--- {}\n+++ {}", first.name, second.name);
+        out::line(format_args!("--- {}\n+++ {}", first.name, second.name))?;
         let who = |policy: &Policy, line: &String| match seen(policy, line) {
             names if names.is_empty() => String::new(),
             names => format!("  ({})", some(&names, NAMED)),
         };
-        found.less.iter().for_each(|line| println!("- {line}{}", who(first, line)));
-        found.more.iter().for_each(|line| println!("+ {line}{}", who(second, line)));
-        found.otherwise.iter().for_each(|line| println!("~ {line}"));
+        found.less.iter().try_for_each(|line| out::line(format_args!("- {line}{}", who(first, line))))?;
+        found.more.iter().try_for_each(|line| out::line(format_args!("+ {line}{}", who(second, line))))?;
+        found.otherwise.iter().try_for_each(|line| out::line(format_args!("~ {line}")))?;
     }
     Ok(differ)
 }

@@ -2,6 +2,7 @@
 
 use super::show::described;
 use super::{Kernel, colour, load, some};
+use crate::cli::out;
 use sandbox::confine::listing::{Kind, Listing, POLICIES};
 use sandbox::confine::policy::Policy;
 use sandbox::confine::seen;
@@ -22,12 +23,12 @@ pub fn explain(kernel: &Kernel, text: &str, as_json: bool) -> anyhow::Result<()>
         let stages: serde_json::Map<String, Value> =
             policies.iter().map(|p| (p.name.clone(), described(p, call, &p.listing(call)))).collect();
         let shown = json!({"call": name, "number": number, "arch": kernel.arch.name(), "stages": stages});
-        println!("{}", serde_json::to_string_pretty(&shown)?);
+        out::line(serde_json::to_string_pretty(&shown)?)?;
         return Ok(());
     }
     match name {
-        Some(name) => println!("{name}, number {number} on {}", kernel.arch.name()),
-        None => println!("No call has the number {number} on {}.", kernel.arch.name()),
+        Some(name) => out::line(format_args!("{name}, number {number} on {}", kernel.arch.name()))?,
+        None => out::line(format_args!("No call has the number {number} on {}.", kernel.arch.name()))?,
     }
     let mut answers: Vec<(Vec<&str>, Kind, String)> = Vec::new();
     for policy in &policies {
@@ -41,10 +42,10 @@ pub fn explain(kernel: &Kernel, text: &str, as_json: bool) -> anyhow::Result<()>
     let coloured = std::io::stdout().is_terminal();
     for (stages, kind, said) in answers {
         let (on, off) = if coloured { (colour(kind), "\x1b[0m") } else { ("", "") };
-        println!("\n{on}{}{off}: {said}", stages.join(", "));
+        out::line(format_args!("\n{on}{}{off}: {said}", stages.join(", ")))?;
         for stage in stages {
             if let Some(line) = seen(stage, call, kind) {
-                println!("  {line}");
+                out::line(format_args!("  {line}"))?;
             }
         }
     }

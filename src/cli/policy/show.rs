@@ -2,6 +2,7 @@
 
 use super::super::table;
 use super::{Kernel, colour, load, programs, some, verdict};
+use crate::cli::out;
 use sandbox::confine::listing::{Kind, Listing, POLICIES};
 use sandbox::confine::policy::{Entry, Policy};
 use sandbox::confine::seen;
@@ -17,7 +18,7 @@ pub fn all(kernel: &Kernel, as_json: bool) -> anyhow::Result<()> {
     let policies = POLICIES.map(|name| load(name, kernel.arch)).into_iter().collect::<anyhow::Result<Vec<Policy>>>()?;
     if as_json {
         let stages: Vec<Value> = policies.iter().map(|policy| stage(kernel, policy)).collect();
-        println!("{}", serde_json::to_string_pretty(&stages)?);
+        out::line(serde_json::to_string_pretty(&stages)?)?;
         return Ok(());
     }
     let calls: BTreeSet<&str> = policies.iter().flat_map(Policy::calls).collect();
@@ -26,9 +27,9 @@ pub fn all(kernel: &Kernel, as_json: bool) -> anyhow::Result<()> {
         let words = policies.iter().map(|policy| word(&policy.listing(call)));
         std::iter::once(call.to_string()).chain(words).collect()
     }));
-    table::columns(&rows).iter().for_each(|line| println!("{line}"));
-    println!("\nEvery other call: ENOSYS.");
-    policies.iter().for_each(|policy| println!("{}", counts(kernel, policy)));
+    table::columns(&rows).iter().try_for_each(out::line)?;
+    out::line("\nEvery other call: ENOSYS.")?;
+    policies.iter().try_for_each(|policy| out::line(counts(kernel, policy)))?;
     Ok(())
 }
 
@@ -36,7 +37,7 @@ pub fn all(kernel: &Kernel, as_json: bool) -> anyhow::Result<()> {
 pub fn one(kernel: &Kernel, name: &str, as_json: bool) -> anyhow::Result<()> {
     let policy = load(name, kernel.arch)?;
     if as_json {
-        println!("{}", serde_json::to_string_pretty(&stage(kernel, &policy))?);
+        out::line(serde_json::to_string_pretty(&stage(kernel, &policy))?)?;
         return Ok(());
     }
     let calls = policy.calls();
@@ -46,17 +47,17 @@ pub fn one(kernel: &Kernel, name: &str, as_json: bool) -> anyhow::Result<()> {
         vec![call.to_string(), word(&listing), reason(name, call, &listing)]
     }));
     let coloured = std::io::stdout().is_terminal();
-    println!("{}\n", policy.about);
+    out::line(format_args!("{}\n", policy.about))?;
     let lines = table::columns(&rows);
     let kinds = std::iter::once(None).chain(calls.iter().map(|call| Some(policy.listing(call).kind())));
     for (line, kind) in lines.iter().zip(kinds) {
         match kind.filter(|_| coloured) {
-            Some(kind) => println!("{}{line}\x1b[0m", colour(kind)),
-            None => println!("{line}"),
+            Some(kind) => out::line(format_args!("{}{line}\x1b[0m", colour(kind)))?,
+            None => out::line(line)?,
         }
     }
-    println!("\nEvery other call: ENOSYS. `ostest-sandbox policy explain CALL` has the whole reason of one.");
-    println!("{}", counts(kernel, &policy));
+    out::line("\nEvery other call: ENOSYS. `ostest-sandbox policy explain CALL` has the whole reason of one.")?;
+    out::line(counts(kernel, &policy))?;
     Ok(())
 }
 

@@ -36,7 +36,7 @@ impl FromStr for User {
                 password: password.to_owned(),
                 roles: roles.split(',').filter(|role| !role.is_empty()).map(str::to_owned).collect(),
             }),
-            _ => Err(format!("{text:?} is no user: write NAME:PASSWORD:ROLE, such as runner:secret:ADMIN")),
+            _ => Err(format!("{text:?} is no user: write NAME:PASSWORD:ROLE, such as runner:PASSWORD:ADMIN")),
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use super::Finding;
 use crate::contain::state;
-use crate::spool::{Shelf, Stage};
+use crate::spool::{self, Shelf};
 use crate::status::{State, Status};
 use std::path::Path;
 
@@ -20,14 +20,14 @@ pub fn look(state_dir: &Path) -> Vec<Finding> {
     };
     let spool = match Shelf::of(state_dir).list() {
         Ok(entries) => {
-            let count = |is: fn(&Stage) -> bool| {
+            let count = |state: spool::State| {
                 let here = entries.iter().filter(|lying| !lying.is_elsewhere());
-                here.filter(|lying| lying.entry.as_ref().is_ok_and(|entry| is(&entry.stage))).count()
+                here.filter(|lying| lying.entry.as_ref().is_ok_and(|head| head.state == state)).count()
             };
             judge_spool(&Counts {
-                taken: count(|stage| matches!(stage, Stage::Taken)),
-                waiting: count(|stage| matches!(stage, Stage::Waiting { .. })),
-                rejected: count(|stage| matches!(stage, Stage::Rejected { .. })),
+                taken: count(spool::State::Taken),
+                waiting: count(spool::State::Waiting),
+                rejected: count(spool::State::Rejected),
                 elsewhere: entries.iter().filter(|lying| lying.is_elsewhere()).count(),
                 unreadable: entries.iter().filter(|lying| lying.entry.is_err()).count(),
                 alive,

@@ -3,24 +3,23 @@
 //! A task is in the spool from before anything is done for it until the backend has confirmed its result, so that the loop
 //! can end at any instant: the next start goes on from what lies there.
 
-mod crossed;
 mod deliver;
 pub mod notify;
 mod poll;
 pub mod quarantine;
 pub mod vigil;
 
-use crate::backend::Backend;
 use crate::backend::contract::{MemoryUnit, Task, render};
+use crate::backend::{Backend, allow};
 use crate::config::Grading;
 use crate::contain::Host;
 use crate::contain::slots::Slot;
-use crate::spool::{Entry, Found, Spool};
+use crate::spool::{Found, Spool};
 use crate::status::{Board, State};
 use crate::steps;
 use crate::task::{Assignment, Source, bound, grade};
 use crate::verdict::Verdict;
-use crossed::Crossed;
+use deliver::Outbox;
 use notify::Manager;
 use poll::Next;
 use quarantine::Quarantine;
@@ -28,19 +27,15 @@ use serde_json::Value;
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
-use tokio::sync::{Semaphore, mpsc, watch};
+use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
 
 /// Time that results have to be delivered when everything else is over. What is not stays in the spool.
 const LAST_UPLOADS: Duration = Duration::from_secs(10);
 
 /// What killing sandboxes and cleaning up may take beside the drain time-out, on a loaded host.
 const CLEARING: Duration = Duration::from_secs(60);
-
-/// Results that are on their way to the backend at a time.
-const UPLOADS: usize = 4;
 
 /// Everything that the loop works with.
 pub struct Runner {
@@ -90,28 +85,14 @@ pub struct Stop {
 struct Shared {
     runner: Runner,
     stop: Stop,
-    /// No more tries to deliver: what is left stays in the spool.
-    last_call: CancellationToken,
-    deliveries: TaskTracker,
-    uploads: Semaphore,
-    /// Results that a question crosses with.
-    crossed: Crossed,
-    /// When the spool was searched last for what an operator has put back.
-    searched: Mutex<Instant>,
+    /// Results that are to be sent.
+    outbox: Outbox,
 }
 
 impl Runner {
     /// Runs until told to stop or, with `once`, until the backend has nothing more. `found`: what an earlier run left.
     pub async fn run(self, slots: Vec<Slot>, found: Found, stop: Stop) -> anyhow::Result<()> {
-        let shared = Arc::new(Shared {
-            runner: self,
-            stop: stop.clone(),
-            last_call: CancellationToken::new(),
-            deliveries: TaskTracker::new(),
-            uploads: Semaphore::new(UPLOADS),
-            crossed: Crossed::default(),
-            searched: Mutex::new(Instant::now()),
-        });
+        let shared = Arc::new(Shared { runner: self, stop: stop.clone(), outbox: Outbox::default() });
         let (drain_timeout, manager) = (shared.runner.drain_timeout, shared.runner.manager.clone());
         let at_most = drain_timeout.saturating_add(LAST_UPLOADS + CLEARING);
         tokio::spawn(kill_after(drain_timeout, stop.clone()));
@@ -120,6 +101,7 @@ impl Runner {
         shared.runner.board.change(|status| (status.waiting, status.rejected) = (waiting, rejected));
         manager.ready();
         manager.say(&shared.runner.board.now().line());
+        shared.begin_to_deliver();
         let mut resumed = shared.recover(found);
         let (give_back, mut free) = mpsc::unbounded_channel();
         for slot in slots {
@@ -147,9 +129,9 @@ impl Runner {
                         let _ = give_back.send(slot);
                     });
                 }
-                Next::Answered { key, body, kept } => {
+                Next::Answered { key } => {
                     let _ = give_back.send(slot);
-                    shared.deliver(key, body, kept);
+                    shared.deliver(key);
                 }
                 Next::Ended(ended) => break ended,
             }
@@ -200,14 +182,15 @@ impl Shared {
                 "the spool holds entries of another backend; to send one to this one: ostest-sandbox spool retry NAME --backend-url URL"
             );
         }
-        for entry in found.waiting {
-            self.adopt(entry);
+        if !found.waiting.is_empty() {
+            tracing::info!(count = found.waiting.len(), "results lay in the spool and are sent");
+            self.deliver_all(found.waiting);
         }
         let mut again = VecDeque::new();
         for entry in found.taken {
             let Some(key) = entry.key() else { continue };
             match entry.task() {
-                Some(task) if self.runner.resume => {
+                Some(task) if self.runner.resume && self.is_allowed(&task) => {
                     tracing::warn!(task = %key, "an earlier run did not finish it; it is graded again");
                     again.push_back(task);
                 }
@@ -222,12 +205,9 @@ impl Shared {
         again
     }
 
-    /// Takes a result over that lies in the spool.
-    fn adopt(self: &Arc<Self>, entry: Entry) {
-        if let (Some(key), crate::spool::Stage::Waiting { result, .. }) = (entry.key(), entry.stage) {
-            tracing::info!(task = %key, "its result lay in the spool and is sent");
-            self.deliver(key, result, true);
-        }
+    /// Whether a task that was handed out before may be graded under the rules of now.
+    fn is_allowed(&self, task: &Task) -> bool {
+        allow::check(&task.repository_url, &self.rules().grading.allow_url).is_ok()
     }
 
     /// Grades in a task of its own, so that a fault of ours becomes an answer too and costs neither attempt nor slot.

@@ -6,15 +6,14 @@ use crate::backend::{BackendError, allow};
 use crate::canary::{self, When};
 use crate::check::{Finding, Grade};
 use crate::contain::slots::Slot;
-use crate::spool::TakeError;
+use crate::spool::{Said, TakeError};
 use crate::status::State;
 use crate::steps;
 use crate::verdict::Verdict;
 use backon::{BackoffBuilder, ExponentialBackoff, ExponentialBuilder};
-use serde_json::Value;
 use std::collections::VecDeque;
-use std::sync::{Arc, PoisonError};
-use std::time::{Duration, Instant};
+use std::sync::Arc;
+use std::time::Duration;
 
 /// Failed questions in a row after which `--once` gives up; without it the runner asks for ever.
 const ONCE_PATIENCE: u32 = 5;
@@ -25,21 +24,14 @@ const SPOOL_PAUSE: Duration = Duration::from_secs(10);
 /// What a canary takes at the most: its stages may take some minutes each, and an environment may have to be built for it.
 const CANARY: Duration = Duration::from_secs(3600);
 
-/// How often the spool is searched for what an operator has put back.
-const SEARCH: Duration = Duration::from_secs(30);
-
 /// What to do next.
 pub enum Next {
     /// Grade this one; it is in the spool.
     Task(Box<Task>),
     /// Send this; there is nothing to be graded.
     Answered {
-        /// Whose answer it is.
+        /// Whose answer it is; it is in the spool.
         key: Key,
-        /// The answer.
-        body: Value,
-        /// Whether it is in the spool.
-        kept: bool,
     },
     /// Nothing more.
     Ended(anyhow::Result<()>),
@@ -86,7 +78,6 @@ impl Shared {
             if let Some(task) = resumed.pop_front() {
                 return Next::Task(Box::new(task));
             }
-            self.search_now_and_then();
             let pause = match self.ask().await {
                 Asked::Stopped => return Next::Ended(Ok(())),
                 Asked::Next(next) => return next,
@@ -123,15 +114,17 @@ impl Shared {
 
     /// Asks once. What was handed out is on record when this returns.
     async fn ask(&self) -> Asked {
-        self.runner.spool.asking();
-        self.crossed.asking();
+        if let Err(error) = self.runner.spool.asking() {
+            tracing::error!("the backend is not asked: {error:#}");
+            return Asked::InHand;
+        }
         steps::at("poll: about to ask");
         // Once asked, the answer is waited for: the backend may have handed a task out already, and an attempt whose
         // answer nobody reads hangs for ever. The client's time-out bounds the wait.
         let promise = self.runner.manager.vigil.promise("asking the backend", self.runner.backend.longest_call());
         let answer = tokio::select! {
             () = self.stop.now.cancelled() => return Asked::Stopped,
-            answer = self.runner.backend.next_task() => answer,
+            answer = self.runner.backend.next_task_noted(|answer| self.note(answer)) => answer,
         };
         drop(promise);
         match &answer {
@@ -151,9 +144,15 @@ impl Shared {
             Ok(Answer::NoTask) => Asked::NoTask,
             Err(error) => Asked::Failed(error),
         };
-        self.crossed.asked();
         self.runner.spool.asked();
         asked
+    }
+
+    /// Has an answer outlive us from the instant on in which it is here. Until then only the backend knows of the task.
+    fn note(&self, answer: &[u8]) {
+        steps::at("poll: the backend has answered");
+        self.runner.spool.answered(answer);
+        steps::at("poll: the answer is noted");
     }
 
     /// `true`: told to stop meanwhile.
@@ -184,19 +183,24 @@ impl Shared {
             }
             // It was handed out: whoever drops it now loses it for certain.
             Err(TakeError::Disk(error)) => {
-                tracing::error!(task = %task.key, "graded without a record on disk, so a crash would lose it: {error:#}");
+                tracing::error!(task = %task.key, "graded before it is recorded, so a crash may lose it: {error:#}");
             }
         }
         steps::at("poll: the task is on record");
         Asked::Next(Next::Task(Box::new(task)))
     }
 
-    /// Answers a task that was answered while the question was on its way, as before.
+    /// Answers a task that was answered while the question was on its way, as before. The two have crossed: graded again, it would be
+    /// answered twice, with other figures.
     fn say_again(&self, key: &Key) -> Option<Asked> {
-        let body = self.crossed.said(key)?;
-        tracing::warn!(task = %key, "the backend hands it out again, and has taken its result meanwhile, which is sent once more");
-        let kept = self.keep(key, None, &body);
-        Some(Asked::Next(Next::Answered { key: key.clone(), body, kept }))
+        match self.runner.spool.say_again(key) {
+            Said::No => None,
+            Said::OutOfReach => Some(Asked::InHand),
+            Said::WaitsAgain => {
+                tracing::warn!(task = %key, "the backend hands it out again, and has taken its result meanwhile, which is sent once more");
+                Some(Asked::Next(Next::Answered { key: key.clone() }))
+            }
+        }
     }
 
     /// Answers without grading.
@@ -209,23 +213,8 @@ impl Shared {
             return Asked::InHand;
         }
         let body = render(&key, &Verdict::broken(problem), self.rules().memory_unit);
-        let kept = self.keep(&key, None, &body);
-        Asked::Next(Next::Answered { key, body, kept })
-    }
-
-    /// Takes over results that an operator has put back into the spool. A runner that is never idle finds them, too.
-    fn search_now_and_then(self: &Arc<Self>) {
-        {
-            let mut searched = self.searched.lock().unwrap_or_else(PoisonError::into_inner);
-            if searched.elapsed() < SEARCH {
-                return;
-            }
-            *searched = Instant::now();
-        }
-        match self.runner.spool.search() {
-            Ok(entries) => entries.into_iter().for_each(|entry| self.adopt(entry)),
-            Err(error) => tracing::warn!("{error:#}"),
-        }
+        self.keep(&key, None, &body);
+        Asked::Next(Next::Answered { key })
     }
 
     /// Whether a task may be taken now. If not, waits a while before it says so, and why.

@@ -7,11 +7,13 @@
 mod login;
 mod repeat;
 mod result;
+mod smallest;
 mod task;
 
 pub use login::{Tokens, login_request, parse_tokens, read_login, read_refresh, refresh_request, tokens_response};
 pub use repeat::Renaming;
 pub use result::{MemoryUnit, render, render_local, summary};
+pub use smallest::smallest;
 pub use task::{Answer, Task, example_tasks, no_task, parse_task};
 
 use super::text::excerpt;

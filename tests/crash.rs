@@ -55,10 +55,9 @@ impl Course {
     }
 
     /// One that is answered without being graded.
-    fn offer_invalid(&mut self) -> u64 {
+    fn offer_invalid(&mut self) {
         self.attempt += 1;
         self.backend.books().queue.push_back(json!({"attempt": self.attempt, "branch": "main"}));
-        self.attempt
     }
 
     fn runner(&self) -> Command {
@@ -241,47 +240,44 @@ fn a_kill_while_the_backend_is_asked_loses_nothing_in_silence() {
     let wanted = number("OSTEST_TEST_ASKING_KILLS").unwrap_or(10);
     let seed = std::process::id();
     let mut state = seed | 1;
-    let (mut lost, mut known) = (0, 0);
-    for kill in 0..wanted {
-        let (asked, handed) = {
-            let books = course.backend.books();
-            (books.asked, books.handed.len())
-        };
-        let offered: Vec<u64> = (0..50).map(|_| course.offer_invalid()).collect();
+    let first = course.attempt + 1;
+    let (mut log, mut asked) = (String::new(), course.backend.books().asked);
+    for _ in 0..wanted {
+        (0..10).for_each(|_| course.offer_invalid());
         let mut command = course.place.runner(&course.backend.url, &course.suite);
-        let mut runner = command.stdout(Stdio::null()).spawn().expect("the runner starts");
-        // Anywhere in two rounds.
+        command.args(["--logger-level", "warning"]).stdout(Stdio::piped());
+        let mut runner = command.spawn().expect("the runner starts");
+        // Anywhere in two rounds. The next start goes on from there.
         course.backend.wait("the first question", |books| books.asked > asked);
         std::thread::sleep(Duration::from_millis(200).mul_f64(f64::from(random(&mut state)) / f64::from(u32::MAX)));
         send_signal(i32::try_from(runner.id()).expect("a pid"), KILL);
-        assert_eq!(runner.wait().expect("it ends").signal(), Some(KILL));
-        // What is on its way from the backend arrives nowhere.
+        let output = runner.stdout.take().map(std::io::read_to_string).expect("a pipe").expect("text");
+        log.push_str(&output);
+        assert_eq!(runner.wait().expect("it ends").signal(), Some(KILL), "{output}");
         course.backend.wait("the backend", |books| books.answered == books.asked);
-        course.backend.books().queue.clear();
-        course.backend.books().sparse = false;
-        let log = course.run();
-        course.backend.books().sparse = true;
-        let handed: Vec<u64> =
-            course.backend.books().handed[handed..].iter().filter_map(|task| task["attempt"].as_u64()).collect();
-        let told = course.backend.by_attempt();
-        let silent: Vec<&u64> = handed.iter().filter(|attempt| !told.contains_key(&attempt.to_string())).collect();
-        assert!(
-            silent.len() <= 1 && offered.starts_with(&handed[..handed.len().min(50)]),
-            "seed {seed}, kill {kill}: {silent:?}"
-        );
-        assert!(
-            silent.is_empty() || log.contains("killed while it asked the backend"),
-            "seed {seed}, kill {kill}: {log}"
-        );
-        lost += silent.len();
-        known += handed.len();
-        for (attempt, all) in told {
-            assert!(all.iter().all(|one| *one == all[0]), "seed {seed}, kill {kill}: attempt {attempt}: {all:#?}");
-        }
+        asked = course.backend.books().asked;
     }
+    course.backend.books().sparse = false;
+    course.backend.books().queue.clear();
+    log.push_str(&course.run());
+    let told = course.backend.by_attempt();
+    for (attempt, all) in &told {
+        assert!(all.iter().all(|one| *one == all[0]), "seed {seed}: attempt {attempt}: {all:#?}");
+    }
+    let handed: Vec<u64> = course.backend.books().handed.iter().filter_map(|task| task["attempt"].as_u64()).collect();
+    let handed: Vec<u64> = handed.into_iter().filter(|attempt| *attempt >= first).collect();
+    let lost: Vec<&u64> = handed.iter().filter(|attempt| !told.contains_key(&attempt.to_string())).collect();
+    let named = log.matches("killed while it asked the backend").count();
+    let interrupted =
+        told.values().filter(|all| all[0]["testResults"]["errorDetails"].to_string().contains("interrupted")).count();
     println!(
-        "{wanted} kills while the backend was asked (seed {seed}): of {known} tasks that were handed out {lost} had to be handed out again"
+        "{wanted} kills while the backend was asked (seed {seed}): {} tasks were handed out, {interrupted} of them interrupted, {} lost: \
+         {lost:?}; {named} starts said that one may be",
+        handed.len(),
+        lost.len()
     );
+    // What is in the kernel's hands alone at that instant nobody can have.
+    assert!(lost.len() <= named && lost.len() <= 1 + wanted / 100, "seed {seed}: {log}");
 }
 
 #[test]

@@ -8,16 +8,18 @@
 //! form instead: the same verdict for each test, with less text. What such a backend has stored of the whole one, if anything, says
 //! the same; so the smaller one is no other answer.
 
+mod last;
 mod outage;
 mod queue;
+mod send;
 
-use super::{LAST_UPLOADS, Shared};
+use super::Shared;
 use crate::backend::BackendError;
 use crate::backend::contract::{Key, Task};
-use crate::spool::{Next, Spool};
 use crate::steps;
 use outage::{Minute, Outage};
-use queue::{Item, Queue, Todo};
+use queue::{Item, Queue};
+use send::Came;
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -25,9 +27,6 @@ use std::time::{Duration, Instant};
 use tokio::sync::Notify;
 use tokio::task::{Id, JoinSet};
 use tokio_util::sync::CancellationToken;
-
-/// How long `--once` waits for a backend that takes none of the results that are left.
-const ONCE_PATIENCE: Duration = Duration::from_secs(60);
 
 /// How often the spool is looked after: what the disk did not take is offered to it again, and what an operator has put back is found.
 const LOOK_AFTER: Duration = Duration::from_secs(5);
@@ -39,7 +38,7 @@ const UPLOADS: usize = 8;
 const SLOW: Duration = Duration::from_secs(2);
 
 /// Results that are on their way at a time in all. Each is a connection.
-const MOST_UPLOADS: usize = 64;
+const MOST_UPLOADS: usize = 32;
 
 /// From when on somebody has to look at a backend that takes nothing.
 const LONG: Duration = Duration::from_secs(300);
@@ -62,18 +61,6 @@ impl Outbox {
         // Whoever panicked with the lock left a list that is as good as before.
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-/// What came of one try.
-enum Came {
-    /// The backend has it.
-    Delivered,
-    /// There is nothing more to be done with it.
-    Gone,
-    /// It cannot be sent now.
-    NotYet(String),
-    /// It was not taken, and may be later.
-    Failed(BackendError),
 }
 
 /// Uploads that are on their way.
@@ -251,99 +238,6 @@ impl Shared {
         }
     }
 
-    async fn try_once(self: Arc<Self>, mut item: Item) -> (Item, Came) {
-        let key = item.key.clone();
-        match item.todo.clone() {
-            Todo::Send => {}
-            Todo::Reject(status, reason) => {
-                self.refused(&key, status, format!("it fails over its smallest form as well: {reason}")).await;
-                return (item, Came::Gone);
-            }
-            Todo::Shrink(status, reason) => match self.with_spool(&key, Spool::make_smaller).await {
-                Ok(true) => {
-                    tracing::error!(
-                        task = %key,
-                        status,
-                        "the backend fails over its result again and again and takes others; it is sent once more in its smallest form, \
-                         without the texts of its tests: {reason}"
-                    );
-                    item.shrunk();
-                }
-                Ok(false) => {
-                    self.refused(&key, status, format!("it fails over it and takes others: {reason}")).await;
-                    return (item, Came::Gone);
-                }
-                Err(error) => return (item, Came::NotYet(format!("{error:#}"))),
-            },
-        }
-        let parcel = match self.with_spool(&key, Spool::next).await {
-            Next::Send(parcel) => parcel,
-            Next::NotYet(problem) => return (item, Came::NotYet(problem)),
-            Next::Dropped => {
-                tracing::warn!(task = %key, "its result is no longer in the spool, and is not sent any more");
-                self.runner.spool.forget(&key);
-                return (item, Came::Gone);
-            }
-        };
-        steps::at("upload: about to send");
-        let sent = self.runner.backend.upload_parcel(&parcel).await;
-        steps::at("upload: the backend has answered");
-        let came = match sent {
-            Ok(()) => {
-                self.confirmed(&key).await;
-                Came::Delivered
-            }
-            Err(error) if error.is_retryable() => Came::Failed(error),
-            Err(error) => {
-                let (status, reason) = match &error {
-                    BackendError::Status { status, excerpt, .. } => (*status, excerpt.clone()),
-                    other => (0, other.to_string()),
-                };
-                self.refused(&key, status, reason).await;
-                Came::Gone
-            }
-        };
-        (item, came)
-    }
-
-    /// Does what waits for the disk where that holds up nobody.
-    async fn with_spool<T: Send + 'static>(
-        self: &Arc<Self>,
-        key: &Key,
-        act: impl FnOnce(&Spool, &Key) -> T + Send + 'static,
-    ) -> T {
-        let (shared, key) = (self.clone(), key.clone());
-        match tokio::task::spawn_blocking(move || act(&shared.runner.spool, &key)).await {
-            Ok(done) => done,
-            // Such a task cannot be cancelled once it has begun, and before that only while the runtime ends.
-            Err(fault) => match fault.try_into_panic() {
-                Ok(panic) => std::panic::resume_unwind(panic),
-                Err(_) => std::future::pending().await,
-            },
-        }
-    }
-
-    async fn confirmed(self: &Arc<Self>, key: &Key) {
-        if let Err(error) = self.with_spool(key, Spool::confirm).await {
-            tracing::error!(task = %key, "{error:#}");
-        }
-        steps::at("upload: gone from the spool");
-        self.runner.board.change(|status| status.delivered += 1);
-        tracing::info!(task = %key, "result delivered");
-    }
-
-    async fn refused(self: &Arc<Self>, key: &Key, status: u16, reason: String) {
-        let said = reason.clone();
-        match self.with_spool(key, move |spool, key| spool.reject(key, status, &said)).await {
-            Ok(()) => {
-                tracing::error!(task = %key, status, "the backend refused the result, which is kept in spool/rejected: {reason}")
-            }
-            Err(problem) => {
-                tracing::error!(task = %key, status, "the backend refused the result, which is kept where it is: {reason}; {problem:#}");
-            }
-        }
-    }
-
     /// Offers the disk what it did not take, removes what it did not let go of, and finds what an operator has put back.
     async fn look_after_spool(self: Arc<Self>) {
         let mut problems = Minute::default();
@@ -375,56 +269,6 @@ impl Shared {
                 tracing::info!(count = found.len(), "results were put into the spool and are sent");
                 self.deliver_all(found);
             }
-        }
-    }
-
-    /// When nothing is graded any more: gives deliveries their last time. Results that are left in the spool.
-    pub async fn last_deliveries(&self) -> usize {
-        self.outbox.closing.cancel();
-        let patient = self.runner.once && !self.stop.drain.is_cancelled();
-        let (mut left, mut since) = (self.runner.spool.waiting(), Instant::now());
-        loop {
-            let _promise = self.runner.manager.vigil.promise("the last deliveries", LAST_UPLOADS);
-            tokio::select! {
-                () = self.outbox.ended.cancelled() => break,
-                () = tokio::time::sleep(Duration::from_millis(100)) => {}
-            }
-            let now = self.runner.spool.waiting();
-            if now < left && patient {
-                (left, since) = (now, Instant::now());
-            }
-            let patience = if patient && !self.stop.drain.is_cancelled() { ONCE_PATIENCE } else { LAST_UPLOADS };
-            if since.elapsed() >= patience {
-                self.outbox.last_call.cancel();
-            }
-        }
-        self.say_what_is_lost().await;
-        self.runner.spool.waiting()
-    }
-
-    /// What the disk never took. Where it says that the task was taken, or may say so, the next start answers: then nothing is sent,
-    /// or the attempt would have two answers. Where it knows nothing of the attempt this is the last chance.
-    async fn say_what_is_lost(&self) {
-        let (unknown, left) = self.runner.spool.in_memory_alone();
-        for (key, body) in unknown {
-            let _promise = self.runner.manager.vigil.promise("the last deliveries", self.runner.backend.longest_call());
-            match tokio::time::timeout(LAST_UPLOADS, self.runner.backend.upload(&body)).await {
-                Ok(Ok(())) => {
-                    self.runner.spool.forget(&key);
-                    tracing::warn!(task = %key, "result delivered, of which nothing is on disk");
-                }
-                _ => {
-                    tracing::error!(task = %key, result = %body, "told to stop before the result was delivered, and nothing of it is on disk")
-                }
-            }
-        }
-        for (key, body) in left {
-            tracing::error!(
-                task = %key,
-                result = %body,
-                "told to stop before the disk took the result, so it was not sent; the next start answers the attempt as interrupted, or \
-                 grades it again with --resume"
-            );
         }
     }
 }

@@ -2,14 +2,13 @@
 
 use super::book::Held;
 use super::place::There;
-use super::{Entry, Spool, Stage, State, durable, file_name, lock, name_of, read_head};
+use super::{Entry, Head, Spool, Stage, State, durable, file_name, fits, lock, name_of};
 use crate::backend::Parcel;
 use crate::backend::contract::{Key, Task, smallest};
 use anyhow::Context;
 use serde_json::Value;
 use std::fs::File;
-use std::io::ErrorKind;
-use std::os::unix::fs::MetadataExt;
+use std::io::{ErrorKind, Read};
 use std::path::Path;
 use std::sync::atomic::Ordering;
 use std::time::SystemTime;
@@ -139,16 +138,14 @@ impl Spool {
             Ok(file) => file,
             Err(error) => return Next::NotYet(format!("{}: {error}", shown())),
         };
-        let head = match read_head(&path) {
-            None => return Next::NotYet(format!("{} has just gone", shown())),
-            Some(Err(problem)) => return Next::NotYet(format!("{}: {problem}", shown())),
-            Some(Ok((head, _))) => head,
+        let mut bytes = Vec::new();
+        let read = (&file).read_to_end(&mut bytes).map_err(|error| error.to_string());
+        let head = match read.and_then(|_| Head::parse(&bytes)).and_then(|head| fits(&path, &head).map(|()| head)) {
+            Ok(head) => head,
+            Err(problem) => return Next::NotYet(format!("{}: {problem}", shown())),
         };
-        let same = std::fs::metadata(&path).and_then(|now| Ok(now.ino() == file.metadata()?.ino()));
         match head.result {
-            Some(range)
-                if head.state == State::Waiting && head.backend == self.backend && same.is_ok_and(|same| same) =>
-            {
+            Some(range) if head.state == State::Waiting && head.backend == self.backend => {
                 if is_missing {
                     lock(&self.book).set(&name, Held::Waiting(None));
                 }

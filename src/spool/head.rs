@@ -30,12 +30,13 @@ pub struct Head {
     pub state: State,
     /// Since when (RFC 3339, UTC).
     pub since: String,
-    /// Where the result stands in the file, if there is one.
+    /// Where the result stands in the file, if there is one and it was looked at.
     pub result: Option<Range<usize>>,
 }
 
 #[derive(Deserialize)]
 struct Written<'a> {
+    version: u32,
     backend: String,
     task: Value,
     taken: String,
@@ -53,16 +54,10 @@ impl Head {
     /// # Errors
     /// A sentence that says what is wrong with it.
     pub fn parse(bytes: &[u8]) -> Result<Head, String> {
-        #[derive(Deserialize)]
-        struct Versioned {
-            version: u32,
+        let written: Written<'_> = serde_json::from_slice(bytes).map_err(|error| wrong_version(bytes, &error))?;
+        if written.version != VERSION {
+            return Err(another_version(written.version));
         }
-        let wrong = |error: serde_json::Error| format!("it is no entry of a spool: {error}");
-        let Versioned { version } = serde_json::from_slice(bytes).map_err(wrong)?;
-        if version != VERSION {
-            return Err(format!("it has version {version}, and this program knows version {VERSION}"));
-        }
-        let written: Written<'_> = serde_json::from_slice(bytes).map_err(wrong)?;
         let key = key_of(&written.task).ok_or("its task has neither attempt nor id")?;
         let (since, result) = match written.state {
             State::Taken => (written.taken, None),
@@ -84,6 +79,25 @@ impl Head {
         Ok(Head { key, backend: written.backend, state: written.state, since, result })
     }
 
+    /// Reads it out of the beginning of a file as this program writes it, where the result comes after everything else that counts.
+    /// None if it is not there; then the whole file has to be looked at.
+    pub fn skim(beginning: &[u8]) -> Option<Head> {
+        const RESULT: &[u8] = b"\n  \"result\": ";
+        let end = beginning.windows(RESULT.len()).position(|part| part == RESULT)?;
+        let head = beginning[..end].trim_ascii_end();
+        let mut text = head.strip_suffix(b",").unwrap_or(head).to_vec();
+        text.push(b'}');
+        let written: Written<'_> = serde_json::from_slice(&text).ok()?;
+        let (key, since) = (key_of(&written.task)?, written.graded?);
+        (written.version == VERSION && written.state != State::Taken).then_some(Head {
+            key,
+            backend: written.backend,
+            state: written.state,
+            since,
+            result: None,
+        })
+    }
+
     /// The name of its file, without `.json`.
     pub fn name(&self) -> String {
         name_of(&self.key)
@@ -98,6 +112,22 @@ impl Head {
     pub fn name_elsewhere(&self) -> String {
         entry::name_elsewhere(&self.name(), &self.backend)
     }
+}
+
+/// What to say of bytes that are no entry of this version.
+fn wrong_version(bytes: &[u8], error: &serde_json::Error) -> String {
+    #[derive(Deserialize)]
+    struct Versioned {
+        version: u32,
+    }
+    match serde_json::from_slice(bytes) {
+        Ok(Versioned { version }) if version != VERSION => another_version(version),
+        _ => format!("it is no entry of a spool: {error}"),
+    }
+}
+
+fn another_version(version: u32) -> String {
+    format!("it has version {version}, and this program knows version {VERSION}")
 }
 
 /// The key of a result, without the rest of it.

@@ -32,6 +32,8 @@ use book::{Book, Held};
 use question::Question;
 use reserve::Reserve;
 use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -236,29 +238,48 @@ fn files_of(dir: &Path) -> anyhow::Result<Vec<PathBuf>> {
     Ok(paths)
 }
 
-/// What an entry says, with its bytes; none if it is gone meanwhile. Its name has to fit.
-fn read_head(path: &Path) -> Option<Result<(Head, Vec<u8>), String>> {
-    let bytes = match std::fs::read(path) {
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return None,
-        Err(error) => return Some(Err(format!("it cannot be read: {error}"))),
-        Ok(bytes) => bytes,
-    };
-    let head = Head::parse(&bytes).and_then(|head| {
-        let (file, dir) = (path.file_stem(), path.parent().and_then(Path::file_name));
-        let name = match dir.and_then(|dir| dir.to_str()) {
-            Some(REJECTED) => head.name_aside(),
-            Some(ELSEWHERE) => head.name_elsewhere(),
-            Some(SET_ASIDE) => {
-                return Err("it was set aside, because it has the name of an attempt that was handed out".into());
+/// Longest file that is read whole to see whose it is, in bytes.
+const SHORT: u64 = 64 << 10;
+
+/// What an entry says, with its bytes where it is short; none if it is gone meanwhile. Its name has to fit. The result of a long one is
+/// looked at when it is sent.
+fn read_head(path: &Path) -> Option<Result<(Head, Option<Vec<u8>>), String>> {
+    let read = || -> std::io::Result<Result<(Head, Option<Vec<u8>>), String>> {
+        let mut file = File::open(path)?;
+        if file.metadata()?.len() > SHORT {
+            let mut beginning = Vec::new();
+            file.by_ref().take(SHORT).read_to_end(&mut beginning)?;
+            if let Some(head) = Head::skim(&beginning) {
+                return Ok(Ok((head, None)));
             }
-            _ => head.name(),
-        };
-        match file.is_some_and(|file| *file == *name) {
-            true => Ok(head),
-            false => Err(format!("its name does not fit: it holds {}", head.name())),
+            return Ok(Head::parse(&std::fs::read(path)?).map(|head| (head, None)));
         }
-    });
-    Some(head.map(|head| (head, bytes)))
+        let mut bytes = Vec::new();
+        file.read_to_end(&mut bytes)?;
+        Ok(Head::parse(&bytes).map(|head| (head, Some(bytes))))
+    };
+    match read() {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => None,
+        Err(error) => Some(Err(format!("it cannot be read: {error}"))),
+        Ok(head) => Some(head.and_then(|(head, bytes)| fits(path, &head).map(|()| (head, bytes)))),
+    }
+}
+
+/// Whether an entry may have this name.
+fn fits(path: &Path, head: &Head) -> Result<(), String> {
+    let (file, dir) = (path.file_stem(), path.parent().and_then(Path::file_name));
+    let name = match dir.and_then(|dir| dir.to_str()) {
+        Some(REJECTED) => head.name_aside(),
+        Some(ELSEWHERE) => head.name_elsewhere(),
+        Some(SET_ASIDE) => {
+            return Err("it was set aside, because it has the name of an attempt that was handed out".into());
+        }
+        _ => head.name(),
+    };
+    match file.is_some_and(|file| *file == *name) {
+        true => Ok(()),
+        false => Err(format!("its name does not fit: it holds {}", head.name())),
+    }
 }
 
 #[cfg(test)]

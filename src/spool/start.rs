@@ -69,12 +69,16 @@ impl Spool {
                     found.unreadable.push((path, problem));
                 }
                 Some(Ok((head, bytes))) if head.backend == spool.backend => match head.state {
-                    State::Taken => match Entry::parse(&bytes) {
+                    State::Taken => match bytes
+                        .map_or_else(|| std::fs::read(&path), Ok)
+                        .map_err(|e| e.to_string())
+                        .and_then(|b| Entry::parse(&b))
+                    {
                         Ok(entry) => spool.hold_taken(entry, &mut found),
                         Err(problem) => found.unreadable.push((path, problem)),
                     },
                     State::Waiting => {
-                        lock(&spool.book).set(&head.name(), Held::Waiting(Some(bytes.into())));
+                        lock(&spool.book).set(&head.name(), Held::Waiting(bytes.map(Into::into)));
                         waiting.push((head.since, head.key));
                     }
                     State::Rejected => {
@@ -110,7 +114,7 @@ impl Spool {
             let mut book = lock(&self.book);
             if head.backend == self.backend && head.state == State::Waiting && book.get(&name).is_none() {
                 lock(&self.strange).remove(&path);
-                book.set(&name, Held::Waiting(Some(bytes.into())));
+                book.set(&name, Held::Waiting(bytes.map(Into::into)));
                 new.push(head.key);
             }
         }

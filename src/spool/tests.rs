@@ -396,6 +396,8 @@ proptest! {
         let bytes = entry.to_bytes();
         let head = Head::parse(&bytes).unwrap();
         prop_assert_eq!((&head.key, head.name(), head.name_aside()), (&key, entry.name(), entry.name_aside()));
+        let skimmed = Head::skim(&bytes[..bytes.len() - 1]).unwrap();
+        prop_assert_eq!(skimmed, Head { result: None, ..head.clone() });
         // What is sent is the result without a byte of white space between.
         prop_assert_eq!(std::str::from_utf8(&bytes[head.result.unwrap()]).unwrap(), result.to_string());
         prop_assert_eq!(Entry::parse(&bytes), Ok(entry));

@@ -241,10 +241,13 @@ fn files_of(dir: &Path) -> anyhow::Result<Vec<PathBuf>> {
 /// Longest file that is read whole to see whose it is, in bytes.
 const SHORT: u64 = 64 << 10;
 
+/// What was read of an entry, or what is wrong with it.
+type HeadAndBytes = Result<(Head, Option<Vec<u8>>), String>;
+
 /// What an entry says, with its bytes where it is short; none if it is gone meanwhile. Its name has to fit. The result of a long one is
 /// looked at when it is sent.
-fn read_head(path: &Path) -> Option<Result<(Head, Option<Vec<u8>>), String>> {
-    let read = || -> std::io::Result<Result<(Head, Option<Vec<u8>>), String>> {
+fn read_head(path: &Path) -> Option<HeadAndBytes> {
+    let read = || -> std::io::Result<HeadAndBytes> {
         let mut file = File::open(path)?;
         if file.metadata()?.len() > SHORT {
             let mut beginning = Vec::new();

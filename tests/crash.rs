@@ -137,7 +137,8 @@ fn every_place_of(share: usize, shares: usize) {
         assert_eq!(status.signal(), Some(KILL), "{after}: {status:?}");
         killed += 1;
         // Before the question the task is still the backend's; while it is nobody's, it becomes so again.
-        let nobodys = place == NOBODYS;
+        // The second question is answered with nothing.
+        let nobodys = place == NOBODYS && !places[..at].iter().any(|before| before == NOBODYS);
         if nobodys {
             let task = course.backend.books().handed.last().cloned().expect("it was handed out");
             course.backend.books().queue.push_back(task);

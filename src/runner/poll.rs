@@ -14,6 +14,7 @@ use backon::{BackoffBuilder, ExponentialBackoff, ExponentialBuilder};
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio_util::task::AbortOnDropHandle;
 
 /// Failed questions in a row after which `--once` gives up; without it the runner asks for ever.
 const ONCE_PATIENCE: u32 = 5;
@@ -113,7 +114,7 @@ impl Shared {
     }
 
     /// Asks once. What was handed out is on record when this returns.
-    async fn ask(&self) -> Asked {
+    async fn ask(self: &Arc<Self>) -> Asked {
         if let Err(error) = self.runner.spool.asking() {
             tracing::error!("the backend is not asked: {error:#}");
             return Asked::InHand;
@@ -122,9 +123,21 @@ impl Shared {
         // Once asked, the answer is waited for: the backend may have handed a task out already, and an attempt whose
         // answer nobody reads hangs for ever. The client's time-out bounds the wait.
         let promise = self.runner.manager.vigil.promise("asking the backend", self.runner.backend.longest_call());
+        // A task of its own runs on the thread that has read the answer; this one would have to be woken first, and until it has its
+        // turn nobody but the backend knows of the task.
+        let shared = self.clone();
+        let mut question = AbortOnDropHandle::new(tokio::spawn(async move {
+            shared.runner.backend.next_task_noted(|answer| shared.note(answer)).await
+        }));
         let answer = tokio::select! {
             () = self.stop.now.cancelled() => return Asked::Stopped,
-            answer = self.runner.backend.next_task_noted(|answer| self.note(answer)) => answer,
+            answer = &mut question => match answer {
+                Ok(answer) => answer,
+                Err(fault) => {
+                    tracing::error!("asking the backend ended with a fault of the runner: {fault}");
+                    return Asked::InHand;
+                }
+            },
         };
         drop(promise);
         match &answer {

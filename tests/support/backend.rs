@@ -29,6 +29,8 @@ pub struct Books {
     pub queue: VecDeque<Value>,
     /// Tasks that it has handed out, in order.
     pub handed: Vec<Value>,
+    /// When the answers with them were out, in the kernel's hands. The last ones may be missing.
+    pub out: Vec<Instant>,
     /// Results that it has taken, in order.
     pub taken: Vec<Value>,
     /// Results that it was sent, taken or not.
@@ -140,6 +142,7 @@ fn talk(mut stream: TcpStream, books: &Mutex<Books>, before_task: &dyn Fn()) {
         } else {
             (200, "", String::new())
         };
+        let is_task = first.starts_with("GET") && !answer.contains("UNAVAILABLE");
         let way = books.second.clone().filter(|_| first.starts_with("GET") && books.handed.len() == 2);
         drop(books);
         while way.as_ref().is_some_and(|arrives| !arrives.load(Ordering::Relaxed)) {
@@ -148,7 +151,9 @@ fn talk(mut stream: TcpStream, books: &Mutex<Books>, before_task: &dyn Fn()) {
         let head = format!("HTTP/1.1 {status} Staged\r\n{headers}Content-Length: {}\r\n\r\n", answer.len());
         let sent = stream.write_all((head + &answer).as_bytes());
         if first.starts_with("GET") {
-            all.lock().expect("nobody panics with them").answered += 1;
+            let mut books = all.lock().expect("nobody panics with them");
+            books.answered += 1;
+            books.out.extend(is_task.then(Instant::now));
         }
         if sent.is_err() {
             return;

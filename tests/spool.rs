@@ -10,6 +10,7 @@ use std::process::{Child, Command, Output, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use support::backend::{Counting, Reply};
+use support::disk::{Disk, fill};
 use support::{Place, need_root};
 
 const TERM: i32 = 15;
@@ -152,16 +153,6 @@ fn a_result_outlives_an_outage_of_the_backend_and_a_restart_of_the_runner() {
     assert!(listed(&place).is_empty());
 }
 
-/// The runner in a mount namespace of its own, where the spool is a file system of this size.
-fn with_small_spool(place: &Place, runner: &Command, size: &str) -> Command {
-    let dir = place.path("state/spool");
-    std::fs::create_dir_all(&dir).expect("a directory");
-    let mut command = Command::new("unshare");
-    let script = format!("mount -t tmpfs -o size={size} spool '{}' && exec \"$@\"", dir.display());
-    command.args(["--mount", "sh", "-c", &script, "sh"]).arg(runner.get_program()).args(runner.get_args());
-    command
-}
-
 #[test]
 fn a_spool_without_room_takes_no_task() {
     if !need_root("a_spool_without_room_takes_no_task") {
@@ -171,7 +162,8 @@ fn a_spool_without_room_takes_no_task() {
     let backend = Counting::start([task(1)], || ());
     let mut once = place.runner(&backend.url, &suite);
     once.args(["--once", "--concurrent", "1"]);
-    let output = with_small_spool(&place, &once, "1m").output().expect("the runner starts");
+    let disk = Disk::new(&place, "1m");
+    let output = disk.command(&once).output().expect("the runner starts");
     assert_eq!(output.status.code(), Some(1), "{output:?}");
     let said = String::from_utf8_lossy(&output.stderr);
     assert!(said.contains("cannot be written to") && said.contains("--state-dir"), "{said}");
@@ -179,7 +171,7 @@ fn a_spool_without_room_takes_no_task() {
 
     // One that goes on says so to whoever looks, and ends when it is told to.
     let runner = place.runner(&backend.url, &suite);
-    let mut runner = with_small_spool(&place, &runner, "1m").stdout(Stdio::null()).spawn().expect("the runner starts");
+    let mut runner = disk.command(&runner).stdout(Stdio::null()).spawn().expect("the runner starts");
     wait_until("the status", || status(&place)["state"] == "spool-full");
     let check = place.command(&["check", "--json"]).output().expect("check starts");
     let said = String::from_utf8_lossy(&check.stdout);
@@ -196,26 +188,22 @@ fn a_disk_that_fills_up_while_a_task_runs_loses_nothing() {
         return;
     }
     let (place, suite) = place();
-    let filler = place.path("state/spool/filler");
+    let disk = Disk::new(&place, "10m");
+    let (reserve, filler) = (disk.path(".reserve-0"), disk.path("filler"));
     // Whoever is handed the task finds the disk full.
     let backend = Counting::start([task(1)], move || {
-        let full = common::all_pids().into_iter().find_map(|pid| {
-            let inside = PathBuf::from(format!("/proc/{pid}/root{}", filler.parent()?.display()));
-            inside.join(".reserve-0").exists().then(|| inside.join("filler"))
-        });
-        let mut file = std::fs::File::create(full.expect("the runner's spool")).expect("a file");
-        let error = std::iter::repeat_with(|| std::io::Write::write_all(&mut file, &[1; 4096])).find_map(Result::err);
-        assert_eq!(error.map(|e| e.kind()), Some(std::io::ErrorKind::StorageFull));
+        assert!(reserve.exists() && reserve.with_file_name(".reserve-task").exists());
+        fill(&filler);
     });
     backend.books().replies.push_back(Reply::Status(503, ""));
     let log = place.path("log");
     let mut once = place.runner(&backend.url, &suite);
     once.args(["--once", "--concurrent", "1", "--logger-level", "warning", "--logger-output"]).arg(&log);
-    let output = with_small_spool(&place, &once, "10m").output().expect("the runner starts");
+    let output = disk.command(&once).output().expect("the runner starts");
     let log = std::fs::read_to_string(&log).expect("a log");
     assert_eq!(backend.books().taken.len(), 1, "{log}");
     assert_eq!(backend.books().taken[0]["testResults"]["isPassed"], true);
-    assert!(log.contains("without a record on disk") && log.contains("the spool's own reserve is used"), "{log}");
+    assert!(!log.contains("before it is recorded") && log.contains("the spool's own reserve is used"), "{log}");
     assert!(!log.contains("in memory alone"), "{log}");
     // No other task is taken until there is room again.
     assert_eq!((output.status.code(), backend.books().asked), (Some(1), 1), "{log}");
@@ -346,4 +334,281 @@ fn a_password_reaches_no_child_and_no_core() {
     assert_eq!(left(), 0, "the runner left a core file");
     assert_eq!(dying("kill -ABRT $$").status().expect("sh starts").code(), None);
     println!("core files that another program leaves: {}", left());
+}
+
+/// Puts results into the spool that wait for this backend, as an earlier run would have left them.
+fn prefill(place: &Place, url: &str, attempts: std::ops::RangeInclusive<u64>, text: &str) {
+    let dir = place.path("state/spool");
+    std::fs::create_dir_all(&dir).expect("a directory");
+    for attempt in attempts {
+        let entry = json!({
+            "version": 1, "backend": url, "task": {"attempt": attempt}, "taken": "2026-11-25T22:50:16Z",
+            "state": "waiting", "graded": format!("2026-11-25T22:{:02}:{:02}Z", attempt / 60, attempt % 60),
+            "result": {"attempt": attempt, "testResults": {
+                "isPassed": false, "isError": true, "errorDetails": text, "duration": "0.100", "testCases": [],
+            }},
+        });
+        std::fs::write(dir.join(format!("attempt-{attempt}.json")), entry.to_string()).expect("an entry");
+    }
+}
+
+/// A runner that goes on until it is told to stop, and its log.
+fn running(place: &Place, url: &str, suite: &Path, level: &str) -> (Child, PathBuf) {
+    let log = place.path("log");
+    let mut command = place.runner(url, suite);
+    command.args(["--concurrent", "1", "--logger-level", level, "--logger-output"]).arg(&log);
+    (command.spawn().expect("the runner starts"), log)
+}
+
+fn text(path: &Path) -> String {
+    std::fs::read_to_string(path).unwrap_or_default()
+}
+
+/// An attempt that is answered without being graded.
+fn invalid(attempt: u64) -> Value {
+    json!({"attempt": attempt, "branch": "main"})
+}
+
+fn always(status: u16) -> Option<support::backend::Rule> {
+    Some(Box::new(move |_| Some(Reply::Status(status, ""))))
+}
+
+#[test]
+fn an_outage_is_one_line_and_ends_for_all_results_at_once() {
+    if !need_root("an_outage_is_one_line_and_ends_for_all_results_at_once") {
+        return;
+    }
+    let (place, suite) = place();
+    let backend = Counting::start([], || ());
+    prefill(&place, &backend.url, 1..=50, "an error");
+    backend.books().rule = always(503);
+    let (runner, log) = running(&place, &backend.url, &suite, "warning");
+    backend.wait("some tries", |books| books.sent.len() >= 10);
+    let tries = backend.books().sent.len();
+    backend.books().rule = None;
+    backend.wait("the first result", |books| !books.taken.is_empty());
+    let begun = std::time::Instant::now();
+    backend.wait("all results", |books| books.taken.len() == 50);
+    println!("{tries} tries while it was away; 49 more results {:.3} s after the first", begun.elapsed().as_secs_f64());
+    wait_until("the end of the outage", || text(&log).contains("takes results again"));
+    send_signal(pid(&runner), TERM);
+    assert_eq!(ended(runner), Some(0));
+    let log = text(&log);
+    assert_eq!(log.matches("the backend takes no results").count(), 1, "{log}");
+    assert!(log.lines().count() < 10 && log.contains("waiting=50"), "{log}");
+    assert_eq!(backend.books().sent.len(), tries + 50, "nobody waits for a pause of its own");
+    assert!(listed(&place).is_empty());
+}
+
+#[test]
+fn an_upload_that_hangs_holds_up_no_other() {
+    if !need_root("an_upload_that_hangs_holds_up_no_other") {
+        return;
+    }
+    let (place, suite) = place();
+    let backend = Counting::start([], || ());
+    prefill(&place, &backend.url, 1..=40, "an error");
+    let released = Arc::new(AtomicBool::new(false));
+    let until = released.clone();
+    backend.books().rule = Some(Box::new(move |result| {
+        let hangs = result["attempt"].as_u64() <= Some(20) && !until.load(Ordering::Relaxed);
+        hangs.then(|| Reply::Hangs(until.clone()))
+    }));
+    let (runner, log) = running(&place, &backend.url, &suite, "warning");
+    backend.wait("the others", |books| books.taken.len() == 20);
+    released.store(true, Ordering::Relaxed);
+    backend.wait("all results", |books| books.taken.len() == 40);
+    send_signal(pid(&runner), TERM);
+    assert_eq!(ended(runner), Some(0), "{}", text(&log));
+    let attempts: std::collections::BTreeSet<u64> =
+        backend.books().taken.iter().filter_map(|result| result["attempt"].as_u64()).collect();
+    assert_eq!(attempts.len(), 40);
+}
+
+#[test]
+fn a_result_over_which_the_backend_fails_is_sent_smaller_and_then_put_aside() {
+    if !need_root("a_result_over_which_the_backend_fails_is_sent_smaller_and_then_put_aside") {
+        return;
+    }
+    let (place, suite) = place();
+    let backend = Counting::start([], || ());
+    let long = "the compiler said: й ".repeat(100);
+    prefill(&place, &backend.url, 1..=2, &long);
+    // It takes no more than 255 characters, and the second attempt not at all.
+    backend.books().rule = Some(Box::new(|result| {
+        let said = result["testResults"]["errorDetails"].as_str().unwrap_or_default();
+        (said.chars().count() > 255 || result["attempt"] == 2).then_some(Reply::Status(500, ""))
+    }));
+    let (runner, log) = running(&place, &backend.url, &suite, "error");
+    let settled =
+        |name: &str| listed(&place).iter().all(|(known, state)| !known.starts_with(name) || state == "rejected");
+    let mut attempt = 100;
+    wait_until("an end for both", || {
+        // Others come and are taken meanwhile.
+        attempt += 1;
+        backend.books().queue.push_back(invalid(attempt));
+        backend.wait("another one", |books| books.taken.iter().any(|result| result["attempt"] == attempt));
+        settled("attempt-1") && settled("attempt-2")
+    });
+    send_signal(pid(&runner), TERM);
+    assert_eq!(ended(runner), Some(0));
+    let (first, second): (Vec<Value>, Vec<Value>) = {
+        let books = backend.books();
+        let of = |attempt: u64| books.sent.iter().filter(|result| result["attempt"] == attempt).cloned().collect();
+        (of(1), of(2))
+    };
+    for sent in [&first, &second] {
+        // The whole first, then the small one, and never the whole again.
+        let mut forms = sent.clone();
+        forms.dedup();
+        assert_eq!(forms.len(), 2, "{sent:#?}");
+        assert_eq!(forms[0]["testResults"]["errorDetails"], long);
+        for same in ["isPassed", "isError", "duration", "testCases"] {
+            assert_eq!(forms[0]["testResults"][same], forms[1]["testResults"][same]);
+        }
+    }
+    assert_eq!(backend.by_attempt()["1"], [first.last().cloned().expect("a result")]);
+    assert!(!backend.by_attempt().contains_key("2"));
+    let kept: Value = serde_json::from_slice(&spool(&place, &["show", "2"]).stdout).expect("JSON");
+    assert_eq!((&kept["status"], &kept["whole"]), (&json!(500), &second[0]));
+    let log = text(&log);
+    assert!(log.contains("in its smallest form") && log.contains("which is kept in spool/rejected"), "{log}");
+}
+
+#[test]
+fn a_backend_that_refuses_everything_gets_no_more_tasks_until_somebody_says_so() {
+    if !need_root("a_backend_that_refuses_everything_gets_no_more_tasks_until_somebody_says_so") {
+        return;
+    }
+    let (place, suite) = place();
+    let backend = Counting::start([], || ());
+    backend.books().rule = always(403);
+    let (runner, log) = running(&place, &backend.url, &suite, "error");
+    let refuse = |attempts: std::ops::RangeInclusive<u64>| {
+        for attempt in attempts {
+            backend.books().queue.push_back(invalid(attempt));
+            wait_until("a refusal", || {
+                listed(&place)
+                    .iter()
+                    .any(|(name, state)| name.starts_with(&format!("attempt-{attempt}@")) && state == "rejected")
+            });
+        }
+        wait_until("the status", || status(&place)["state"] == "spool-full");
+        assert!(status(&place)["reason"].as_str().is_some_and(|reason| reason.contains("HTTP 403")));
+    };
+    refuse(1..=5);
+    // The configuration is read again: somebody has mended something.
+    send_signal(pid(&runner), HUP);
+    refuse(6..=10);
+    backend.books().queue.extend((11..=15).map(invalid));
+    backend.books().rule = None;
+    assert!(!spool(&place, &["retry", "--all", "attempt-1"]).status.success());
+    let retried = spool(&place, &["retry", "--all", "--status", "422"]);
+    assert!(retried.status.success() && retried.stdout.is_empty(), "{retried:?}");
+    let retried = spool(&place, &["retry", "--all"]);
+    assert!(retried.status.success(), "{retried:?}");
+    backend.wait("all results", |books| books.taken.len() == 15);
+    send_signal(pid(&runner), TERM);
+    assert_eq!(ended(runner), Some(0));
+    assert!(backend.by_attempt().values().all(|told| told.len() == 1));
+    assert!(text(&log).contains("5 results in a row"), "{}", text(&log));
+    prefill(&place, &backend.url, 20..=21, "an error");
+    assert!(spool(&place, &["drop", "--all"]).status.success());
+    assert_eq!(listed(&place).len(), 2, "what waits has to be named");
+}
+
+#[test]
+fn results_that_wait_are_not_in_memory() {
+    if !need_root("results_that_wait_are_not_in_memory") {
+        return;
+    }
+    const MANY: u64 = 24;
+    let (place, suite) = place();
+    let backend = Counting::start([], || ());
+    prefill(&place, &backend.url, 1..=MANY, &"x".repeat(8 << 20));
+    backend.books().rule = always(503);
+    let (runner, log) = running(&place, &backend.url, &suite, "warning");
+    backend.wait("some tries", |books| books.sent.len() >= 10);
+    let peak = || {
+        let status = text(Path::new(&format!("/proc/{}/status", runner.id())));
+        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).expect("a peak").to_string();
+        line.trim().trim_end_matches(" kB").parse::<u64>().expect("a number") >> 10
+    };
+    let waiting = peak();
+    backend.books().rule = None;
+    backend.wait("all results", |books| books.taken.len() as u64 == MANY);
+    println!("{MANY} results of 8 MiB: at most {waiting} MiB while they waited, {} MiB with their delivery", peak());
+    assert!(peak() < 64, "{} MiB: {}", peak(), text(&log));
+    send_signal(pid(&runner), TERM);
+    assert_eq!(ended(runner), Some(0));
+}
+
+#[test]
+fn a_directory_that_is_moved_away_takes_no_result_with_it() {
+    if !need_root("a_directory_that_is_moved_away_takes_no_result_with_it") {
+        return;
+    }
+    let (place, suite) = place();
+    let backend = Counting::start([], || ());
+    prefill(&place, &backend.url, 1..=3, "an error");
+    backend.books().rule = always(503);
+    let (runner, log) = running(&place, &backend.url, &suite, "error");
+    backend.wait("a try", |books| !books.sent.is_empty());
+    std::fs::rename(place.path("state/spool"), place.path("away")).expect("it is moved");
+    wait_until("the directory", || listed(&place).len() == 3);
+    assert!(text(&log).contains("it is gone"), "{}", text(&log));
+    assert_eq!(status(&place)["waiting"], 3);
+    backend.books().rule = None;
+    backend.wait("all results", |books| books.taken.len() == 3);
+    send_signal(pid(&runner), TERM);
+    assert_eq!(ended(runner), Some(0));
+}
+
+/// Stops the runner while it grades, changes something, and lets it go on.
+fn while_it_grades(disk: &Disk, runner: &Child, change: impl FnOnce()) {
+    let recorded = || text(&disk.path("attempt-1.json")).contains("\"taken\"");
+    wait_until("the record", recorded);
+    send_signal(pid(runner), 19);
+    wait_until("it to stand still", || {
+        text(Path::new(&format!("/proc/{}/stat", runner.id())))
+            .rsplit(')')
+            .next()
+            .is_some_and(|rest| rest.starts_with(" T"))
+    });
+    assert!(recorded(), "the result came before the change");
+    change();
+    send_signal(pid(runner), 18);
+}
+
+#[test]
+fn what_a_read_only_disk_does_not_take_is_not_sent_and_not_lost() {
+    if !need_root("what_a_read_only_disk_does_not_take_is_not_sent_and_not_lost") {
+        return;
+    }
+    let (place, _) = place();
+    let suite = place.tree("slow", &[("test_a.py", "import time\ndef test_a(): time.sleep(2)\n")]);
+    // Mended while it runs, killed, and told to stop.
+    for (number, end) in ["mended", "killed", "stopped"].into_iter().enumerate() {
+        let disk = Disk::new(&place, "20m");
+        let backend = Counting::start([task(1)], || ());
+        let log = place.path(&format!("log-{number}"));
+        let mut command = place.runner(&backend.url, &suite);
+        command.args(["--concurrent", "1", "--logger-level", "error", "--logger-output"]).arg(&log);
+        let mut runner = disk.command(&command).spawn().expect("the runner starts");
+        while_it_grades(&disk, &runner, || disk.set_read_only(true));
+        wait_until("the result", || text(&log).contains("is in memory alone"));
+        wait_until("the status", || status(&place)["state"] == "spool-full");
+        assert_eq!(backend.books().sent.len(), 0, "{end}: it is not sent before it is written");
+        if end == "mended" {
+            disk.set_read_only(false);
+            backend.wait("the result", |books| !books.taken.is_empty());
+        }
+        send_signal(pid(&runner), if end == "killed" { 9 } else { TERM });
+        runner.wait().expect("it ends");
+        disk.set_read_only(false);
+        command.arg("--once");
+        assert!(disk.command(&command).status().expect("the runner starts").success());
+        let told = backend.books().sent.clone();
+        assert!(told.len() == 1 && told[0]["testResults"]["isError"] == (end != "mended"), "{end}: {told:#?}");
+    }
 }

@@ -2,7 +2,7 @@
 
 use super::contract::{Tokens, login_request, parse_tokens, refresh_request};
 use super::error::{BackendError, Call, is_final};
-use super::http::{Http, Request};
+use super::http::{Content, Http, Request};
 use super::roles::{NEEDED, Roles};
 use reqwest::Method;
 use reqwest::header::HeaderValue;
@@ -140,7 +140,7 @@ impl Auth {
                 method: Method::POST,
                 url: &self.login_url,
                 authorization: None,
-                body: Some(&login_request(login, password)),
+                body: Some(Content::Value(&login_request(login, password))),
             })
             .await?;
         if answered.is_success() {
@@ -167,7 +167,7 @@ impl Auth {
                 method: Method::POST,
                 url: &self.refresh_url,
                 authorization: None,
-                body: Some(&refresh_request(token)),
+                body: Some(Content::Value(&refresh_request(token))),
             })
             .await
             .map_err(|error| error.to_string())?;

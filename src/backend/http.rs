@@ -2,8 +2,9 @@
 
 use super::BackendSettings;
 use super::error::{BackendError, Call, SettingsError};
+use super::parcel::Parcel;
 use super::text::excerpt;
-use reqwest::header::{AUTHORIZATION, DATE, HeaderValue, LOCATION, RETRY_AFTER};
+use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, DATE, HeaderValue, LOCATION, RETRY_AFTER};
 use reqwest::{Method, StatusCode};
 use secrecy::{ExposeSecret as _, SecretString};
 use serde_json::Value;
@@ -30,7 +31,16 @@ pub(super) struct Request<'a> {
     pub method: Method,
     pub url: &'a Url,
     pub authorization: Option<HeaderValue>,
-    pub body: Option<&'a Value>,
+    pub body: Option<Content<'a>>,
+}
+
+/// What a request carries, as JSON.
+#[derive(Clone, Copy)]
+pub(super) enum Content<'a> {
+    /// What is in memory.
+    Value(&'a Value),
+    /// What is in a file.
+    Parcel(&'a Parcel),
 }
 
 /// An answer, whatever its status.
@@ -91,9 +101,11 @@ impl Http {
         if let Some(value) = request.authorization {
             builder = builder.header(AUTHORIZATION, value);
         }
-        if let Some(body) = request.body {
-            builder = builder.json(body);
-        }
+        builder = match request.body {
+            None => builder,
+            Some(Content::Value(value)) => builder.json(value),
+            Some(Content::Parcel(parcel)) => builder.header(CONTENT_TYPE, "application/json").body(parcel.body()),
+        };
         let mut response = builder.send().await.map_err(unreachable)?;
         let status = response.status();
         let mut answered = Answered {

@@ -9,16 +9,18 @@ pub mod contract;
 mod error;
 mod http;
 pub mod mock;
+mod parcel;
 mod roles;
 pub mod text;
 
 pub use auth::Credentials;
 pub use error::{BackendError, Call, SettingsError};
+pub use parcel::Parcel;
 pub use roles::{NEEDED as NEEDED_ROLE, Roles};
 
 use auth::{AFTER_REJECTION, Auth};
 use contract::{Answer, parse_task};
-use http::{Answered, Http, Request, redact};
+use http::{Answered, Content, Http, Request, redact};
 use reqwest::Method;
 use secrecy::SecretString;
 use serde_json::Value;
@@ -168,7 +170,7 @@ impl Backend {
         let admitted = Admitted { user: auth.user().to_owned(), roles: grant.roles };
         if admitted.roles.as_ref().is_some_and(|roles| !roles.suffice())
             && let Err(error @ BackendError::Forbidden { .. }) =
-                self.call(Call::Upload, Method::POST, &self.post, Some(&serde_json::json!({}))).await
+                self.call(Call::Upload, Method::POST, &self.post, Some(Content::Value(&serde_json::json!({})))).await
         {
             return Err(error);
         }
@@ -180,7 +182,19 @@ impl Backend {
     /// # Errors
     /// No answer, a status that means failure, or an answer that is no task and no way to say that there is none.
     pub async fn next_task(&self) -> Result<Answer, BackendError> {
+        self.next_task_noted(|_| ()).await
+    }
+
+    /// Asks for a task, once. `arrived` gets the body of an answer that may be one the instant it is whole, before anything is
+    /// done with it.
+    ///
+    /// # Errors
+    /// Those of [`Backend::next_task`].
+    pub async fn next_task_noted(&self, arrived: impl FnOnce(&[u8])) -> Result<Answer, BackendError> {
         let (answered, secret) = self.call(Call::TakeTask, Method::GET, &self.get, None).await?;
+        if answered.is_success() {
+            arrived(&answered.body);
+        }
         if !answered.is_success() && answered.status != 404 {
             return Err(answered.into_error(Call::TakeTask, &self.get, secret.as_ref()));
         }
@@ -199,6 +213,18 @@ impl Backend {
     /// # Errors
     /// Anything but a 2xx; [`BackendError::is_retryable`] says whether another try makes sense.
     pub async fn upload(&self, body: &Value) -> Result<(), BackendError> {
+        self.send(Content::Value(body)).await
+    }
+
+    /// Uploads a result that lies in a file, with one try.
+    ///
+    /// # Errors
+    /// Those of [`Backend::upload`].
+    pub async fn upload_parcel(&self, body: &Parcel) -> Result<(), BackendError> {
+        self.send(Content::Parcel(body)).await
+    }
+
+    async fn send(&self, body: Content<'_>) -> Result<(), BackendError> {
         let (answered, secret) = self.call(Call::Upload, Method::POST, &self.post, Some(body)).await?;
         if answered.is_success() {
             return Ok(());
@@ -225,7 +251,7 @@ impl Backend {
         call: Call,
         method: Method,
         url: &Url,
-        body: Option<&Value>,
+        body: Option<Content<'_>>,
     ) -> Result<(Answered, Option<SecretString>), BackendError> {
         let request = |authorization| Request { call, method: method.clone(), url, authorization, body };
         let Some(auth) = self.auth() else {

@@ -2,7 +2,7 @@
 
 use super::Finding;
 use crate::contain::state;
-use crate::spool::{Lying, Shelf, Stage};
+use crate::spool::{self, Lying, Shelf};
 use crate::status::{Held, State, Status};
 use std::path::Path;
 use std::time::{Duration, SystemTime};
@@ -24,15 +24,15 @@ pub fn look(state_dir: &Path) -> Vec<Finding> {
     };
     let spool = match Shelf::of(state_dir).list() {
         Ok(entries) => {
-            let count = |is: fn(&Stage) -> bool| {
+            let count = |state: spool::State| {
                 let here = entries.iter().filter(|lying| !lying.is_elsewhere());
-                here.filter(|lying| lying.entry.as_ref().is_ok_and(|entry| is(&entry.stage))).count()
+                here.filter(|lying| lying.entry.as_ref().is_ok_and(|head| head.state == state)).count()
             };
             judge_spool(
                 &Counts {
-                    taken: count(|stage| matches!(stage, Stage::Taken)),
-                    waiting: count(|stage| matches!(stage, Stage::Waiting { .. })),
-                    rejected: count(|stage| matches!(stage, Stage::Rejected { .. })),
+                    taken: count(spool::State::Taken),
+                    waiting: count(spool::State::Waiting),
+                    rejected: count(spool::State::Rejected),
                     elsewhere: entries.iter().filter(|lying| lying.is_elsewhere()).count(),
                     unreadable: entries.iter().filter(|lying| lying.entry.is_err()).count(),
                     oldest: entries.iter().filter(|lying| !lying.is_elsewhere()).filter_map(waits_since).min(),
@@ -52,8 +52,8 @@ pub fn look(state_dir: &Path) -> Vec<Finding> {
 
 /// Since when this result waits for the backend, if it does.
 fn waits_since(lying: &Lying) -> Option<SystemTime> {
-    let entry = lying.entry.as_ref().ok().filter(|entry| matches!(entry.stage, Stage::Waiting { .. }))?;
-    humantime::parse_rfc3339(&entry.since()).ok()
+    let head = lying.entry.as_ref().ok().filter(|head| head.state == spool::State::Waiting)?;
+    humantime::parse_rfc3339(&head.since).ok()
 }
 
 fn judge_runner(status: Option<&Status>, alive: bool) -> Finding {

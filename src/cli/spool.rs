@@ -16,6 +16,7 @@ graded, waiting while the backend has not confirmed its result, rejected when th
     ostest-sandbox spool show attempt-21
     ostest-sandbox spool retry attempt-21@20261125T225031Z
     ostest-sandbox spool drop attempt-21@20261125T225031Z
+    ostest-sandbox spool retry --all --status 500
 
 A NAME is what `list` shows, or the backend's own name for the attempt. A running runner sees what is changed here within half a \
 minute. Exit codes: 0 done, 1 not.";
@@ -50,19 +51,31 @@ enum What {
     },
     /// Send a result again that was refused, or that was to go to another backend
     Retry {
-        /// Names of the entries
-        #[arg(required = true)]
-        names: Vec<String>,
+        #[command(flatten)]
+        which: Which,
         /// Send them to this backend instead of the one that handed them out
         #[arg(long, value_name = "URL")]
         backend_url: Option<BackendUrl>,
     },
     /// Throw results away: the backend gets no answer to these attempts
     Drop {
-        /// Names of the entries
-        #[arg(required = true)]
-        names: Vec<String>,
+        #[command(flatten)]
+        which: Which,
     },
+}
+
+/// Which entries are meant.
+#[derive(Debug, Args)]
+struct Which {
+    /// Names of the entries
+    #[arg(required_unless_present = "all")]
+    names: Vec<String>,
+    /// All that the backend has refused. What waits, and what is another backend's, has to be named
+    #[arg(long, conflicts_with = "names")]
+    all: bool,
+    /// Of these only those that were refused with this HTTP status
+    #[arg(long, value_name = "CODE", requires = "all")]
+    status: Option<u16>,
 }
 
 /// Does it; the number is the exit code.
@@ -76,8 +89,13 @@ fn go(args: &SpoolArgs, file: FileOptions) -> anyhow::Result<u8> {
     let shelf = Shelf::of(&state_dir);
     match &args.what {
         What::List { json: true } => {
-            let all: Vec<Value> = shelf.list()?.iter().map(as_json).collect();
-            out::line(serde_json::to_string_pretty(&all)?)?;
+            // One at a time: a thousand of them can be longer than the memory.
+            let mut sign = '[';
+            for lying in shelf.list()? {
+                out::print(format_args!("{sign}\n{}", serde_json::to_string_pretty(&as_json(&lying))?))?;
+                sign = ',';
+            }
+            out::line(if sign == '[' { "[]" } else { "\n]" })?;
         }
         What::List { json: false } => {
             let mut rows = vec![["NAME", "STATE", "SINCE", "BACKEND", "SAID"].map(String::from).to_vec()];
@@ -86,28 +104,47 @@ fn go(args: &SpoolArgs, file: FileOptions) -> anyhow::Result<u8> {
         }
         What::Show { name } => {
             for lying in shelf.find(name)? {
-                out::print(std::fs::read_to_string(&lying.path)?)?;
+                match lying.read() {
+                    Ok(entry) => out::line(serde_json::to_string_pretty(&entry)?)?,
+                    Err(_) => out::print(String::from_utf8_lossy(&std::fs::read(&lying.path)?))?,
+                }
             }
         }
-        What::Retry { names, backend_url } => {
+        What::Retry { which, backend_url } => {
             let backend = backend_url.as_deref().map(crate::backend::address_of).transpose()?;
-            for name in names {
-                for lying in only(&shelf, name)? {
-                    shelf.retry(&lying, backend.as_deref())?;
-                    out::line(format_args!("{}: waits for the backend", lying.name()))?;
-                }
-            }
+            return each(which, &shelf, "waits for the backend", |lying| shelf.retry(lying, backend.as_deref()));
         }
-        What::Drop { names } => {
-            for name in names {
-                for lying in only(&shelf, name)? {
-                    shelf.drop_entry(&lying)?;
-                    out::line(format_args!("{}: dropped", lying.name()))?;
-                }
+        What::Drop { which } => return each(which, &shelf, "dropped", |lying| shelf.drop_entry(lying)),
+    }
+    Ok(0)
+}
+
+/// Does something with each entry that is meant. Where all are meant, one that fails does not keep it from the others.
+fn each(which: &Which, shelf: &Shelf, done: &str, act: impl Fn(&Lying) -> anyhow::Result<()>) -> anyhow::Result<u8> {
+    for name in &which.names {
+        for lying in only(shelf, name)? {
+            act(&lying)?;
+            out::line(format_args!("{}: {done}", lying.name()))?;
+        }
+    }
+    let mut failed = 0;
+    for lying in if which.all { shelf.refused()? } else { Vec::new() } {
+        if which.status.is_some_and(|wanted| !was_refused_with(&lying, wanted)) {
+            continue;
+        }
+        match act(&lying) {
+            Ok(()) => out::line(format_args!("{}: {done}", lying.name()))?,
+            Err(error) => {
+                failed = 1;
+                out::say(format!("ostest-sandbox: {}: {error:#}", lying.name()));
             }
         }
     }
-    Ok(0)
+    Ok(failed)
+}
+
+fn was_refused_with(lying: &Lying, wanted: u16) -> bool {
+    lying.read().is_ok_and(|entry| matches!(entry.stage, Stage::Rejected { status, .. } if status == wanted))
 }
 
 /// The one entry of this name. Where several answer to it, the person has to say which.
@@ -124,11 +161,16 @@ fn only(shelf: &Shelf, name: &str) -> anyhow::Result<Vec<Lying>> {
 }
 
 fn row(lying: &Lying) -> Vec<String> {
-    let (state, since, backend, said) = match &lying.entry {
-        Err(problem) => ("unreadable", String::new(), String::new(), problem.clone()),
-        Ok(entry) => (state(entry), entry.since(), entry.backend.clone(), said(entry)),
+    let (state, since, backend, said) = match lying.read() {
+        Err(problem) => ("unreadable", String::new(), String::new(), in_short(lying, &problem)),
+        Ok(entry) => (state(&entry), entry.since(), entry.backend.clone(), said(&entry)),
     };
     vec![lying.name(), state.to_string(), since, backend, said]
+}
+
+/// What is wrong with it. Where it is stands in its row.
+fn in_short(lying: &Lying, problem: &anyhow::Error) -> String {
+    lying.entry.as_ref().err().cloned().unwrap_or_else(|| problem.to_string())
 }
 
 fn state(entry: &Entry) -> &'static str {
@@ -141,20 +183,24 @@ fn state(entry: &Entry) -> &'static str {
 
 /// What is told of an entry in a few words.
 fn said(entry: &Entry) -> String {
+    let summary = |result, whole: &Option<Value>| match whole {
+        None => crate::backend::contract::summary(result),
+        Some(_) => format!("{}, in its smallest form", crate::backend::contract::summary(result)),
+    };
     match &entry.stage {
         Stage::Taken => "no result yet".into(),
-        Stage::Waiting { result, .. } => crate::backend::contract::summary(result),
-        Stage::Rejected { result, status, reason, .. } => {
+        Stage::Waiting { result, whole, .. } => summary(result, whole),
+        Stage::Rejected { result, whole, status, reason, .. } => {
             let reason = reason.split_whitespace().collect::<Vec<_>>().join(" ");
-            format!("{}; refused with {status}: {reason}", crate::backend::contract::summary(result))
+            format!("{}; refused with {status}: {reason}", summary(result, whole))
         }
     }
 }
 
 fn as_json(lying: &Lying) -> Value {
-    let mut shown = match &lying.entry {
+    let mut shown = match lying.read() {
         Ok(entry) => json!(entry),
-        Err(problem) => json!({"state": "unreadable", "problem": problem}),
+        Err(problem) => json!({"state": "unreadable", "problem": in_short(lying, &problem)}),
     };
     shown["name"] = json!(lying.name());
     shown["file"] = json!(lying.path);

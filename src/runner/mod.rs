@@ -4,7 +4,6 @@
 //! can end at any instant: the next start goes on from what lies there.
 
 mod admission;
-mod crossed;
 mod deliver;
 mod evidence;
 mod holds;
@@ -15,17 +14,17 @@ mod poll;
 pub mod vigil;
 mod work;
 
-use crate::backend::Backend;
-use crate::backend::contract::{Shape, render};
+use crate::backend::contract::{Shape, Task, render};
+use crate::backend::{Backend, allow};
 use crate::config::Grading;
 use crate::contain::Host;
 use crate::contain::slots::Slot;
-use crate::spool::{Entry, Found, Spool};
+use crate::spool::{Found, Spool};
 use crate::status::{Board, State};
 use crate::task::bound;
 use crate::verdict::Verdict;
 use admission::Admission;
-use crossed::Crossed;
+use deliver::Outbox;
 use evidence::{CANARY, KnownGood};
 use holds::{Due, Holds};
 use job::Job;
@@ -34,19 +33,15 @@ use poll::Next;
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
-use tokio::sync::{Notify, Semaphore, mpsc, watch};
+use tokio::sync::{Notify, mpsc, watch};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
 
 /// Time that results have to be delivered when everything else is over. What is not stays in the spool.
 const LAST_UPLOADS: Duration = Duration::from_secs(10);
 
 /// What killing sandboxes and cleaning up may take beside the drain time-out, on a loaded host.
 const CLEARING: Duration = Duration::from_secs(60);
-
-/// Results that are on their way to the backend at a time.
-const UPLOADS: usize = 4;
 
 /// Everything that the loop works with.
 pub struct Runner {
@@ -94,14 +89,8 @@ pub struct Stop {
 struct Shared {
     runner: Runner,
     stop: Stop,
-    /// No more tries to deliver: what is left stays in the spool.
-    last_call: CancellationToken,
-    deliveries: TaskTracker,
-    uploads: Semaphore,
-    /// Results that a question crosses with.
-    crossed: Crossed,
-    /// When the spool was searched last for what an operator has put back.
-    searched: Mutex<Instant>,
+    /// Results that are to be sent.
+    outbox: Outbox,
     /// What is broken, and the tasks that wait for it.
     holds: Mutex<Holds>,
     /// Told whenever something of that, or of the admission, is another.
@@ -121,11 +110,7 @@ impl Runner {
         let shared = Arc::new(Shared {
             runner: self,
             stop: stop.clone(),
-            last_call: CancellationToken::new(),
-            deliveries: TaskTracker::new(),
-            uploads: Semaphore::new(UPLOADS),
-            crossed: Crossed::default(),
-            searched: Mutex::new(Instant::now()),
+            outbox: Outbox::default(),
             holds: Mutex::default(),
             changed: Notify::new(),
             admission: Admission::default(),
@@ -140,6 +125,7 @@ impl Runner {
         shared.runner.board.change(|status| (status.waiting, status.rejected) = (waiting, rejected));
         manager.ready();
         manager.say(&shared.runner.board.now().line());
+        shared.begin_to_deliver();
         let mut resumed = shared.recover(found);
         let (give_back, mut free) = mpsc::unbounded_channel();
         for slot in slots {
@@ -172,9 +158,9 @@ impl Runner {
                         let _ = give_back.send(slot);
                     });
                 }
-                Next::Answered { key, body, kept } => {
+                Next::Answered { key } => {
                     let _ = give_back.send(slot);
-                    shared.deliver(key, body, kept);
+                    shared.deliver(key);
                 }
                 Next::Ended(ended) => break ended,
             }
@@ -227,15 +213,16 @@ impl Shared {
                 "the spool holds entries of another backend; to send one to this one: ostest-sandbox spool retry NAME --backend-url URL"
             );
         }
-        for entry in found.waiting {
-            self.adopt(entry);
+        if !found.waiting.is_empty() {
+            tracing::info!(count = found.waiting.len(), "results lay in the spool and are sent");
+            self.deliver_all(found.waiting);
         }
         let (mut again, now) = (VecDeque::new(), Instant::now());
         let within = self.rules().grading.answer_within;
         for entry in found.taken {
             let Some(key) = entry.key() else { continue };
             match entry.task() {
-                Some(task) if self.runner.resume => {
+                Some(task) if self.runner.resume && self.is_allowed(&task) => {
                     let job = Job::since(task, humantime::parse_rfc3339(&entry.taken).ok(), within, now);
                     tracing::warn!(task = %key, "an earlier run did not finish it; it is graded again");
                     again.push_back(job);
@@ -251,12 +238,9 @@ impl Shared {
         again
     }
 
-    /// Takes a result over that lies in the spool.
-    fn adopt(self: &Arc<Self>, entry: Entry) {
-        if let (Some(key), crate::spool::Stage::Waiting { result, .. }) = (entry.key(), entry.stage) {
-            tracing::info!(task = %key, "its result lay in the spool and is sent");
-            self.deliver(key, result, true);
-        }
+    /// Whether a task that was handed out before may be graded under the rules of now.
+    fn is_allowed(&self, task: &Task) -> bool {
+        allow::check(&task.repository_url, &self.rules().grading.allow_url).is_ok()
     }
 
     /// Says which tasks are still held at the end: they stay in the spool.

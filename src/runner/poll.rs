@@ -7,17 +7,17 @@ use super::outage::{Outage, Told};
 use crate::backend::contract::{Answer, Key, Task, render};
 use crate::backend::{BackendError, allow};
 use crate::fault::Cause;
-use crate::spool::TakeError;
+use crate::spool::{Said, TakeError};
 use crate::status::State;
 use crate::steps;
 use crate::task::fetch;
 use crate::verdict::Verdict;
 use backon::{BackoffBuilder, ExponentialBackoff, ExponentialBuilder};
-use serde_json::Value;
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::{Arc, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::task::JoinSet;
+use tokio_util::task::AbortOnDropHandle;
 
 /// Failed questions in a row after which `--once` gives up; without it the runner asks for ever.
 const ONCE_PATIENCE: u32 = 5;
@@ -31,21 +31,14 @@ const ONCE_HOLDS: Duration = Duration::from_secs(60);
 /// Longest wait for what is held: whoever changes something says so, and this is for what nobody says.
 const HOLD_PAUSE: Duration = Duration::from_secs(1);
 
-/// How often the spool is searched for what an operator has put back.
-const SEARCH: Duration = Duration::from_secs(30);
-
 /// What to do next.
 pub enum Next {
     /// Grade this one, which is in the spool; or try again what is broken.
     Due(Due),
     /// Send this; there is nothing to be graded.
     Answered {
-        /// Whose answer it is.
+        /// Whose answer it is; it is in the spool.
         key: Key,
-        /// The answer.
-        body: Value,
-        /// Whether it is in the spool.
-        kept: bool,
     },
     /// Nothing more.
     Ended(anyhow::Result<()>),
@@ -113,7 +106,6 @@ impl Shared {
                 Err(problem) if self.runner.once => return Next::Ended(Err(anyhow::anyhow!(problem))),
                 Err(_) => continue,
             }
-            self.search_now_and_then();
             let pause = match self.ask().await {
                 Asked::Stopped => return Next::Ended(Ok(())),
                 Asked::Next(next) => return next,
@@ -163,16 +155,30 @@ impl Shared {
     }
 
     /// Asks once. What was handed out is on record when this returns.
-    async fn ask(&self) -> Asked {
-        self.runner.spool.asking();
-        self.crossed.asking();
+    async fn ask(self: &Arc<Self>) -> Asked {
+        if let Err(error) = self.runner.spool.asking() {
+            tracing::error!("the backend is not asked: {error:#}");
+            return Asked::InHand;
+        }
         steps::at("poll: about to ask");
         // Once asked, the answer is waited for: the backend may have handed a task out already, and an attempt whose
         // answer nobody reads hangs for ever. The client's time-out bounds the wait.
         let promise = self.runner.manager.vigil.promise("asking the backend", self.runner.backend.longest_call());
+        // A task of its own runs on the thread that has read the answer; this one would have to be woken first, and until it has its
+        // turn nobody but the backend knows of the task.
+        let shared = self.clone();
+        let mut question = AbortOnDropHandle::new(tokio::spawn(async move {
+            shared.runner.backend.next_task_noted(|answer| shared.note(answer)).await
+        }));
         let answer = tokio::select! {
             () = self.stop.now.cancelled() => return Asked::Stopped,
-            answer = self.runner.backend.next_task() => answer,
+            answer = &mut question => match answer {
+                Ok(answer) => answer,
+                Err(fault) => {
+                    tracing::error!("asking the backend ended with a fault of the runner: {fault}");
+                    return Asked::InHand;
+                }
+            },
         };
         drop(promise);
         match &answer {
@@ -189,9 +195,15 @@ impl Shared {
             Ok(Answer::NoTask) => Asked::NoTask,
             Err(error) => Asked::Failed(error),
         };
-        self.crossed.asked();
         self.runner.spool.asked();
         asked
+    }
+
+    /// Has an answer outlive us from the instant on in which it is here. Until then only the backend knows of the task.
+    fn note(&self, answer: &[u8]) {
+        steps::at("poll: the backend has answered");
+        self.runner.spool.answered(answer);
+        steps::at("poll: the answer is noted");
     }
 
     /// `true`: told to stop meanwhile.
@@ -222,19 +234,24 @@ impl Shared {
             }
             // It was handed out: whoever drops it now loses it for certain.
             Err(TakeError::Disk(error)) => {
-                tracing::error!(task = %task.key, "graded without a record on disk, so a crash would lose it: {error:#}");
+                tracing::error!(task = %task.key, "graded before it is recorded, so a crash may lose it: {error:#}");
             }
         }
         steps::at("poll: the task is on record");
         Asked::Task(task)
     }
 
-    /// Answers a task that was answered while the question was on its way, as before.
+    /// Answers a task that was answered while the question was on its way, as before. The two have crossed: graded again, it would be
+    /// answered twice, with other figures.
     fn say_again(&self, key: &Key) -> Option<Asked> {
-        let body = self.crossed.said(key)?;
-        tracing::warn!(task = %key, "the backend hands it out again, and has taken its result meanwhile, which is sent once more");
-        let kept = self.keep(key, None, &body);
-        Some(Asked::Next(Next::Answered { key: key.clone(), body, kept }))
+        match self.runner.spool.say_again(key) {
+            Said::No => None,
+            Said::OutOfReach => Some(Asked::InHand),
+            Said::WaitsAgain => {
+                tracing::warn!(task = %key, "the backend hands it out again, and has taken its result meanwhile, which is sent once more");
+                Some(Asked::Next(Next::Answered { key: key.clone() }))
+            }
+        }
     }
 
     /// Answers without grading.
@@ -247,23 +264,8 @@ impl Shared {
             return Asked::InHand;
         }
         let body = render(&key, &Verdict::broken(problem), self.rules().shape);
-        let kept = self.keep(&key, None, &body);
-        Asked::Next(Next::Answered { key, body, kept })
-    }
-
-    /// Takes over results that an operator has put back into the spool. A runner that is never idle finds them, too.
-    fn search_now_and_then(self: &Arc<Self>) {
-        {
-            let mut searched = self.searched.lock().unwrap_or_else(PoisonError::into_inner);
-            if searched.elapsed() < SEARCH {
-                return;
-            }
-            *searched = Instant::now();
-        }
-        match self.runner.spool.search() {
-            Ok(entries) => entries.into_iter().for_each(|entry| self.adopt(entry)),
-            Err(error) => tracing::warn!("{error:#}"),
-        }
+        self.keep(&key, None, &body);
+        Asked::Next(Next::Answered { key })
     }
 
     /// The backend has given a sound answer.

@@ -1,10 +1,10 @@
-//! Files that are whole after a crash: the old one or the new one, never a half.
+//! Files that are whole after a crash: the old one or the new one, never a half. And none that takes the place of a stranger's.
 
 use crate::steps;
 use anyhow::Context;
 use std::fs::{DirBuilder, File, OpenOptions};
-use std::io::{self, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::io::{self, ErrorKind, Write};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 /// What a file is called until it is complete.
@@ -16,9 +16,18 @@ pub fn make_dir(dir: &Path) -> anyhow::Result<()> {
     made.and_then(|()| sync_dir(dir)).with_context(|| format!("the directory {} cannot be made", dir.display()))
 }
 
+/// What tells a directory from another one that has come into its place.
+pub fn identity(dir: &Path) -> io::Result<(u64, u64)> {
+    let found = std::fs::metadata(dir)?;
+    match found.is_dir() {
+        true => Ok((found.dev(), found.ino())),
+        false => Err(io::Error::from(ErrorKind::NotADirectory)),
+    }
+}
+
 /// Puts a file there in the place of an older one. When this returns it outlives a loss of power.
 pub fn replace(dir: &Path, name: &str, bytes: &[u8]) -> io::Result<()> {
-    let aside = dir.join(format!(".{name}{ASIDE}"));
+    let aside = aside(dir, name);
     let done = write_whole(&aside, bytes).and_then(|()| {
         steps::at("spool: written aside");
         std::fs::rename(&aside, dir.join(name))
@@ -32,19 +41,52 @@ pub fn replace(dir: &Path, name: &str, bytes: &[u8]) -> io::Result<()> {
     sync_dir(dir)
 }
 
-/// Moves a file to another directory of the same file system.
-pub fn put_away(from: &Path, to: &Path) -> anyhow::Result<()> {
-    let dirs = [from.parent(), to.parent()];
-    let moved = std::fs::rename(from, to).and_then(|()| dirs.into_iter().flatten().try_for_each(sync_dir));
-    moved.with_context(|| format!("{} cannot be moved to {}", from.display(), to.display()))
+/// Puts a file where there is none. `scratch` is a name that nobody else uses.
+pub fn create(dir: &Path, name: &str, scratch: &str, bytes: &[u8]) -> io::Result<()> {
+    let scratch = dir.join(scratch);
+    let done = write_whole(&scratch, bytes).and_then(|()| move_to(&scratch, &dir.join(name)));
+    if done.is_err() {
+        let _ = std::fs::remove_file(&scratch);
+    }
+    done
 }
 
-/// Removes a file, so that it is gone after a loss of power, too. One that is not there is gone.
+/// Moves a file within its file system, unless there is one in that place already.
+pub fn move_to(from: &Path, to: &Path) -> io::Result<()> {
+    match std::fs::hard_link(from, to) {
+        Ok(()) => std::fs::remove_file(from)?,
+        // A file system without links.
+        Err(error) if matches!(error.kind(), ErrorKind::PermissionDenied | ErrorKind::Unsupported) => {
+            if std::fs::symlink_metadata(to).is_ok() {
+                return Err(ErrorKind::AlreadyExists.into());
+            }
+            std::fs::rename(from, to)?;
+        }
+        Err(error) => return Err(error),
+    }
+    [to.parent(), from.parent()].into_iter().flatten().try_for_each(sync_dir)
+}
+
+/// Removes a file, and what was being written in its place, so that both are gone after a loss of power, too. One that is not
+/// there is gone.
 pub fn remove(dir: &Path, name: &str) -> io::Result<()> {
-    match std::fs::remove_file(dir.join(name)) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+    // The newer one first: alone, it would be put in its place by the next start.
+    let gone = [remove_if_there(&aside(dir, name))?, remove_if_there(&dir.join(name))?];
+    if gone.contains(&true) { sync_dir(dir) } else { Ok(()) }
+}
+
+/// Moves a file to another name, and removes what was being written in its place. Not synced.
+pub fn put_by(dir: &Path, name: &str, to: &Path) -> io::Result<()> {
+    remove_if_there(&aside(dir, name))?;
+    std::fs::rename(dir.join(name), to)
+}
+
+/// `true`: it was there.
+pub fn remove_if_there(path: &Path) -> io::Result<bool> {
+    match std::fs::remove_file(path) {
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(false),
         Err(error) => Err(error),
-        Ok(()) => sync_dir(dir),
+        Ok(()) => Ok(true),
     }
 }
 
@@ -62,56 +104,29 @@ pub fn sweep(dir: &Path, is_whole: impl Fn(&[u8]) -> bool) -> anyhow::Result<()>
     sync_dir(dir).with_context(cannot)
 }
 
-/// Tries whether files can be written, without waiting for the disk.
-pub fn probe(dir: &Path) -> io::Result<()> {
-    let path = dir.join(format!(".probe{ASIDE}"));
-    let written = open(&path).and_then(|mut file| file.write_all(&[b'\n'; 4096]));
-    let removed = std::fs::remove_file(&path);
-    written.and(removed)
-}
-
-/// Keeps room for a slot's result: bytes that are there, not a promise of the file system's.
-pub fn reserve(dir: &Path, slot: usize, size: u64) -> io::Result<()> {
-    let path = reserve_path(dir, slot);
-    if std::fs::metadata(&path).is_ok_and(|there| there.len() >= size) {
-        return Ok(());
-    }
-    // Not one byte over and over: a file system that compresses would keep nothing.
-    let bytes: Vec<u8> = (0..size).scan(1u32, |state, _| Some(noise(state))).collect();
-    let written = write_whole(&path, &bytes);
-    if written.is_err() {
-        let _ = std::fs::remove_file(&path);
-    }
-    written
-}
-
-/// Gives that room back. `true`: there was some.
-pub fn give_up_reserve(dir: &Path, slot: usize) -> bool {
-    std::fs::remove_file(reserve_path(dir, slot)).is_ok()
-}
-
-fn reserve_path(dir: &Path, slot: usize) -> PathBuf {
-    dir.join(format!(".reserve-{slot}"))
-}
-
-/// One step of xorshift.
-fn noise(state: &mut u32) -> u8 {
-    *state ^= *state << 13;
-    *state ^= *state >> 17;
-    *state ^= *state << 5;
-    state.to_le_bytes()[0]
-}
-
-fn write_whole(path: &Path, bytes: &[u8]) -> io::Result<()> {
+/// Writes a file in place and syncs it.
+pub fn write_whole(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let mut file = open(path)?;
     file.write_all(bytes)?;
     file.sync_all()
 }
 
-fn open(path: &Path) -> io::Result<File> {
+/// An empty file of root's alone.
+pub fn open(path: &Path) -> io::Result<File> {
     OpenOptions::new().create(true).truncate(true).write(true).mode(0o600).open(path)
 }
 
-fn sync_dir(dir: &Path) -> io::Result<()> {
+/// Has what was done in a directory outlive a loss of power.
+pub fn sync_dir(dir: &Path) -> io::Result<()> {
     File::open(dir)?.sync_all()
+}
+
+/// Whether an error says that there is no room.
+pub fn is_full(error: &io::Error) -> bool {
+    matches!(error.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded)
+}
+
+/// Where a file is while it is being written.
+pub fn aside(dir: &Path, name: &str) -> PathBuf {
+    dir.join(format!(".{name}{ASIDE}"))
 }

@@ -14,13 +14,15 @@
 //!
 //! `state` is `taken`, `waiting` or `rejected`; the last one has `rejected` (a time), `status` and `reason` beside a waiting one's.
 //! `task` is as the backend said it; of one that was not valid only the key. `result` is the body that is sent, in the
-//! dialect of its task. Other keys are ignored, so that a later version may add some.
+//! dialect of its task, byte for byte as it stands there. Where that is the smallest form of a result, `whole` has the one that the
+//! backend did not take. Other keys are ignored, so that a later version may add some.
 
 use crate::backend::contract::{Answer, Key, Task, key_of, parse_task};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use serde_json::ser::Formatter;
 use sha2::{Digest, Sha256};
-use std::path::Path;
+use std::io::{self, Write};
 use std::time::SystemTime;
 
 /// What this program writes. One with another number is left alone.
@@ -28,6 +30,9 @@ pub const VERSION: u32 = 1;
 
 /// Longest part of a backend's own name for an attempt that a file's name has, in bytes.
 const LONGEST: usize = 80;
+
+/// What is said of a result with another key than its task's.
+pub(super) const ANOTHER: &str = "its result answers another attempt than its task's";
 
 /// One attempt.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -56,6 +61,9 @@ pub enum Stage {
         graded: String,
         /// The body to be sent.
         result: Value,
+        /// What it was before it was made as small as it can be.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        whole: Option<Value>,
     },
     /// The backend has refused the result for good.
     Rejected {
@@ -63,6 +71,9 @@ pub enum Stage {
         graded: String,
         /// The body that was sent.
         result: Value,
+        /// What it was before it was made as small as it can be.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        whole: Option<Value>,
         /// When it was refused.
         rejected: String,
         /// The HTTP status.
@@ -81,7 +92,12 @@ impl Entry {
     /// A result. `task`: where it was a valid one.
     pub fn finished(backend: &str, key: &Key, task: Option<&Task>, result: &Value, now: SystemTime) -> Entry {
         let task = task.map_or_else(|| key.to_value(), Task::to_value);
-        Entry::new(backend, task, now, Stage::Waiting { graded: shown(now), result: result.clone() })
+        Entry::new(backend, task, now, Stage::Waiting { graded: shown(now), result: result.clone(), whole: None })
+    }
+
+    /// A task that was handed out and is not valid, of which nothing but its name is known.
+    pub fn handed_out(backend: &str, key: &Key, now: SystemTime) -> Entry {
+        Entry::new(backend, key.to_value(), now, Stage::Taken)
     }
 
     fn new(backend: &str, task: Value, now: SystemTime, stage: Stage) -> Entry {
@@ -91,22 +107,33 @@ impl Entry {
     /// This result, after the backend has refused it.
     pub fn rejected(self, now: SystemTime, status: u16, reason: &str) -> Entry {
         let stage = match self.stage {
-            Stage::Waiting { graded, result } | Stage::Rejected { graded, result, .. } => {
-                Stage::Rejected { graded, result, rejected: shown(now), status, reason: reason.to_owned() }
+            Stage::Waiting { graded, result, whole } | Stage::Rejected { graded, result, whole, .. } => {
+                Stage::Rejected { graded, result, whole, rejected: shown(now), status, reason: reason.to_owned() }
             }
             Stage::Taken => Stage::Taken,
         };
         Entry { stage, ..self }
     }
 
-    /// This result, to be sent (again), to another backend if one is named.
+    /// This result in another form, which is sent from here on. What it was is kept.
+    pub fn in_form(self, form: Value) -> Entry {
+        let stage = match self.stage {
+            Stage::Waiting { graded, result, whole } => {
+                Stage::Waiting { graded, result: form, whole: whole.or(Some(result)) }
+            }
+            other => other,
+        };
+        Entry { stage, ..self }
+    }
+
+    /// This result, to be sent (again), whole, to another backend if one is named.
     ///
     /// # Errors
     /// It has none yet.
     pub fn waiting_again(self, backend: Option<&str>) -> anyhow::Result<Entry> {
         let stage = match self.stage {
-            Stage::Waiting { graded, result } | Stage::Rejected { graded, result, .. } => {
-                Stage::Waiting { graded, result }
+            Stage::Waiting { graded, result, whole } | Stage::Rejected { graded, result, whole, .. } => {
+                Stage::Waiting { graded, result: whole.unwrap_or(result), whole: None }
             }
             Stage::Taken => anyhow::bail!(
                 "it has no result yet: the runner answers it, or at its next start if it has died (--resume grades it again)"
@@ -135,15 +162,12 @@ impl Entry {
 
     /// The name under which a refused result is kept: an attempt may be graded, and refused, more than once.
     pub fn name_aside(&self) -> String {
-        let time: String = self.since().chars().filter(char::is_ascii_alphanumeric).collect();
-        format!("{}@{time}", self.name())
+        name_aside(&self.name(), &self.since())
     }
 
     /// The name under which it waits for a runner that asks its own backend again.
     pub fn name_elsewhere(&self) -> String {
-        let digest = Sha256::digest(&self.backend);
-        let hash: String = digest.iter().take(4).map(|byte| format!("{byte:02x}")).collect();
-        format!("{}@{hash}", self.name())
+        name_elsewhere(&self.name(), &self.backend)
     }
 
     /// Since when it is as it is (RFC 3339, UTC).
@@ -154,10 +178,12 @@ impl Entry {
         }
     }
 
-    /// As it is written.
+    /// As it is written: a line for each key, so that people can read it, and what a key holds on its line, so that the
+    /// result can be sent as it stands there.
     pub fn to_bytes(&self) -> Vec<u8> {
+        let mut bytes = Vec::new();
         // A structure of strings and values always has a text.
-        let mut bytes = serde_json::to_vec_pretty(self).unwrap_or_default();
+        let _ = self.serialize(&mut serde_json::Serializer::with_formatter(&mut bytes, Lines { depth: 0 }));
         bytes.push(b'\n');
         bytes
     }
@@ -179,11 +205,43 @@ impl Entry {
         let entry: Entry = serde_json::from_slice(bytes).map_err(wrong)?;
         let key = Some(entry.key().ok_or("its task has neither attempt nor id")?);
         match &entry.stage {
-            Stage::Waiting { result, .. } | Stage::Rejected { result, .. } if key_of(result) != key => {
-                Err("its result answers another attempt than its task's".into())
+            Stage::Waiting { result, whole, .. } | Stage::Rejected { result, whole, .. }
+                if key_of(result) != key || whole.as_ref().is_some_and(|whole| key_of(whole) != key) =>
+            {
+                Err(ANOTHER.into())
             }
             _ => Ok(entry),
         }
+    }
+}
+
+/// Writes the keys of the outermost object on lines of their own.
+struct Lines {
+    depth: usize,
+}
+
+impl Formatter for Lines {
+    fn begin_object<W: ?Sized + Write>(&mut self, writer: &mut W) -> io::Result<()> {
+        self.depth += 1;
+        writer.write_all(b"{")
+    }
+
+    fn end_object<W: ?Sized + Write>(&mut self, writer: &mut W) -> io::Result<()> {
+        self.depth -= 1;
+        writer.write_all(if self.depth == 0 { b"\n}" } else { b"}" })
+    }
+
+    fn begin_object_key<W: ?Sized + Write>(&mut self, writer: &mut W, first: bool) -> io::Result<()> {
+        writer.write_all(match (first, self.depth) {
+            (true, 1) => b"\n  ",
+            (false, 1) => b",\n  ",
+            (true, _) => b"",
+            (false, _) => b",",
+        })
+    }
+
+    fn begin_object_value<W: ?Sized + Write>(&mut self, writer: &mut W) -> io::Result<()> {
+        writer.write_all(if self.depth == 1 { b": " } else { b":" })
     }
 }
 
@@ -208,11 +266,19 @@ pub fn name_of(key: &Key) -> String {
     format!("{dialect}-{readable}~{digest}")
 }
 
-/// When a file was written last, where there is one.
-pub fn changed_at(path: &Path) -> Option<String> {
-    Some(shown(std::fs::metadata(path).ok()?.modified().ok()?))
+/// The name of a refused result, of which there may be several for an attempt.
+pub(super) fn name_aside(name: &str, since: &str) -> String {
+    let time: String = since.chars().filter(char::is_ascii_alphanumeric).collect();
+    format!("{name}@{time}")
 }
 
-fn shown(time: SystemTime) -> String {
+/// The name of an entry among those of other backends.
+pub(super) fn name_elsewhere(name: &str, backend: &str) -> String {
+    let digest = Sha256::digest(backend);
+    let hash: String = digest.iter().take(4).map(|byte| format!("{byte:02x}")).collect();
+    format!("{name}@{hash}")
+}
+
+pub(super) fn shown(time: SystemTime) -> String {
     humantime::format_rfc3339_seconds(time).to_string()
 }

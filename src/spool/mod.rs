@@ -4,27 +4,50 @@
 //! `spool/`. It is written when the task is taken, written anew when there is a result, and goes away when the backend has
 //! said 2xx. Each time it is written aside, synced, renamed over the old one, and the directory synced: after a crash
 //! there is the old one or the new one, whole. What a backend refuses for good moves to `rejected/`.
+//!
+//! A result is sent only as it stands on disk. One that the disk does not take is held in memory until it does: what the next start
+//! would say is what stands on disk, and no attempt is to be answered in two ways.
+//!
+//! The runner knows entries by their names ([`book`]) and reads one when it is sent: however many wait, they are not in memory.
 
+mod book;
+mod course;
 mod durable;
 mod entry;
+mod head;
+mod place;
+mod question;
+mod reserve;
 mod shelf;
+mod start;
 
+pub use course::{Next, Said, TakeError};
 pub use entry::{Entry, Stage, name_of};
+pub use head::{Head, State};
 pub use shelf::{Lying, Shelf};
+pub use start::Found;
 
-use crate::backend::contract::{Key, Task};
 use anyhow::Context;
+use book::{Book, Held};
+use question::Question;
+use reserve::Reserve;
 use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::Read;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::SystemTime;
 
 /// Most results that may wait. A backend that hands out tasks and takes no results would fill the disk.
 pub const MOST_WAITING: usize = 1000;
 
-/// Bytes that are kept for each slot, so that the result of a task that was taken can be written to a disk that has filled
-/// up meanwhile. Texts of a result are capped at 8 MiB together; most have a few KiB.
-const RESERVE: u64 = 8 << 20;
+/// Most results that may lie in `rejected/`, and their bytes: somebody has to look at them.
+pub const MOST_REJECTED: usize = 1000;
+const REJECTED_BYTES: u64 = 1 << 30;
+
+/// How many results in a row may be refused with one status before no more tasks are taken.
+pub const MOST_REFUSALS: u32 = 5;
 
 /// The directory in the state directory.
 pub const DIR: &str = "spool";
@@ -32,282 +55,164 @@ pub const DIR: &str = "spool";
 /// Where entries of other backends wait until a runner asks theirs again: the same attempt may be another one here.
 const ELSEWHERE: &str = "elsewhere";
 
-/// A file that is there while the backend is asked.
-const ASKING: &str = ".asking";
-
 /// Where results are that a backend refused for good, below it.
 const REJECTED: &str = "rejected";
+
+/// Where files are put that this program did not write, if they have the name of an attempt that is handed out.
+const SET_ASIDE: &str = "set-aside";
 
 /// An open spool: its directory, and what is in it. One runner has it at a time (the state directory's lock).
 #[derive(Debug)]
 pub struct Spool {
     dir: PathBuf,
     backend: String,
-    slots: usize,
-    /// Entries by their names, as they are on disk, and the results that could not be written there.
-    book: Mutex<BTreeMap<String, Held>>,
-}
-
-/// What is known of an entry without reading it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Held {
-    Taken,
-    Waiting,
-    /// Confirmed, and its file could not be removed: it is not to be found and sent again.
-    Confirmed,
-}
-
-/// What an earlier run left.
-#[derive(Debug, Default)]
-pub struct Found {
-    /// Tasks that were taken and not finished.
-    pub taken: Vec<Entry>,
-    /// Results that the backend has not confirmed, the oldest first.
-    pub waiting: Vec<Entry>,
-    /// Names of entries of other backends; they stay.
-    pub others: Vec<String>,
-    /// Files that are no entries, and why; they stay.
-    pub unreadable: Vec<(PathBuf, String)>,
-    /// When the runner was asking the backend as it was killed, if it was (RFC 3339, UTC).
-    pub asking: Option<String>,
-}
-
-/// Why a task was not recorded.
-#[derive(Debug, thiserror::Error)]
-pub enum TakeError {
-    /// It is in hand already.
-    #[error("it is in hand already, so this time is not counted")]
-    InHand,
-    /// The disk does not take it.
-    #[error("{0:#}")]
-    Disk(anyhow::Error),
+    reserve: Reserve,
+    question: Question,
+    /// Whether a question is on its way.
+    asking: AtomicBool,
+    /// Held while files are changed: one at a time, together with what the book says of them.
+    files: Mutex<()>,
+    /// Held while a file is read: one at a time is in memory.
+    reading: Mutex<()>,
+    book: Mutex<Book>,
+    /// Which directory it is, so that another one in its place is not taken for it.
+    identity: Mutex<(u64, u64)>,
+    /// The status of the last refusals, and how many there were in a row.
+    refusals: Mutex<(u16, u32)>,
+    /// Results that were refused for good, and their bytes.
+    rejected: Mutex<(usize, u64)>,
+    /// Files that are no entries, as they were when they were read.
+    strange: Mutex<BTreeMap<PathBuf, (SystemTime, u64)>>,
 }
 
 impl Spool {
-    /// Opens the spool of a state directory for a runner of this backend, and says what an earlier run left in it.
-    ///
-    /// # Errors
-    /// The directory cannot be made, read or written to.
-    pub fn open(state_dir: &Path, backend: &str, slots: usize) -> anyhow::Result<(Spool, Found)> {
-        let dir = state_dir.join(DIR);
-        for below in [REJECTED, ELSEWHERE] {
-            durable::make_dir(&dir.join(below))?;
-        }
-        let spool = Spool { dir, backend: backend.to_owned(), slots, book: Mutex::default() };
-        for dir in [&spool.dir, &spool.dir.join(REJECTED), &spool.dir.join(ELSEWHERE)] {
-            // Half of JSON is none.
-            durable::sweep(dir, |bytes| Entry::parse(bytes).is_ok())?;
-        }
-        let mut found = Found { asking: entry::changed_at(&spool.dir.join(ASKING)), ..Found::default() };
-        spool.asked();
-        found.others = spool.part()?;
-        for (path, entry) in read_all(&spool.dir)? {
-            match entry {
-                Err(problem) => found.unreadable.push((path, problem)),
-                Ok(entry) => match entry.stage {
-                    Stage::Taken => {
-                        spool.book().insert(entry.name(), Held::Taken);
-                        found.taken.push(entry);
-                    }
-                    Stage::Waiting { .. } => {
-                        spool.book().insert(entry.name(), Held::Waiting);
-                        found.waiting.push(entry);
-                    }
-                    Stage::Rejected { .. } => {
-                        found.unreadable.push((path, format!("it is refused already and belongs into {REJECTED}/")));
-                    }
-                },
-            }
-        }
-        found.waiting.sort_by_key(Entry::since);
-        Ok((spool, found))
-    }
-
-    /// Whether another task can be taken: there is room for its result, and not too many wait.
+    /// Whether another task can be taken: there is room for its record and its result, everything that is known is on disk, not too
+    /// much waits, and the backend takes results.
     ///
     /// # Errors
     /// A sentence with the remedy.
     pub fn ready(&self) -> anyhow::Result<()> {
+        {
+            let _files = lock(&self.files);
+            self.in_place().with_context(|| self.cannot_be_used())?;
+            self.tidy_up();
+            self.write_what_is_not().with_context(|| self.cannot_be_used())?;
+        }
         let waiting = self.waiting();
         anyhow::ensure!(
             waiting < MOST_WAITING,
             "{waiting} results wait for the backend, which hands out tasks and takes no results; see `ostest-sandbox spool list`"
         );
-        durable::probe(&self.dir)
-            .and_then(|()| (0..self.slots).try_for_each(|slot| durable::reserve(&self.dir, slot, RESERVE)))
-            .with_context(|| {
-                format!(
-                    "the spool {} cannot be written to, so no result would be safe; free {} MiB on its disk or give another \
-                     --state-dir",
-                    self.dir.display(),
-                    (self.slots as u64 * RESERVE) >> 20
-                )
-            })
+        let (count, bytes) = self.count_rejected();
+        anyhow::ensure!(
+            count < MOST_REJECTED && bytes < REJECTED_BYTES,
+            "{count} results with {} MiB together lie in {}, which the backend has refused; look at them with `ostest-sandbox spool \
+             list`, then `ostest-sandbox spool retry --all` or `ostest-sandbox spool drop --all`",
+            bytes >> 20,
+            self.dir.join(REJECTED).display()
+        );
+        let (status, in_a_row) = *lock(&self.refusals);
+        anyhow::ensure!(
+            in_a_row < MOST_REFUSALS,
+            "the backend has refused {in_a_row} results in a row with HTTP {status}; `ostest-sandbox spool list` shows what it said; when \
+             that is mended, `ostest-sandbox spool retry --all` sends them again, and the first that is taken ends this (so does SIGHUP)"
+        );
+        // In this order: what the reserve leaves has to be enough for the question.
+        self.reserve.fill().and_then(|()| self.question.probe(&self.backend)).with_context(|| self.cannot_be_used())
     }
 
-    /// Notes that the backend is about to be asked, until [`Spool::asked`]: of a runner that is killed in between nobody knows
-    /// whether it was handed a task.
-    pub fn asking(&self) {
-        // Not synced, and an error is none: it only helps to explain.
-        let _ = std::fs::write(self.dir.join(ASKING), "");
+    fn cannot_be_used(&self) -> String {
+        format!(
+            "the spool {} cannot be written to, so no result would be safe; free {} MiB on its disk or give another --state-dir",
+            self.dir.display(),
+            self.reserve.mebibytes()
+        )
+    }
+
+    /// Notes that the backend is about to be asked, until [`Spool::asked`].
+    ///
+    /// # Errors
+    /// The disk does not take it, or there is something that it has not taken before: nothing must be asked then.
+    pub fn asking(&self) -> anyhow::Result<()> {
+        let _files = lock(&self.files);
+        anyhow::ensure!(
+            lock(&self.book).count(Held::is_unwritten) == 0,
+            "there is something that the disk has not taken"
+        );
+        self.question.begin(&self.backend).with_context(|| self.cannot_be_used())?;
+        // A question that is sent from here on means a new grading.
+        lock(&self.book).uncross();
+        self.asking.store(true, Ordering::Relaxed);
+        Ok(())
+    }
+
+    /// The backend has answered this, of which nothing else knows yet.
+    pub fn answered(&self, answer: &[u8]) {
+        if let Err(error) = self.question.answered(answer) {
+            tracing::warn!("the backend's answer cannot be noted before it is recorded: {error}");
+        }
     }
 
     /// What the backend has answered is on record.
     pub fn asked(&self) {
-        let _ = std::fs::remove_file(self.dir.join(ASKING));
-    }
-
-    /// Records a task before anything is done for it.
-    ///
-    /// # Errors
-    /// [`TakeError::InHand`] for an attempt that is being graded or whose result waits: it is not to be graded beside itself.
-    pub fn take(&self, task: &Task) -> Result<(), TakeError> {
-        let entry = Entry::taken(&self.backend, task, SystemTime::now());
-        let name = entry.name();
+        let _files = lock(&self.files);
+        self.asking.store(false, Ordering::Relaxed);
+        // If it is not, the answer is the only record.
+        if lock(&self.book).count(Held::is_unwritten) == 0
+            && let Err(error) = self.question.end()
         {
-            let mut book = self.book();
-            if book.get(&name).is_some_and(|held| *held != Held::Confirmed) {
-                return Err(TakeError::InHand);
-            }
-            book.insert(name, Held::Taken);
+            tracing::warn!("{} cannot be removed: {error}", self.question.path().display());
         }
-        self.write(&entry).map_err(TakeError::Disk)
+        self.tidy_up();
     }
 
-    /// Whether an attempt is in hand: being graded, or its result waits.
-    pub fn has(&self, key: &Key) -> bool {
-        self.book().get(&name_of(key)).is_some_and(|held| *held != Held::Confirmed)
+    /// Removes what was confirmed and could not be removed before, or was kept for a question that is answered now.
+    pub fn tidy(&self) {
+        let _files = lock(&self.files);
+        self.tidy_up();
     }
 
-    /// Records the result of an attempt, which from here on waits for the backend.
+    /// Writes what could not be written before.
     ///
     /// # Errors
-    /// The disk does not take it, not even what was kept for it. It counts as waiting all the same.
-    pub fn finish(&self, key: &Key, task: Option<&Task>, result: &serde_json::Value) -> anyhow::Result<()> {
-        let mut entry = Entry::finished(&self.backend, key, task, result, SystemTime::now());
-        if let Ok(before) = self.read(&entry.name()) {
-            (entry.task, entry.taken) = (before.task, before.taken);
-        }
-        self.book().insert(entry.name(), Held::Waiting);
-        if let Err(first) = self.write(&entry) {
-            tracing::warn!("the spool's own reserve is used: {first:#}");
-            let freed = (0..self.slots).filter(|slot| durable::give_up_reserve(&self.dir, *slot));
-            let mut tries = freed.map(|_| self.write(&entry));
-            anyhow::ensure!(tries.any(|written| written.is_ok()), "{first:#}");
-        }
-        Ok(())
-    }
-
-    /// The backend has taken the result: nothing is kept of it.
-    ///
-    /// # Errors
-    /// The file cannot be removed; it would be sent again at the next start, with the same content.
-    pub fn confirm(&self, key: &Key) -> anyhow::Result<()> {
-        let name = name_of(key);
-        let gone = durable::remove(&self.dir, &file_name(&name));
-        match &gone {
-            Ok(()) => self.book().remove(&name),
-            Err(_) => self.book().insert(name.clone(), Held::Confirmed),
-        };
-        gone.with_context(|| format!("the delivered {name} cannot be taken out of the spool {}", self.dir.display()))
-    }
-
-    /// The backend has refused the result for good: it is kept aside, with the reason, and not sent again unless somebody says so.
-    ///
-    /// # Errors
-    /// The disk does not take it, or has not taken the result before; the entry stays where it was.
-    pub fn reject(&self, key: &Key, status: u16, reason: &str) -> anyhow::Result<()> {
-        let name = name_of(key);
-        let entry = self.read(&name)?;
-        // Otherwise a record without the result would take its place.
-        anyhow::ensure!(matches!(entry.stage, Stage::Waiting { .. }), "the result of {name} is not on disk");
-        let entry = entry.rejected(SystemTime::now(), status, reason);
-        let kept = entry.name_aside();
-        durable::replace(&self.dir.join(REJECTED), &file_name(&kept), &entry.to_bytes())
-            .and_then(|()| durable::remove(&self.dir, &file_name(&name)))
-            .with_context(|| format!("{name} cannot be put into {}", self.dir.join(REJECTED).display()))?;
-        self.book().remove(&name);
-        Ok(())
-    }
-
-    /// Results of this backend's that somebody has put into the spool since it was opened.
-    ///
-    /// # Errors
-    /// The directory cannot be read.
-    pub fn search(&self) -> anyhow::Result<Vec<Entry>> {
-        let mut new = Vec::new();
-        for entry in read_all(&self.dir)?.into_values().flatten() {
-            let mut book = self.book();
-            if entry.backend == self.backend
-                && matches!(entry.stage, Stage::Waiting { .. })
-                && !book.contains_key(&entry.name())
-            {
-                book.insert(entry.name(), Held::Waiting);
-                new.push(entry);
-            }
-        }
-        Ok(new)
-    }
-
-    /// Whether the result of an attempt still lies there: an operator may have dropped it.
-    pub fn is_waiting_on_disk(&self, key: &Key) -> bool {
-        self.dir.join(file_name(&name_of(key))).exists()
-    }
-
-    /// Thinks no more of an attempt that was dropped.
-    pub fn forget(&self, key: &Key) {
-        self.book().remove(&name_of(key));
+    /// The disk still does not take it.
+    pub fn write_held(&self) -> anyhow::Result<()> {
+        let _files = lock(&self.files);
+        self.write_what_is_not()
     }
 
     /// Results that wait for the backend.
     pub fn waiting(&self) -> usize {
-        self.book().values().filter(|held| **held == Held::Waiting).count()
+        lock(&self.book).count(Held::is_waiting)
     }
 
-    /// Results that were refused for good.
+    /// Tasks and results that are in memory alone.
+    pub fn unwritten(&self) -> usize {
+        lock(&self.book).count(Held::is_unwritten)
+    }
+
+    /// Results that were refused for good, when they were counted last.
     pub fn rejected(&self) -> usize {
-        std::fs::read_dir(self.dir.join(REJECTED))
-            .map_or(0, |entries| entries.flatten().filter(|e| is_entry(&e.path())).count())
+        lock(&self.rejected).0
     }
 
-    /// Takes back what is this backend's, and puts away what is not; the names of all that is not.
-    fn part(&self) -> anyhow::Result<Vec<String>> {
-        let elsewhere = self.dir.join(ELSEWHERE);
-        let mut others = Vec::new();
-        for (path, entry) in read_all(&self.dir)? {
-            if let Ok(entry) = entry
-                && entry.backend != self.backend
-            {
-                durable::put_away(&path, &elsewhere.join(file_name(&entry.name_elsewhere())))?;
-            }
-        }
-        for (path, entry) in read_all(&elsewhere)? {
-            match entry {
-                Ok(entry) if entry.backend == self.backend && !self.dir.join(file_name(&entry.name())).exists() => {
-                    durable::put_away(&path, &self.dir.join(file_name(&entry.name())))?;
-                }
-                Ok(entry) => others.push(entry.name_elsewhere()),
-                Err(problem) => tracing::error!(file = %path.display(), "it is left alone: {problem}"),
-            }
-        }
-        Ok(others)
+    /// A new word of the operator's: refusals are counted anew.
+    pub fn forgive(&self) {
+        *lock(&self.refusals) = (0, 0);
     }
 
-    fn read(&self, name: &str) -> anyhow::Result<Entry> {
-        let path = self.dir.join(file_name(name));
-        read_entry(&path).map_err(|problem| anyhow::anyhow!("{} cannot be read: {problem}", path.display()))
+    fn count_rejected(&self) -> (usize, u64) {
+        let sizes = std::fs::read_dir(self.dir.join(REJECTED)).into_iter().flatten().flatten();
+        let sizes = sizes.filter(|found| is_entry(&found.path())).map(|found| found.metadata().map_or(0, |m| m.len()));
+        let found = sizes.fold((0, 0), |(count, bytes), size| (count + 1, bytes + size));
+        *lock(&self.rejected) = found;
+        found
     }
+}
 
-    fn write(&self, entry: &Entry) -> anyhow::Result<()> {
-        let name = file_name(&entry.name());
-        durable::replace(&self.dir, &name, &entry.to_bytes())
-            .with_context(|| format!("{name} cannot be written to the spool {}", self.dir.display()))
-    }
-
-    fn book(&self) -> MutexGuard<'_, BTreeMap<String, Held>> {
-        // Whoever panicked with the lock left a map that is as good as before.
-        self.book.lock().unwrap_or_else(PoisonError::into_inner)
-    }
+/// What is behind a lock. Whoever panicked with it left it as good as before: no statement that holds one fails half way.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn file_name(name: &str) -> String {
@@ -319,36 +224,64 @@ fn is_entry(path: &Path) -> bool {
     name.ends_with(".json") && !name.starts_with('.')
 }
 
-/// Every entry of a directory by its file, in the order of names; none where there is no directory.
-fn read_all(dir: &Path) -> anyhow::Result<BTreeMap<PathBuf, Result<Entry, String>>> {
+/// The files of a directory that are named like entries, in the order of names; none where there is no directory.
+fn files_of(dir: &Path) -> anyhow::Result<Vec<PathBuf>> {
+    let cannot = || format!("the spool {} cannot be read", dir.display());
     let entries = match std::fs::read_dir(dir) {
-        Ok(entries) => entries,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(BTreeMap::new()),
-        Err(error) => return Err(error).with_context(|| format!("the spool {} cannot be read", dir.display())),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+        read => read.with_context(cannot)?,
     };
-    let mut all = BTreeMap::new();
-    for entry in entries {
-        let path = entry.with_context(|| format!("the spool {} cannot be read", dir.display()))?.path();
-        if is_entry(&path) {
-            match read_entry(&path) {
-                // A runner has delivered it meanwhile.
-                Err(_) if !path.exists() => {}
-                read => {
-                    all.insert(path, read);
-                }
-            }
-        }
-    }
-    Ok(all)
+    let paths: Result<Vec<PathBuf>, _> = entries.map(|entry| entry.map(|entry| entry.path())).collect();
+    let mut paths = paths.with_context(cannot)?;
+    paths.retain(|path| is_entry(path));
+    paths.sort();
+    Ok(paths)
 }
 
-fn read_entry(path: &Path) -> Result<Entry, String> {
-    let bytes = std::fs::read(path).map_err(|error| format!("it cannot be read: {error}"))?;
-    let entry = Entry::parse(&bytes)?;
-    let name = path.file_stem().and_then(|name| name.to_str()).unwrap_or_default();
-    match [entry.name(), entry.name_aside(), entry.name_elsewhere()].contains(&name.to_owned()) {
-        true => Ok(entry),
-        false => Err(format!("its name does not fit: it holds {}", entry.name())),
+/// Longest file that is read whole to see whose it is, in bytes.
+const SHORT: u64 = 64 << 10;
+
+/// What was read of an entry, or what is wrong with it.
+type HeadAndBytes = Result<(Head, Option<Vec<u8>>), String>;
+
+/// What an entry says, with its bytes where it is short; none if it is gone meanwhile. Its name has to fit. The result of a long one is
+/// looked at when it is sent.
+fn read_head(path: &Path) -> Option<HeadAndBytes> {
+    let read = || -> std::io::Result<HeadAndBytes> {
+        let mut file = File::open(path)?;
+        if file.metadata()?.len() > SHORT {
+            let mut beginning = Vec::new();
+            file.by_ref().take(SHORT).read_to_end(&mut beginning)?;
+            if let Some(head) = Head::skim(&beginning) {
+                return Ok(Ok((head, None)));
+            }
+            return Ok(Head::parse(&std::fs::read(path)?).map(|head| (head, None)));
+        }
+        let mut bytes = Vec::new();
+        file.read_to_end(&mut bytes)?;
+        Ok(Head::parse(&bytes).map(|head| (head, Some(bytes))))
+    };
+    match read() {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => None,
+        Err(error) => Some(Err(format!("it cannot be read: {error}"))),
+        Ok(head) => Some(head.and_then(|(head, bytes)| fits(path, &head).map(|()| (head, bytes)))),
+    }
+}
+
+/// Whether an entry may have this name.
+fn fits(path: &Path, head: &Head) -> Result<(), String> {
+    let (file, dir) = (path.file_stem(), path.parent().and_then(Path::file_name));
+    let name = match dir.and_then(|dir| dir.to_str()) {
+        Some(REJECTED) => head.name_aside(),
+        Some(ELSEWHERE) => head.name_elsewhere(),
+        Some(SET_ASIDE) => {
+            return Err("it was set aside, because it has the name of an attempt that was handed out".into());
+        }
+        _ => head.name(),
+    };
+    match file.is_some_and(|file| *file == *name) {
+        true => Ok(()),
+        false => Err(format!("its name does not fit: it holds {}", head.name())),
     }
 }
 

@@ -1,5 +1,5 @@
 use super::*;
-use crate::backend::contract::{Answer, parse_task};
+use crate::backend::contract::{Answer, Key, Task, parse_task, smallest};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 use std::collections::HashSet;
@@ -32,6 +32,19 @@ fn names(dir: &Path) -> Vec<String> {
     names
 }
 
+/// The body that is to be sent.
+fn sent(dir: &Path, spool: &Spool, key: &Key) -> Option<Value> {
+    match spool.next(key) {
+        Next::Send(_) => {
+            let bytes = std::fs::read(dir.join(DIR).join(file_name(&name_of(key)))).unwrap();
+            let head = Head::parse(&bytes).unwrap();
+            Some(serde_json::from_slice(&bytes[head.result.unwrap()]).unwrap())
+        }
+        Next::Dropped => None,
+        Next::NotYet(problem) => panic!("{problem}"),
+    }
+}
+
 #[test]
 fn a_result_is_there_until_it_is_confirmed() {
     let dir = tempfile::tempdir().unwrap();
@@ -53,8 +66,9 @@ fn a_result_is_there_until_it_is_confirmed() {
     spool.finish(&task.key, None, &result).unwrap();
     assert_eq!(spool.waiting(), 1);
     let (spool, found) = open(dir.path());
-    let Stage::Waiting { result: kept, .. } = &found.waiting[0].stage else { panic!("{found:?}") };
-    assert_eq!((kept, found.waiting[0].task()), (&result, Some(task.clone())));
+    assert_eq!(found.waiting, std::slice::from_ref(&task.key));
+    assert_eq!(sent(dir.path(), &spool, &task.key), Some(result));
+    assert_eq!(spool.read(&name_of(&task.key)).unwrap().task(), Some(task.clone()));
     assert!(matches!(spool.take(&task), Err(TakeError::InHand)));
 
     spool.confirm(&task.key).unwrap();
@@ -78,9 +92,10 @@ fn what_is_refused_moves_aside_and_comes_back_when_somebody_says_so() {
 
     let shelf = Shelf::of(dir.path());
     let found = shelf.find("3fa85f64-5717").unwrap();
-    let Ok(Entry { stage: Stage::Rejected { status, reason, .. }, .. }) = &found[0].entry else { panic!() };
-    assert_eq!((*status, &**reason), (422, "no such attempt"));
+    let Ok(Entry { stage: Stage::Rejected { status, reason, .. }, .. }) = found[0].read() else { panic!() };
+    assert_eq!((status, &*reason), (422, "no such attempt"));
     shelf.retry(&found[0], None).unwrap();
+    spool.ready().unwrap();
     assert_eq!((names(&dir.path().join(DIR)).len(), spool.rejected()), (3, 0));
     // A runner that runs finds it, once.
     assert_eq!(spool.search().unwrap().len(), 1);
@@ -88,7 +103,7 @@ fn what_is_refused_moves_aside_and_comes_back_when_somebody_says_so() {
     for lying in shelf.find("id-3fa85f64-5717").unwrap() {
         shelf.drop_entry(&lying).unwrap();
     }
-    assert!(!spool.is_waiting_on_disk(&task.key));
+    assert_eq!(sent(dir.path(), &spool, &task.key), None);
     assert!(shelf.find("3fa85f64-5717").is_err_and(|e| e.to_string().contains("spool list")));
 }
 
@@ -112,9 +127,9 @@ fn another_backends_results_wait_until_it_is_asked_again_or_they_are_sent_elsewh
     shelf.retry(&second[0], Some(HERE)).unwrap();
     assert_eq!((open(dir.path()).1.waiting.len(), shelf.list().unwrap().len()), (2, 3));
 
-    let (_, found) = Spool::open(dir.path(), THERE, 1).unwrap();
-    let Stage::Waiting { result, .. } = &found.waiting[0].stage else { panic!("{found:?}") };
-    assert_eq!((found.waiting.len(), found.others.len(), result), (1, 2, &json!({"attempt": 1, "of": THERE})));
+    let (spool, found) = Spool::open(dir.path(), THERE, 1).unwrap();
+    assert_eq!((&found.waiting, found.others.len()), (&vec![first.key.clone()], 2));
+    assert_eq!(sent(dir.path(), &spool, &first.key), Some(json!({"attempt": 1, "of": THERE})));
 }
 
 #[test]
@@ -158,8 +173,9 @@ fn what_was_whole_and_not_in_its_place_yet_is_put_there() {
     let result = json!({"attempt": 7, "testResults": {}});
     let entry = Entry::finished(HERE, &task.key, Some(&task), &result, SystemTime::now());
     std::fs::write(dir.path().join(DIR).join(".attempt-7.json.new"), entry.to_bytes()).unwrap();
-    let (_, found) = open(dir.path());
-    assert_eq!((found.taken.len(), found.waiting), (0, vec![entry]));
+    let (spool, found) = open(dir.path());
+    assert_eq!((found.taken.len(), found.waiting), (0, vec![task.key.clone()]));
+    assert_eq!(spool.read("attempt-7").unwrap(), entry);
     assert_eq!(names(&dir.path().join(DIR)), ["attempt-7.json", "elsewhere", "rejected"]);
 }
 
@@ -171,6 +187,179 @@ fn a_result_that_answers_another_attempt_is_none() {
     let bad =
         Entry::finished(HERE, &task(json!({"attempt": 1})).key, None, &json!({"attempt": 2}), SystemTime::UNIX_EPOCH);
     assert!(Entry::parse(&bad.to_bytes()).is_err_and(|e| e.contains("another attempt")));
+}
+
+#[test]
+fn what_only_the_last_answer_says_is_taken_or_said() {
+    let dir = tempfile::tempdir().unwrap();
+    let (spool, _) = open(dir.path());
+    let ask = |spool: &Spool, answer: &str| {
+        spool.asking().unwrap();
+        spool.answered(answer.as_bytes());
+    };
+    let task = task(json!({"attempt": 7}));
+    // As if the runner had died, each time.
+    ask(&spool, "");
+    let (spool, found) = open(dir.path());
+    assert!(found.asking.is_some() && found.taken.is_empty());
+    ask(&spool, r#"{"status":"UNAVAILABLE"}"#);
+    let (spool, found) = open(dir.path());
+    assert!(found.asking.is_none() && found.taken.is_empty());
+    ask(&spool, &task.to_value().to_string());
+    let (spool, found) = open(dir.path());
+    assert_eq!((found.asking, found.taken[0].task()), (None, Some(task.clone())));
+    assert!(spool.has(&task.key) && !spool.question.is_there());
+    // Known already: it is answered once.
+    ask(&spool, &task.to_value().to_string());
+    let (spool, found) = open(dir.path());
+    assert_eq!(found.taken.len(), 1);
+    // Not valid, half, and another backend's.
+    ask(&spool, r#"{"attempt": 8}"#);
+    let (spool, found) = open(dir.path());
+    assert_eq!(
+        (found.taken.len(), spool.has(&crate::backend::contract::key_of(&json!({"attempt": 8})).unwrap())),
+        (2, true)
+    );
+    ask(&spool, r#"{"attempt": 9, "repos"#);
+    let (_, found) = open(dir.path());
+    assert_eq!(found.taken.len(), 2);
+    let (there, _) = Spool::open(dir.path(), "http://there", 1).unwrap();
+    ask(&there, r#"{"attempt": 10}"#);
+    let (_, found) = open(dir.path());
+    assert_eq!((found.taken.len(), found.others.len()), (2, 1));
+}
+
+#[test]
+fn what_was_confirmed_while_a_question_was_on_its_way_is_said_again_and_nothing_else() {
+    let dir = tempfile::tempdir().unwrap();
+    let (spool, _) = open(dir.path());
+    let (first, second) = (task(json!({"attempt": 1})), task(json!({"attempt": 2})));
+    let result = |task: &Task| json!({"attempt": task.key.token().as_value(), "n": 1});
+    for task in [&first, &second] {
+        spool.take(task).unwrap();
+        spool.finish(&task.key, None, &result(task)).unwrap();
+    }
+    spool.confirm(&first.key).unwrap();
+    spool.asking().unwrap();
+    spool.confirm(&second.key).unwrap();
+    assert!(names(&dir.path().join(DIR)).iter().all(|name| !name.starts_with("attempt")), "people see none");
+    assert_eq!((spool.say_again(&first.key), spool.say_again(&second.key)), (Said::No, Said::WaitsAgain));
+    spool.asked();
+    assert_eq!(sent(dir.path(), &spool, &second.key), Some(result(&second)));
+    spool.asking().unwrap();
+    spool.confirm(&second.key).unwrap();
+    spool.asked();
+    assert_eq!(spool.say_again(&second.key), Said::No, "a question that is sent afterwards means a new grading");
+    assert_eq!(names(&dir.path().join(DIR)), ["elsewhere", "rejected"]);
+
+    // The same where the runner dies before it has said it.
+    spool.take(&first).unwrap();
+    spool.finish(&first.key, None, &result(&first)).unwrap();
+    spool.asking().unwrap();
+    spool.confirm(&first.key).unwrap();
+    spool.answered(first.to_value().to_string().as_bytes());
+    let (spool, found) = open(dir.path());
+    assert_eq!((found.taken.len(), found.waiting), (0, vec![first.key.clone()]));
+    assert_eq!(sent(dir.path(), &spool, &first.key), Some(result(&first)));
+    spool.asking().unwrap();
+    spool.confirm(&first.key).unwrap();
+    let (_, found) = open(dir.path());
+    assert!(found.taken.is_empty() && found.waiting.is_empty());
+    assert_eq!(
+        std::fs::read_dir(dir.path().join(DIR))
+            .unwrap()
+            .filter(|e| e.as_ref().unwrap().file_name().to_string_lossy().contains("said"))
+            .count(),
+        0
+    );
+}
+
+#[test]
+fn what_this_program_did_not_write_is_not_overwritten() {
+    let dir = tempfile::tempdir().unwrap();
+    let (spool, _) = open(dir.path());
+    let here = dir.path().join(DIR);
+    let task = task(json!({"attempt": 9}));
+    for text in ["{\"version\": 2, \"news\": true}", "not JSON"] {
+        std::fs::write(here.join("attempt-9.json"), text).unwrap();
+        assert!(spool.search().unwrap().is_empty());
+        spool.take(&task).unwrap();
+        spool.finish(&task.key, None, &json!({"attempt": 9})).unwrap();
+        spool.confirm(&task.key).unwrap();
+        let kept = names(&here.join(SET_ASIDE));
+        assert!(kept.iter().any(|name| std::fs::read_to_string(here.join(SET_ASIDE).join(name)).unwrap() == text));
+    }
+    let shelf = Shelf::of(dir.path());
+    assert_eq!(shelf.list().unwrap().iter().filter(|lying| lying.entry.is_err()).count(), 2);
+}
+
+#[test]
+fn a_directory_that_goes_takes_nothing_with_it_that_is_known_by_heart() {
+    let dir = tempfile::tempdir().unwrap();
+    let (spool, _) = open(dir.path());
+    let (running, small, large) =
+        (task(json!({"attempt": 1})), task(json!({"attempt": 2})), task(json!({"attempt": 3})));
+    [&running, &small, &large].iter().for_each(|task| spool.take(task).unwrap());
+    spool.finish(&small.key, None, &json!({"attempt": 2})).unwrap();
+    spool.finish(&large.key, None, &json!({"attempt": 3, "text": "x".repeat(1 << 20)})).unwrap();
+    let (here, away) = (dir.path().join(DIR), dir.path().join("away"));
+    std::fs::rename(&here, &away).unwrap();
+    // Nobody has dropped anything.
+    assert!(matches!(spool.next(&small.key), Next::NotYet(_)));
+    std::fs::create_dir(&here).unwrap();
+    assert!(matches!(spool.next(&small.key), Next::NotYet(_)));
+    spool.ready().unwrap();
+    assert_eq!(spool.waiting(), 2);
+    assert!(sent(dir.path(), &spool, &small.key).is_some());
+    assert!(matches!(spool.next(&large.key), Next::NotYet(_)));
+    assert_eq!(names(&here), ["attempt-1.json", "attempt-2.json", "elsewhere", "rejected"]);
+    std::fs::copy(away.join("attempt-3.json"), here.join("attempt-3.json")).unwrap();
+    assert!(sent(dir.path(), &spool, &large.key).is_some());
+    // From here on it is an operator's word.
+    std::fs::remove_file(here.join("attempt-3.json")).unwrap();
+    assert!(matches!(spool.next(&large.key), Next::Dropped));
+}
+
+#[test]
+fn a_result_in_its_smallest_form_stays_in_it_and_its_whole_is_kept() {
+    let dir = tempfile::tempdir().unwrap();
+    let (spool, _) = open(dir.path());
+    let task = task(json!({"attempt": 5}));
+    let result = json!({"attempt": 5, "testResults": {"isPassed": false, "isError": true, "errorDetails": "x".repeat(999), "testCases": []}});
+    spool.take(&task).unwrap();
+    spool.finish(&task.key, None, &result).unwrap();
+    assert!(spool.make_smaller(&task.key).unwrap());
+    let (spool, _) = open(dir.path());
+    assert_eq!(sent(dir.path(), &spool, &task.key), Some(smallest(&result)));
+    assert!(!spool.make_smaller(&task.key).unwrap(), "it cannot be made smaller");
+    spool.reject(&task.key, 500, "no").unwrap();
+    let shelf = Shelf::of(dir.path());
+    shelf.retry(&shelf.refused().unwrap()[0], None).unwrap();
+    assert_eq!(spool.search().unwrap(), std::slice::from_ref(&task.key));
+    assert_eq!(sent(dir.path(), &spool, &task.key), Some(result), "whoever says so wants it whole");
+}
+
+#[test]
+fn five_refusals_in_a_row_and_many_refused_results_stop_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let (spool, _) = open(dir.path());
+    let refuse = |number: u32, status: u16| {
+        let task = task(json!({"attempt": number}));
+        spool.take(&task).unwrap();
+        spool.finish(&task.key, None, &json!({"attempt": number})).unwrap();
+        spool.reject(&task.key, status, "no").unwrap();
+    };
+    (0..4).for_each(|number| refuse(number, 403));
+    refuse(4, 422);
+    spool.ready().expect("another status");
+    (5..10).for_each(|number| refuse(number, 403));
+    assert!(spool.ready().is_err_and(|error| format!("{error:#}").contains("5 results in a row with HTTP 403")));
+    spool.forgive();
+    spool.ready().unwrap();
+    for number in 0..MOST_REJECTED {
+        std::fs::write(dir.path().join(DIR).join(REJECTED).join(format!("x{number}.json")), "").unwrap();
+    }
+    assert!(spool.ready().is_err_and(|error| format!("{error:#}").contains("spool drop --all")));
 }
 
 fn token() -> impl Strategy<Value = Value> {
@@ -204,11 +393,18 @@ proptest! {
         if refused {
             entry = entry.rejected(SystemTime::UNIX_EPOCH, status, &text);
         }
-        prop_assert_eq!(Entry::parse(&entry.to_bytes()), Ok(entry));
+        let bytes = entry.to_bytes();
+        let head = Head::parse(&bytes).unwrap();
+        prop_assert_eq!((&head.key, head.name(), head.name_aside()), (&key, entry.name(), entry.name_aside()));
+        let skimmed = Head::skim(&bytes[..bytes.len() - 1]).unwrap();
+        prop_assert_eq!(skimmed, Head { result: None, ..head.clone() });
+        // What is sent is the result without a byte of white space between.
+        prop_assert_eq!(std::str::from_utf8(&bytes[head.result.unwrap()]).unwrap(), result.to_string());
+        prop_assert_eq!(Entry::parse(&bytes), Ok(entry));
     }
 
     #[test]
     fn bytes_that_are_no_entry_are_an_error(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
-        prop_assert!(Entry::parse(&bytes).is_err());
+        prop_assert!(Entry::parse(&bytes).is_err() && Head::parse(&bytes).is_err());
     }
 }

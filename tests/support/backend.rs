@@ -15,7 +15,12 @@ pub enum Reply {
     Status(u16, &'static str),
     /// The result is taken, and the connection closed without a word.
     TakenAndDropped,
+    /// The result is not taken, and there is no answer until this is true; then 503.
+    Hangs(Arc<AtomicBool>),
 }
+
+/// How it answers to results, by what they are; none: as it is told otherwise.
+pub type Rule = Box<dyn Fn(&Value) -> Option<Reply> + Send>;
 
 /// What it knows.
 #[derive(Default)]
@@ -24,14 +29,22 @@ pub struct Books {
     pub queue: VecDeque<Value>,
     /// Tasks that it has handed out, in order.
     pub handed: Vec<Value>,
+    /// When the answers with them were out, in the kernel's hands. The last ones may be missing.
+    pub out: Vec<Instant>,
     /// Results that it has taken, in order.
     pub taken: Vec<Value>,
     /// Results that it was sent, taken or not.
     pub sent: Vec<Value>,
     /// How it answers to the next results, before it takes all.
     pub replies: VecDeque<Reply>,
+    /// How it answers to results, before it looks at the list.
+    pub rule: Option<Rule>,
     /// Questions for a task.
     pub asked: usize,
+    /// Whether it has a task for every second question only.
+    pub sparse: bool,
+    /// Questions that are answered, whether or not anybody was there to hear it.
+    pub answered: usize,
     /// Whether it hangs up on everybody.
     pub down: bool,
     /// Until this is true, the second task that is handed out is on its way.
@@ -89,13 +102,15 @@ impl Counting {
 fn talk(mut stream: TcpStream, books: &Mutex<Books>, before_task: &dyn Fn()) {
     let mut input = BufReader::new(stream.try_clone().expect("a stream"));
     while let Some((first, body)) = request(&mut input) {
-        let mut books = books.lock().expect("nobody panics with them");
+        let all = books;
+        let mut books = all.lock().expect("nobody panics with them");
         if books.down {
             return;
         }
         let (status, headers, answer) = if first.starts_with("GET") {
             books.asked += 1;
-            let task = books.queue.pop_front();
+            let none = books.sparse && books.asked.is_multiple_of(2);
+            let task = if none { None } else { books.queue.pop_front() };
             if let Some(task) = &task {
                 before_task();
                 books.handed.push(task.clone());
@@ -104,11 +119,20 @@ fn talk(mut stream: TcpStream, books: &Mutex<Books>, before_task: &dyn Fn()) {
         } else if first.starts_with("POST") {
             let result: Value = serde_json::from_str(&body).expect("a result is JSON");
             books.sent.push(result.clone());
-            match books.replies.pop_front() {
+            let ruled = books.rule.as_ref().and_then(|rule| rule(&result));
+            match ruled.or_else(|| books.replies.pop_front()) {
                 Some(Reply::Status(status, headers)) => (status, headers, r#"{"message":"no"}"#.to_string()),
                 Some(Reply::TakenAndDropped) => {
                     books.taken.push(result);
                     return;
+                }
+                Some(Reply::Hangs(until)) => {
+                    drop(books);
+                    while !until.load(Ordering::Relaxed) {
+                        std::thread::sleep(Duration::from_millis(5));
+                    }
+                    let _ = stream.write_all(b"HTTP/1.1 503 Staged\r\nContent-Length: 0\r\n\r\n");
+                    continue;
                 }
                 None => {
                     books.taken.push(result);
@@ -118,13 +142,20 @@ fn talk(mut stream: TcpStream, books: &Mutex<Books>, before_task: &dyn Fn()) {
         } else {
             (200, "", String::new())
         };
+        let is_task = first.starts_with("GET") && !answer.contains("UNAVAILABLE");
         let way = books.second.clone().filter(|_| first.starts_with("GET") && books.handed.len() == 2);
         drop(books);
         while way.as_ref().is_some_and(|arrives| !arrives.load(Ordering::Relaxed)) {
             std::thread::sleep(Duration::from_millis(5));
         }
         let head = format!("HTTP/1.1 {status} Staged\r\n{headers}Content-Length: {}\r\n\r\n", answer.len());
-        if stream.write_all(head.as_bytes()).and_then(|()| stream.write_all(answer.as_bytes())).is_err() {
+        let sent = stream.write_all((head + &answer).as_bytes());
+        if first.starts_with("GET") {
+            let mut books = all.lock().expect("nobody panics with them");
+            books.answered += 1;
+            books.out.extend(is_task.then(Instant::now));
+        }
+        if sent.is_err() {
             return;
         }
     }

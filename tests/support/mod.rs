@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 pub mod backend;
+pub mod disk;
 pub mod servers;
 
 pub use crate::common::need_root;

@@ -13,6 +13,7 @@ use support::{Place, need_root};
 
 const TERM: i32 = 15;
 const HUP: i32 = 1;
+const KILL: i32 = 9;
 
 fn place() -> (Place, PathBuf) {
     let place = Place::new();
@@ -155,6 +156,29 @@ fn a_task_whose_time_is_over_is_answered_as_nobodys_fault_and_no_other_is_taken(
     backend.wait("the others", |books| books.taken.len() == 4);
     let taken = backend.books().taken.clone();
     assert_eq!(taken.iter().filter(|result| passed(result)).count(), 3, "{taken:#?}\n{}", runner.log());
+    runner.ends();
+}
+
+#[test]
+fn a_task_that_is_held_outlives_the_runner_and_is_graded_by_the_next() {
+    if !need_root("a_task_that_is_held_outlives_the_runner_and_is_graded_by_the_next") {
+        return;
+    }
+    let (place, suite) = place();
+    std::fs::write(suite.join("ostest.toml"), "[test\n").expect("a file");
+    let backend = Counting::start([task(1), task(2)], || ());
+    for signal in [TERM, KILL] {
+        let mut runner = Running::start(&place, &backend, &suite, &[]);
+        wait_until("it is held", || runner.log().contains("does not work; the task is held"));
+        send_signal(i32::try_from(runner.child.id()).expect("a pid"), signal);
+        runner.child.wait().expect("it ends");
+        std::fs::remove_file(&runner.log).expect("a log");
+    }
+    assert_eq!((backend.books().handed.len(), backend.books().taken.len()), (1, 0));
+    std::fs::remove_file(suite.join("ostest.toml")).expect("no file");
+    let runner = Running::start(&place, &backend, &suite, &[]);
+    backend.wait("both results", |books| books.taken.len() == 2);
+    assert!(backend.books().taken.iter().all(passed), "{:#?}", backend.books().taken);
     runner.ends();
 }
 

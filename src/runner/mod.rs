@@ -222,7 +222,7 @@ impl Shared {
         for entry in found.taken {
             let Some(key) = entry.key() else { continue };
             match entry.task() {
-                Some(task) if self.runner.resume && self.is_allowed(&task) => {
+                Some(task) if (self.runner.resume || entry.held) && self.is_allowed(&task) => {
                     let job = Job::since(task, humantime::parse_rfc3339(&entry.taken).ok(), within, now);
                     tracing::warn!(task = %key, "an earlier run did not finish it; it is graded again");
                     again.push_back(job);

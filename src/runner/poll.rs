@@ -316,7 +316,16 @@ impl Shared {
         let job = Job::new(task, rules.grading.answer_within, Instant::now());
         self.sources().insert(cause.to_string());
         let job = match matches!(cause, Cause::Server(_)) {
-            true => self.holds().park(job, &cause).err().map(|job| *job),
+            true => {
+                let key = job.task.key.clone();
+                let parked = self.holds().park(job, &cause);
+                if parked.is_ok()
+                    && let Err(error) = self.runner.spool.hold(&key)
+                {
+                    tracing::error!(task = %key, "that it is held is not on disk: {error:#}");
+                }
+                parked.err().map(|job| *job)
+            }
             false => Some(job),
         };
         if job.is_none() {

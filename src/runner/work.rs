@@ -168,6 +168,9 @@ impl Shared {
             self.holds().untried(&cause, now);
             return self.give_up(job, &fault);
         }
+        if let Err(error) = self.runner.spool.hold(&key) {
+            tracing::error!(task = %key, "that it is held is not on disk; a runner that starts anew answers it as interrupted: {error:#}");
+        }
         let first = self.holds().hold(job, fault.clone(), step, now);
         if first {
             tracing::error!(

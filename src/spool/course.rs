@@ -69,6 +69,25 @@ impl Spool {
         written.map_err(TakeError::Disk)
     }
 
+    /// Notes that a task waits for something that is broken and not its own: a runner that ends meanwhile has not failed over it, so
+    /// the next one grades it instead of answering it as interrupted.
+    ///
+    /// # Errors
+    /// The disk does not take it. Then the next start answers it as interrupted.
+    pub fn hold(&self, key: &Key) -> anyhow::Result<()> {
+        let _files = lock(&self.files);
+        let name = name_of(key);
+        let mut entry = match lock(&self.book).get(&name) {
+            Some(Held::Taken { entry, .. }) if !entry.held => entry.clone(),
+            // Noted already, or answered meanwhile.
+            _ => return Ok(()),
+        };
+        entry.held = true;
+        let written = self.write(&name, &entry.to_bytes(), true);
+        lock(&self.book).set(&name, Held::Taken { entry, on_disk: written.is_ok() });
+        written
+    }
+
     /// Whether an attempt is in hand: being graded, or its result waits.
     pub fn has(&self, key: &Key) -> bool {
         lock(&self.book).get(&name_of(key)).is_some_and(Held::is_in_hand)

@@ -13,7 +13,7 @@
 //! ```
 //!
 //! `state` is `taken`, `waiting` or `rejected`; the last one has `rejected` (a time), `status` and `reason` beside a waiting one's.
-//! `task` is as the backend said it; of one that was not valid only the key. `result` is the body that is sent, in the
+//! One that is `taken` has `"held": true` where it waits for something that is broken. `task` is as the backend said it; of one that was not valid only the key. `result` is the body that is sent, in the
 //! dialect of its task, byte for byte as it stands there. Where that is the smallest form of a result, `whole` has the one that the
 //! backend did not take. Other keys are ignored, so that a later version may add some.
 
@@ -44,6 +44,9 @@ pub struct Entry {
     pub task: Value,
     /// When it was handed out (RFC 3339, UTC).
     pub taken: String,
+    /// It was not graded because something is broken that is not its own; the next start goes on with it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub held: bool,
     /// How far it has come.
     #[serde(flatten)]
     pub stage: Stage,
@@ -101,7 +104,7 @@ impl Entry {
     }
 
     fn new(backend: &str, task: Value, now: SystemTime, stage: Stage) -> Entry {
-        Entry { version: VERSION, backend: backend.to_owned(), task, taken: shown(now), stage }
+        Entry { version: VERSION, backend: backend.to_owned(), task, taken: shown(now), held: false, stage }
     }
 
     /// This result, after the backend has refused it.

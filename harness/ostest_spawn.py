@@ -34,7 +34,10 @@ def as_entries(env):
 
 
 def act(actions, named, errors, sock):
-    """In the child: what posix_spawn does there before it executes the program, in the order of the C library."""
+    """In the child: what posix_spawn does there before it executes the program, in the order of the C library.
+
+    `errors` is -1 where nobody can be told.
+    """
     try:
         for number in named.get("setsigdef") or ():
             if number not in (signal.SIGKILL, signal.SIGSTOP):
@@ -54,10 +57,12 @@ def act(actions, named, errors, sock):
         if named.get("setsigmask") is not None:
             signal.pthread_sigmask(signal.SIG_SETMASK, named["setsigmask"])
         # Last, because it is the gate that has to have them.
-        os.set_inheritable(errors, True)
+        if errors >= 0:
+            os.set_inheritable(errors, True)
         os.set_inheritable(sock, True)
     except OSError as error:
-        os.write(errors, b"OSError:%x:" % (error.errno or errno.EIO))
+        if errors >= 0:
+            os.write(errors, b"OSError:%x:" % (error.errno or errno.EIO))
         os._exit(127)
 
 

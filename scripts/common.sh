@@ -27,6 +27,9 @@ give_back() {
   chown -R "$SUDO_UID:${SUDO_GID:-$SUDO_UID}" "$top/target" "${CARGO_HOME:-$HOME/.cargo}/registry" 2>/dev/null || true
 }
 
+# What the tests of this project need on a Debian, beside a Rust toolchain.
+test_packages=(build-essential git python3 python3-venv gdb valgrind strace openssl)
+
 # install_missing [OPTION] PACKAGE... : says what is missing before it installs it; the option is one of apt-get's.
 install_missing() {
   local package missing=() options=()

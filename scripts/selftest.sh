@@ -42,7 +42,7 @@ cd "$top"
 logs=$(mktemp -d)
 trap 'rm -rf "$logs"; give_back' EXIT
 if [ "$(id -u)" = 0 ]; then
-  install_missing build-essential git python3 python3-venv gdb valgrind strace openssl
+  install_missing "${test_packages[@]}"
   # Python's own tests, which other builds of Python than Debian's have with them.
   python3 -c 'import test.test_subprocess' 2>/dev/null ||
     install_missing "$(python3 -c 'import sys; print("libpython%d.%d-testsuite" % sys.version_info[:2])')"

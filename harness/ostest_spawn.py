@@ -89,5 +89,8 @@ def act_on_file(action, spared):
         close(fd)
     else:
         # POSIX_SPAWN_CLOSEFROM, of Python 3.13.
-        for low, high in zip((-1, *sorted(spared)), (*sorted(spared), resource.getrlimit(resource.RLIMIT_NOFILE)[0])):
-            os.closerange(max(low + 1, fd), high)
+        spared = sorted(number for number in spared if number >= fd)
+        for low, high in zip((fd - 1, *spared), (*spared, resource.getrlimit(resource.RLIMIT_NOFILE)[0])):
+            # To the kernel a negative end is the largest of all.
+            if low + 1 < high:
+                os.closerange(low + 1, high)

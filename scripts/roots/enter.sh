@@ -23,6 +23,8 @@ mount -t tmpfs -o mode=755,size=75% ostest-root "$memory"
 over "$image" "$root"
 
 mount -t proc proc "$root/proc"
+# As on a host that has been up for a while: low pids look like exit codes.
+echo 20000 >"$root/proc/sys/kernel/ns_last_pid"
 # With all control groups of this host.
 mount --rbind /sys "$root/sys"
 mount -t tmpfs -o mode=755 tmpfs "$root/dev"

@@ -659,6 +659,18 @@ def open_descriptors():
     return len(os.listdir("/proc/self/fd"))
 
 
+def unnamed(value, names):
+    """The value with other words for what differs between runs. Only as words of texts: what is no pid may be its number."""
+    if isinstance(value, str):
+        for name, word in names.items():
+            value = re.sub(r"(?<!\d)%s(?!\d)" % re.escape(name), word, value)
+    elif isinstance(value, (list, tuple)):
+        value = [unnamed(part, names) for part in value]
+    elif isinstance(value, dict):
+        value = {unnamed(key, names): unnamed(part, names) for key, part in value.items()}
+    return value
+
+
 @pytest.mark.parametrize("name", CASES)
 def test_starts(name, tmp_path, monkeypatch):
     before, env = open_descriptors(), dict(os.environ)
@@ -669,7 +681,7 @@ def test_starts(name, tmp_path, monkeypatch):
     os.environ.update(env)
     # What is left open shows here; multiprocessing's helpers are started by whichever case comes first.
     value = [value, open_descriptors() - before if name != "multiprocessing_in_all_ways" else 0]
-    text = json.dumps(value).replace(str(tmp_path), "TMP").replace(str(os.getpid()), "PID")
+    text = json.dumps(unnamed(value, {str(tmp_path): "TMP", str(os.getpid()): "PID"}))
     SEEN[name] = [json.loads(text), list(PIDS), list(CASES).index(name)]
     with open("seen.json", "w") as file:
         json.dump(SEEN, file)

@@ -28,6 +28,7 @@ import os
 import posix
 import signal
 import socket
+import stat
 import sys
 import threading
 import warnings
@@ -52,8 +53,11 @@ NO_FILE = "/proc/self/there-is-no-such-file"
 class Gate:
     """What stands in for Python's functions that start programs."""
 
-    def __init__(self, program, fd, library):
+    def __init__(self, program, fd, library, leaves):
         self.pid = os.getpid()
+        self.leaves = leaves
+        # Whether this thread starts a program without a pipe.
+        self.piped = threading.local()
         self.program = os.fsencode(program)
         if not os.path.isabs(program) or not os.access(program, os.X_OK):
             raise Unfit("the gate %s cannot be executed: the launcher has to mount it there" % program)
@@ -76,25 +80,36 @@ class Gate:
             return self.real["fork_exec"](*call, **named)
         arguments, programs, keep = (given[self.at[name]] for name in ("args", "executable_list", "pass_fds"))
         numbers = {given[self.at[name]] for name in STREAMS if isinstance(given[self.at[name]], int)}
-        errors = -1
+        errors = lent = -1
         try:
             self.as_student(call)
             if self.quick:
-                pid = self.start_quickly(call, given, numbers)
+                pid = self.start_quickly(call, given)
                 if pid is not None:
                     return pid
             # Wrong ones are C's to refuse, and it looks at them before it looks at programs and arguments.
             if ascending(keep):
-                # The pipe for a failed exec is close-on-exec, and has to outlive the gate's: a second one does.
-                errors = duplicate(given[self.at["errpipe_write"]], numbers.union(keep))
+                # The pipe for a failed exec is close-on-exec, and has to outlive the gate's: a second one does. Where there is
+                # no room for it that one itself has to, which programs that other threads start meanwhile may see.
+                pipe = given[self.at["errpipe_write"]]
+                try:
+                    errors = duplicate(pipe, numbers.union(keep))
+                except OSError as error:
+                    if error.errno != errno.EMFILE:
+                        raise
+                    os.set_inheritable(pipe, True)
+                    lent = pipe
                 call[self.at["pass_fds"]] = tuple(sorted({*keep, self.fd} | ({errors} - {-1})))
-                call[self.at["args"]] = self.words(errors, self.fd, as_programs(programs), as_arguments(arguments))
+                told = errors if lent < 0 else lent
+                call[self.at["args"]] = self.words(told, self.fd, as_programs(programs), as_arguments(arguments))
                 call[self.at["env"]] = hide_list(given[self.at["env"]])
             return self.real["fork_exec"](*call)
         finally:
             close(errors)
+            if lent >= 0:
+                os.set_inheritable(lent, False)
 
-    def start_quickly(self, call, given, numbers):
+    def start_quickly(self, call, given):
         """Starts the gate without a fork, if there is nothing about the call that only C knows to judge. None: there is."""
         values = {name: call[position] for name, position in self.at.items()}
         values["executable_list"] = given[self.at["executable_list"]]
@@ -108,19 +123,16 @@ class Gate:
             return None
         steps, kept = steps
         programs, arguments, env, folder = texts
-        errors = duplicate(values["errpipe_write"], numbers.union(values["pass_fds"]))
-        try:
-            if errors < 0:
-                return None
-            words = self.words(errors, self.fd, programs, arguments, [steps + b"," + FOLDER, folder] if folder else [steps])
-            user, group = ostest_apart.student or (-1, -1)
-            pid, error = self.quick(self.program, words, env, sorted({*kept, errors, self.fd}), user, group)
-            if error:
-                # As C's child says it, whom subprocess waits for then.
-                os.write(errors, b"OSError:%x:" % error)
-            return pid
-        finally:
-            close(errors)
+        # The pipe for a failed exec as it is, so that no descriptor is needed that CPython does not need: the child lets it
+        # outlive the gate's exec, and the gate closes it with the next.
+        errors = values["errpipe_write"]
+        words = self.words(errors, self.fd, programs, arguments, [steps + b"," + FOLDER, folder] if folder else [steps])
+        user, group = ostest_apart.student or (-1, -1)
+        pid, error = self.quick(self.program, words, env, sorted({*kept, errors, self.fd}), user, group)
+        if error:
+            # As C's child says it, whom subprocess waits for then.
+            os.write(errors, b"OSError:%x:" % error)
+        return pid
 
     def as_student(self, call):
         """Has C make the child the student before it executes the gate, where the harness is set apart from students.
@@ -173,11 +185,10 @@ class Gate:
         numbers = {word for action in actions for word in action if isinstance(word, int)}
         ours = []
         try:
-            ours += os.pipe()
-            # Numbers that the caller's actions name are theirs: what they close or overwrite must not be the gate's.
-            for fd in (*ours, self.fd):
-                ours.append(duplicate(fd, numbers))
-            reader, errors, sock = ours[2:]
+            reader, errors, sock = self.pipe_for(numbers, ours)
+            if reader < 0:
+                self.look_for(programs)
+            self.piped.none = reader < 0
             call = [-1] * self.count
             for name, value in {
                 "args": self.words(errors, sock, programs, argv),
@@ -186,7 +197,8 @@ class Gate:
                 "pass_fds": (),
                 "cwd": None,
                 "env": hide_list(as_entries(env)),
-                "errpipe_read": reader,
+                # C's child closes it, whatever it is; without a pipe the one that no child is to keep.
+                "errpipe_read": self.leaves.socket.fileno() if reader < 0 else reader,
                 "errpipe_write": errors,
                 "restore_signals": False,
                 "call_setsid": False,
@@ -203,10 +215,14 @@ class Gate:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", DeprecationWarning)
                 pid = self.real["fork_exec"](*call)
+            if reader < 0:
+                return pid
             # The end that is read comes when the gate has executed the program, or has ended.
-            close(ours.pop(1), ours.pop(2))
+            ours.remove(errors)
+            close(errors)
             told = b"".join(iter(lambda: os.read(reader, 4096), b""))
         finally:
+            self.piped.none = False
             close(*ours)
         if told:
             try:
@@ -215,6 +231,42 @@ class Gate:
                 pass
             raise as_error(told, self.program)
         return pid
+
+    def pipe_for(self, numbers, ours):
+        """Both ends of a pipe for what the gate has to tell, and the gate's socket; what the caller has to close is put into `ours`.
+
+        Numbers that the caller's actions name are theirs: what they close or overwrite must not be the gate's. Where there
+        is no room there is no pipe: C's function needs none.
+        """
+        try:
+            ours += os.pipe()
+            if ours[1] in numbers or ours[1] < 3:
+                ours.append(duplicate(ours[1], numbers))
+                close(ours.pop(1))
+            if self.fd in numbers:
+                ours.append(duplicate(self.fd, numbers))
+            return (*ours, self.fd)[:3]
+        except OSError as error:
+            if error.errno != errno.EMFILE or self.fd in numbers:
+                raise
+            while ours:
+                close(ours.pop())
+            return -1, -1, self.fd
+
+    def look_for(self, programs):
+        """Raises what comes of executing one of these, as far as it can be told before: of the rest a gate that can tell nobody
+        says as any posix_spawn may say it, by ending with 127."""
+        first = None
+        for program in programs:
+            try:
+                if stat.S_ISREG(os.stat(program).st_mode) and os.access(program, os.X_OK, effective_ids=True):
+                    return
+                code = errno.EACCES
+            except OSError as error:
+                code = error.errno
+            if first in (None, errno.ENOENT, errno.ENOTDIR):
+                first = code
+        raise OSError(first, os.strerror(first), self.program)
 
     def refuse(self, real, argv, env, actions, named):
         """Has C look at everything, and the kernel at all but the caller's actions, which must be done once and not twice.
@@ -225,8 +277,11 @@ class Gate:
             named = dict(named, file_actions=[(os.POSIX_SPAWN_OPEN, 0, NO_FILE, os.O_RDONLY, 0), *actions])
         try:
             pid = real(self.program, argv, env, **named)
-        except FileNotFoundError:
-            return
+        except OSError as error:
+            # Where there is no room the kernel does not even look for the file.
+            if error.errno in (errno.ENOENT, errno.EMFILE):
+                return
+            raise
         os.kill(pid, signal.SIGKILL)
         os.waitpid(pid, 0)
         raise Uncounted(errno.EPERM, UNCOUNTED + "%s exists" % NO_FILE)
@@ -252,18 +307,18 @@ class Gate:
         if pid == self.pid or pid == self.placed:
             return
         try:
-            reader, writer = os.pipe()
+            reader, writer = two_ends()
             try:
-                rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [writer]))]
+                rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [writer if writer >= 0 else reader]))]
                 self.socket.sendmsg([b"g"], rights, socket.MSG_NOSIGNAL)
                 close(writer)
                 writer = -1
-                answer = os.read(reader, 1)
+                answer = os.read(reader, 8)
             finally:
                 close(reader, writer)
         except OSError as error:
             raise Uncounted(errno.EPERM, UNCOUNTED + str(error)) from None
-        if answer != PLACED:
+        if answer[:1] != PLACED:
             raise Uncounted(errno.EPERM, UNCOUNTED + "the launcher did not let it in")
         # Before it counts as placed: one that could not become the student is not to try again and be let through.
         ostest_apart.become_student()
@@ -352,6 +407,16 @@ class Uncounted(OSError):
     """The launcher did not let a program into the leaf. It was not started."""
 
 
+def two_ends():
+    """The ends of a pipe for one answer; where there is room for one descriptor alone an eventfd, which is both, and -1."""
+    try:
+        return os.pipe()
+    except OSError as error:
+        if error.errno != errno.EMFILE or not hasattr(os, "eventfd"):
+            raise
+        return os.eventfd(0, os.EFD_CLOEXEC), -1
+
+
 def as_error(told, program):
     """The exception for what a gate says of a program, which it says as CPython's child does."""
     kind, _, rest = told.partition(b":")
@@ -381,11 +446,13 @@ def install(program, gate_fd, leaves_fd, library=""):
 
     Raises Unfit, before anything was changed, where that cannot be done.
     """
-    gate, leaves = Gate(program, gate_fd, library), Leaves(leaves_fd)
+    leaves = Leaves(leaves_fd)
+    gate = Gate(program, gate_fd, library, leaves)
     gate.stand_in()
 
     def after_fork():
-        leaves.close_in_child()
+        if not getattr(gate.piped, "none", False):
+            leaves.close_in_child()
         gate.guard_in_child()
 
     os.register_at_fork(after_in_child=after_fork)

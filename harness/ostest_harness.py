@@ -372,7 +372,9 @@ def load():
 
     def after_fork():
         channel.close_in_child()
-        close(taken.report)
+        # Once: in a child of this child the number is something else's.
+        report, taken.report = taken.report, None
+        close(report)
 
     os.register_at_fork(after_in_child=after_fork)
     channel.send(

@@ -64,6 +64,9 @@ def ordinary_steps(values):
         return None
     if not all(type(number) in (int, bool) for number in (*streams, *flags, group)) or errpipe_write < 3:
         return None
+    # One that means two things at once is C's to understand.
+    if errpipe_write in (p2cread, p2cwrite, c2pread, c2pwrite, errread, errwrite, errpipe_read, *values["pass_fds"]):
+        return None
     # C moves these out of the way first.
     if c2pwrite == 0 or errwrite in (0, 1):
         return None
@@ -73,7 +76,7 @@ def ordinary_steps(values):
         # Most have gone with the gate's exec.
         ours = {fd for fd in (p2cwrite, c2pread, errread, errpipe_read) if fd != -1}
         steps += ["c%d" % fd for fd in sorted(ours) if os.get_inheritable(fd)]
-        kept |= set(values["pass_fds"]) - {errpipe_write}
+        kept |= set(values["pass_fds"])
         for fd in kept:
             os.get_inheritable(fd)
     except (OSError, OverflowError):

@@ -34,7 +34,10 @@ def as_entries(env):
 
 
 def act(actions, named, errors, sock):
-    """In the child: what posix_spawn does there before it executes the program, in the order of the C library."""
+    """In the child: what posix_spawn does there before it executes the program, in the order of the C library.
+
+    `errors` is -1 where nobody can be told.
+    """
     try:
         for number in named.get("setsigdef") or ():
             if number not in (signal.SIGKILL, signal.SIGSTOP):
@@ -54,10 +57,12 @@ def act(actions, named, errors, sock):
         if named.get("setsigmask") is not None:
             signal.pthread_sigmask(signal.SIG_SETMASK, named["setsigmask"])
         # Last, because it is the gate that has to have them.
-        os.set_inheritable(errors, True)
+        if errors >= 0:
+            os.set_inheritable(errors, True)
         os.set_inheritable(sock, True)
     except OSError as error:
-        os.write(errors, b"OSError:%x:" % (error.errno or errno.EIO))
+        if errors >= 0:
+            os.write(errors, b"OSError:%x:" % (error.errno or errno.EIO))
         os._exit(127)
 
 
@@ -84,5 +89,8 @@ def act_on_file(action, spared):
         close(fd)
     else:
         # POSIX_SPAWN_CLOSEFROM, of Python 3.13.
-        for low, high in zip((-1, *sorted(spared)), (*sorted(spared), resource.getrlimit(resource.RLIMIT_NOFILE)[0])):
-            os.closerange(max(low + 1, fd), high)
+        spared = sorted(number for number in spared if number >= fd)
+        for low, high in zip((fd - 1, *spared), (*spared, resource.getrlimit(resource.RLIMIT_NOFILE)[0])):
+            # To the kernel a negative end is the largest of all.
+            if low + 1 < high:
+                os.closerange(low + 1, high)

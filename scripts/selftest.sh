@@ -1,7 +1,9 @@
 #!/usr/bin/env bash
-# Runs all tests, in six parts, with the real git, make, gcc, pytest and kernel:
+# Runs all tests, in eight parts, with the real git, make, gcc, pytest and kernel:
 #
 #   host          formatting, lints, unit and integration tests on this host
+#   debian 12     the tests that grade, as a new user of a fresh Debian 12 runs them (scripts/roots/tests.sh)
+#   debian 13     the same on a fresh Debian 13
 #   vm 6.12       the integration tests in a virtual machine with Linux 6.12, where cgroup v2 is the only one
 #   vm 6.1        those that a kernel matters to with Linux 6.1, the oldest that is tested
 #   vm systemd    the runner on a host that systemd runs: as a unit, and started by hand
@@ -10,9 +12,11 @@
 #                 them off it must succeed (scripts/vm/attacks.sh)
 #
 #   sudo scripts/selftest.sh            all of them
-#   sudo scripts/selftest.sh --host [FILTER...]
+#   sudo scripts/selftest.sh --host[=PROGRAM,PROGRAM...] [FILTER...]
+#   sudo scripts/selftest.sh --root=12|13 [FILTER...]
 #   sudo scripts/selftest.sh --vm[=6.12|6.1|systemd|lacking] [FILTER...]
-#                                       one part; with filters only tests whose name contains one of them
+#                                       one part; with filters only tests whose name contains one of them, with
+#                                       programs only those that are in tests/PROGRAM
 #   sudo scripts/selftest.sh --prove-attacks[=6.12|6.1] [FILTER...]
 #                                       the attack suite with both kernels or one
 #   sudo scripts/selftest.sh FILTER...  the same as --host FILTER...
@@ -24,11 +28,14 @@ set -euo pipefail
 
 usage() { sed -n '2,/^set /s/^# \{0,1\}//p' "$0" && exit "$1"; }
 
-parts=(host 6.12 6.1 systemd lacking attacks)
+parts=(host debian-12 debian-13 6.12 6.1 systemd lacking attacks)
 kernels=(6.12 6.1)
+programs=()
 case ${1:-} in
   --help | -h) usage 0 ;;
   --host) parts=(host) && shift ;;
+  --host=*) parts=(host) && IFS=, read -r -a programs <<<"${1#--host=}" && shift ;;
+  --root=12 | --root=13) parts=("debian-${1#--root=}") && shift ;;
   --vm) parts=(6.12) && shift ;;
   --vm=6.12 | --vm=6.1 | --vm=systemd | --vm=lacking) parts=("${1#--vm=}") && shift ;;
   --prove-attacks) parts=(attacks) && shift ;;
@@ -40,9 +47,13 @@ esac
 find_cargo
 cd "$top"
 logs=$(mktemp -d)
-trap 'rm -rf "$logs"; give_back' EXIT
+cleanup() {
+  rm -rf "$logs"
+  give_back
+}
+on_end cleanup
 if [ "$(id -u)" = 0 ]; then
-  install_missing build-essential git python3 python3-venv gdb valgrind strace openssl logrotate
+  install_missing "${test_packages[@]}"
   # Python's own tests, which other builds of Python than Debian's have with them.
   python3 -c 'import test.test_subprocess' 2>/dev/null ||
     install_missing "$(python3 -c 'import sys; print("libpython%d.%d-testsuite" % sys.version_info[:2])')"
@@ -53,12 +64,14 @@ export NEXTEST_TEST_THREADS=${NEXTEST_TEST_THREADS:-$(($(nproc) * 3 / 2))}
 export RUST_TEST_THREADS=${RUST_TEST_THREADS:-$NEXTEST_TEST_THREADS}
 
 host() {
+  local all=$# which=(--workspace)
+  [ ${#programs[@]} = 0 ] || { which=("${programs[@]/#/--test=}") && all=1; }
   if [ "$(stat -fc %T /sys/fs/cgroup)" = cgroup2fs ]; then
     say "== this host has a unified cgroup v2 hierarchy: what follows is already the real thing"
   else
     say "== this host has cgroup v1 hierarchies: v2 is tested in the virtual machines"
   fi
-  if [ $# = 0 ]; then
+  if [ "$all" = 0 ]; then
     say "== formatting and lints"
     cargo fmt --all --check
     cargo fmt --manifest-path fuzz/Cargo.toml --check
@@ -67,16 +80,16 @@ host() {
   # nextest where it is installed (it is the quicker inner loop); the tests are the same.
   if command -v cargo-nextest >/dev/null; then
     # What a test says when it is skipped is in its output.
-    cargo nextest run --workspace --no-fail-fast --success-output "$([ "$(id -u)" = 0 ] && echo never || echo immediate)" "$@"
+    cargo nextest run "${which[@]}" --no-fail-fast --success-output "$([ "$(id -u)" = 0 ] && echo never || echo immediate)" "$@"
   else
-    cargo test --workspace --no-fail-fast -- --nocapture "$@"
+    cargo test "${which[@]}" --no-fail-fast -- --nocapture "$@"
   fi
-  if [ $# = 0 ] && [ "$(id -u)" = 0 ]; then
+  if [ "$all" = 0 ] && [ "$(id -u)" = 0 ]; then
     say "== many tasks of a backend that fails (scripts/load.sh has the whole of it)"
     TIMEOUTS="--connect-timeout 1 --idle-timeout 0.5 --request-timeout 1.5" scripts/load.sh --debug --tasks 100
   fi
   # The machines have no network; what pip installed for these tests serves them, too.
-  [ $# -gt 0 ] || scripts/vm/environments.sh --are-ready
+  [ "$all" != 0 ] || scripts/vm/environments.sh --are-ready
 }
 
 part() {
@@ -84,6 +97,7 @@ part() {
   shift
   case $name in
     host) host "$@" ;;
+    debian-*) scripts/roots/tests.sh "${name#debian-}" "$@" ;;
     6.12 | 6.1) scripts/vm/tests.sh "$name" "$@" ;;
     systemd) scripts/vm/systemd-tests.sh "$@" ;;
     lacking) scripts/vm/broken-hosts.sh "$@" ;;
@@ -105,21 +119,45 @@ count() {
     END { printf "%d passed, %d failed, %d skipped", passed, failed, skipped }' "$1"
 }
 
-# What a part is called.
-shown() { [ "$1" = host ] && echo host || echo "vm $1"; }
+# Names of the tests that failed, as cargo test and nextest list them; without any what was said last.
+failed() {
+  local names
+  names=$(awk '
+    { gsub(/\033\[[0-9;]*m/, "") }
+    /^failures:$/ { listed = 1; next }
+    /^test result: / { listed = 0 }
+    listed && /^    [A-Za-z0-9_:]+$/ { print $1 }
+    /^ *(FAIL|TIMEOUT|ABORT|SIG[A-Z]+) \[/ { print $(NF - 1), $NF }' "$1" | sort -u)
+  [ -n "$names" ] || names=$(grep -v '^ *$' "$1" | tail -n 3 | cut -c 1-300)
+  printf '%s\n' "$names"
+}
 
-# try NAME ARGS...: one part, and its line of the table. In a shell of its own, so that a command that fails ends this part and
-# no other; what a shell starts beside itself would not be interrupted with it.
-try() {
-  local name=$1 begun=$SECONDS result=0 word=passed took
-  shift
-  (trap - INT; part "$name" "$@") > >(tee "$logs/$name") 2>&1 &
-  wait $! || result=$?
-  took=$((SECONDS - begun))
-  # tee may be behind.
-  wait
+# What a part is called.
+shown() {
+  case $1 in
+    host) echo host ;;
+    debian-*) echo "debian ${1#debian-}" ;;
+    *) echo "vm $1" ;;
+  esac
+}
+
+# logged NAME ARGS...: one part, whose output is shown and kept.
+logged() { part "$@" 2>&1 | tee "$logs/$1"; }
+
+# begin NAME ARGS...: one part beside this shell, and `finish NAME` waits for it and makes its line of the table. In a shell
+# of its own, so that a command that fails ends this part and no other.
+declare -A begun running
+begin() {
+  begun[$1]=$SECONDS
+  start logged "$@"
+  running[$1]=$started
+}
+finish() {
+  local name=$1 result=0 word=passed
+  wait "${running[$name]}" || result=$?
   [ $result = 0 ] || word=FAILED
-  printf '%-12s %s  %s, %d s\n' "$(shown "$name")" "$word" "$(count "$logs/$name")" $took >"$logs/$name.line"
+  printf '%-12s %s  %s, %d s\n' "$(shown "$name")" "$word" "$(count "$logs/$name")" $((SECONDS - begun[$name])) >"$logs/$name.line"
+  [ $result = 0 ] || failed "$logs/$name" | sed 's/^/  /' >>"$logs/$name.line"
 }
 
 for name in "${parts[@]}"; do
@@ -133,15 +171,17 @@ for name in "${parts[@]}"; do
     # That one boots most of the time, and so does this one: one of them leaves a third of the processors idle.
     systemd*lacking*) beside=lacking ;;
     lacking*systemd*) continue ;;
+    # These wait for clocks, and for pip, half of the time.
+    debian-12*debian-13*) beside=debian-13 ;;
+    debian-13*debian-12*) continue ;;
   esac
   say "== $(shown "$name")"
+  [ -z "$beside" ] || begin "$beside" "$@" >"$logs/beside" 2>&1
+  begin "$name" "$@"
+  finish "$name"
   if [ -n "$beside" ]; then
-    (trap - INT; try $beside "$@") >"$logs/beside" 2>&1 &
-  fi
-  try "$name" "$@"
-  if [ -n "$beside" ]; then
-    # `try` has waited for it, too.
-    say "== $(shown $beside), which ran beside it" && cat "$logs/beside"
+    finish "$beside"
+    say "== $(shown "$beside"), which ran beside it" && cat "$logs/beside"
   fi
 done
 say "== done"

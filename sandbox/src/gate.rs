@@ -96,15 +96,20 @@ fn environment() -> Vec<CString> {
 /// Asks to be put into the current leaf, and waits until that is so.
 fn enter(socket: RawFd) -> std::io::Result<()> {
     let socket = crate::sys::own_inherited(socket)?;
-    let (answer, reply): (OwnedFd, OwnedFd) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)?;
-    let fds = [reply.as_raw_fd()];
+    let (answer, reply): (OwnedFd, Option<OwnedFd>) = match rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC) {
+        Ok((answer, reply)) => (answer, Some(reply)),
+        // Room for one, which the dynamic linker has needed before us: whoever could start the program can start us.
+        Err(rustix::io::Errno::MFILE) => (rustix::event::eventfd(0, rustix::event::EventfdFlags::CLOEXEC)?, None),
+        Err(error) => return Err(error.into()),
+    };
+    let fds = [reply.as_ref().unwrap_or(&answer).as_raw_fd()];
     let rights = [ControlMessage::ScmRights(&fds)];
     sendmsg::<()>(socket.as_raw_fd(), &[IoSlice::new(b"g")], &rights, MsgFlags::MSG_NOSIGNAL, None)?;
     drop((socket, reply));
-    let mut byte = [0u8; 1];
+    let mut bytes = [0u8; 8];
     loop {
-        match rustix::io::read(answer.as_fd(), &mut byte) {
-            Ok(1) if byte[0] == crate::leaves::PLACED => return Ok(()),
+        match rustix::io::read(answer.as_fd(), &mut bytes) {
+            Ok(1..) if bytes[0] == crate::leaves::PLACED => return Ok(()),
             Err(rustix::io::Errno::INTR) => {}
             Ok(_) => return Err(std::io::Error::other("the launcher did not let it in")),
             Err(error) => return Err(error.into()),

@@ -91,6 +91,7 @@ fn launch(out: &mut impl Write) -> Result<Outcome, LaunchError> {
     if !Uid::effective().is_root() {
         return Err(failed("making a sandbox")("the launcher is not root; start ostest-sandbox with sudo"));
     }
+    crate::confine::rlimits::allow_core(plan.rlimits.core);
     // Everything that can be refused is tried before a process exists.
     let mut degraded = Vec::new();
     let filters = choose_seccomp(&plan, &mut degraded)?;

@@ -30,8 +30,11 @@ const PAUSE: Duration = Duration::from_millis(5);
 /// How long a leaf that is asked for again may take to be gone. Nothing is in it any more.
 const WAY: Duration = Duration::from_secs(1);
 
-/// What a gate is answered.
+/// What the answer to a gate that was placed begins with.
 pub const PLACED: u8 = b'k';
+
+/// What it begins with where it was not.
+const NOT_PLACED: u8 = b'n';
 
 /// What the harness asks for.
 #[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -259,14 +262,16 @@ impl Leaves {
         };
         let leaf = self.current.as_ref().map_or(PAYLOAD, |current| &current.name);
         // One that is dead by now, or that the kernel refuses to move, is not let go.
-        if group.place(leaf, Pid::from_raw(pid)).is_ok() {
+        let placed = group.place(leaf, Pid::from_raw(pid)).is_ok();
+        if placed {
             prefer(pid);
             if let Some(current) = &mut self.current {
                 current.entered += 1;
             }
-            // A pipe that nobody reads is one whose reader died.
-            let _ = rustix::io::write(&reply, &[PLACED]);
         }
+        // Eight bytes: who had room for one descriptor alone waits for them at an eventfd, which has no end. A pipe that
+        // nobody reads is one whose reader died.
+        let _ = rustix::io::write(&reply, &[if placed { PLACED } else { NOT_PLACED }, 0, 0, 0, 0, 0, 0, 0]);
         Ok(())
     }
 

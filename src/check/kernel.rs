@@ -46,6 +46,13 @@ pub fn root() -> Finding {
     judge_root(&read("/proc/self/status").unwrap_or_default(), &read("/proc/self/uid_map").unwrap_or_default())
 }
 
+/// Whether we have this capability, by its bit (linux/capability.h).
+pub fn holds(bit: u32) -> bool {
+    let status = read("/proc/self/status").unwrap_or_default();
+    let set = status.lines().find_map(|line| line.strip_prefix("CapEff:"));
+    set.and_then(|set| u64::from_str_radix(set.trim(), 16).ok()).is_some_and(|held| held & (1 << bit) != 0)
+}
+
 fn judge_root(status: &str, uid_map: &str) -> Finding {
     let field = |name: &str| status.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':')).map(str::trim);
     // Real, effective, saved, file system.

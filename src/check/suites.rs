@@ -3,19 +3,38 @@
 use super::Finding;
 use super::facts::{number, read, sysctl};
 
-/// Where the kernel puts core files.
-pub fn core_pattern() -> Finding {
-    let pattern = read("/proc/sys/kernel/core_pattern").unwrap_or_default();
-    judge_core_pattern(&pattern, sandbox::confine::rlimits::own_core_limit())
+/// The bit of the capability that raises hard limits.
+const CAP_SYS_RESOURCE: u32 = 24;
+
+/// Our own limit on core files, in bytes, which sandboxes get, too.
+#[derive(Debug, Clone, Copy)]
+struct Limit {
+    soft: u64,
+    hard: u64,
+    /// Whether we can raise the hard one (CAP_SYS_RESOURCE).
+    can_raise: bool,
 }
 
-/// `limit`: our own limit on core files in bytes, which sandboxes get, too.
-fn judge_core_pattern(pattern: &str, limit: u64) -> Finding {
+/// Where the kernel puts core files.
+pub fn core_pattern() -> Finding {
+    use sandbox::confine::rlimits::{own_core_ceiling, own_core_limit};
+    let pattern = read("/proc/sys/kernel/core_pattern").unwrap_or_default();
+    let can_raise = super::kernel::holds(CAP_SYS_RESOURCE);
+    judge_core_pattern(&pattern, Limit { soft: own_core_limit(), hard: own_core_ceiling(), can_raise })
+}
+
+fn judge_core_pattern(pattern: &str, limit: Limit) -> Finding {
     const NAME: &str = "core_pattern";
     let mend = || sysctl("kernel.core_pattern", "core");
     if let Some(handler) = pattern.strip_prefix('|') {
         let handler = handler.split_whitespace().next().unwrap_or_default();
-        let found = format!("cores go to the program {handler} of the host, so sandboxes make none");
+        // Only at a limit of 1 the kernel does not start it.
+        let made = if limit.hard > 0 || limit.can_raise {
+            "so sandboxes make none"
+        } else {
+            "which a student's crash starts: our hard limit on core files is 0, and root may not raise it"
+        };
+        let found = format!("cores go to the program {handler} of the host, {made}");
         // Ubuntu's service puts its handler back at each boot, after the files of sysctl.d.
         let keeper = match handler.rsplit('/').next() {
             Some("apport") => ", and `systemctl disable --now apport`",
@@ -35,9 +54,20 @@ fn judge_core_pattern(pattern: &str, limit: u64) -> Finding {
         }
         _ => {}
     }
+    // sudo sets both limits to 0 whatever the shell has that calls it.
     let made = match limit {
-        0 => "; our limit is 0, so none are made (`ulimit -c unlimited`, or LimitCORE=infinity in the unit)",
-        1 => "; our limit is one byte, so none are made",
+        Limit { soft: 0, hard: 1.., .. } => {
+            "; our limit is 0, so none are made (`ulimit -c unlimited` before the start, or LimitCORE=infinity in the unit)"
+        }
+        Limit { soft: 0, can_raise: true, .. } => {
+            "; our limit is 0, which is what sudo sets, so none are made (`sudo sh -c 'ulimit -c unlimited; exec ostest-sandbox …'`, \
+             or LimitCORE=infinity in the unit)"
+        }
+        Limit { soft: 0, .. } => {
+            "; our limit is 0, so none are made, and root may not raise it here (start the container with `--ulimit core=-1`, and \
+             without sudo)"
+        }
+        Limit { soft: 1, .. } => "; our limit is one byte, so none are made",
         _ => "",
     };
     Finding::green(NAME, format!("{pattern}{made}"))
@@ -95,19 +125,32 @@ mod tests {
 
     #[test]
     fn cores_that_go_to_a_program_or_elsewhere_are_yellow() {
-        let apport = judge_core_pattern("|/usr/share/apport/apport -p%p -s%s -c%c", u64::MAX);
+        let limit = |soft, hard, can_raise| Limit { soft, hard, can_raise };
+        let any = limit(u64::MAX, u64::MAX, false);
+        let apport = judge_core_pattern("|/usr/share/apport/apport -p%p -s%s -c%c", any);
         assert!(apport.grade == Grade::Yellow && apport.remedy.contains("disable --now apport"), "{apport:?}");
-        let systemd = judge_core_pattern("|/usr/lib/systemd/systemd-coredump %P %u", u64::MAX);
+        let systemd = judge_core_pattern("|/usr/lib/systemd/systemd-coredump %P %u", any);
         assert!(systemd.remedy.contains("sysctl -w kernel.core_pattern=core"), "{systemd:?}");
-        let elsewhere = judge_core_pattern("/var/crash/core.%e.%p", u64::MAX);
+        let elsewhere = judge_core_pattern("/var/crash/core.%e.%p", any);
         assert!(
             elsewhere.grade == Grade::Yellow && elsewhere.found.contains("no directory /var/crash"),
             "{elsewhere:?}"
         );
         for fine in ["core", "core.%p", "/tmp/core.%p", "cores/core"] {
-            assert_eq!(judge_core_pattern(fine, u64::MAX), Finding::green("core_pattern", fine));
+            assert_eq!(judge_core_pattern(fine, any), Finding::green("core_pattern", fine));
         }
-        assert!(judge_core_pattern("core", 0).found.contains("ulimit -c"));
+        for (limit, advice) in [
+            (limit(0, u64::MAX, false), "(`ulimit -c unlimited` before"),
+            (limit(0, 0, true), "sudo sh -c 'ulimit -c unlimited; exec"),
+            (limit(0, 0, false), "--ulimit core=-1"),
+        ] {
+            let finding = judge_core_pattern("core", limit);
+            assert!(finding.grade == Grade::Green && finding.found.contains(advice), "{finding:?}");
+        }
+        for (limit, starts) in [(any, false), (limit(0, 0, true), false), (limit(0, 0, false), true)] {
+            let finding = judge_core_pattern("|/usr/lib/systemd/systemd-coredump %P", limit);
+            assert_eq!(finding.found.contains("crash starts"), starts, "{finding:?}");
+        }
     }
 
     #[test]

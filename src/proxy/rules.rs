@@ -98,16 +98,18 @@ impl Rules {
         };
         let around = self.around().await?;
         let refused = |address: &IpAddr| self.refuses(place, *address, &around).map(|kind| (kind, *address));
+        // Of several the backend's: what lifts the others does not lift that.
+        let told = |all: &[IpAddr]| all.iter().filter_map(refused).min_by_key(|(kind, _)| *kind != Kind::Backend);
         match hop {
             // The proxy resolves the name again and may find another address than we did: all of them have to be harmless.
-            Some(hop) => match found.iter().find_map(refused) {
+            Some(hop) => match told(&found) {
                 Some((kind, address)) => Err(Why::Internal(kind, address)),
                 None => Ok(Route::Through(hop)),
             },
             None => {
                 let (good, bad): (Vec<IpAddr>, Vec<IpAddr>) =
                     found.iter().partition(|address| refused(address).is_none());
-                match bad.first().and_then(refused) {
+                match told(&bad) {
                     Some((kind, address)) if good.is_empty() => Err(Why::Internal(kind, address)),
                     _ if good.is_empty() => Err(Why::NoAddress("the answer was empty".into())),
                     _ => Ok(Route::Direct(good.into_iter().map(|address| (address, place.port).into()).collect())),
@@ -293,6 +295,18 @@ mod tests {
             panic!("there is no upstream proxy");
         };
         assert_eq!(found, ["127.0.0.1:443".parse().unwrap()]);
+    }
+
+    #[tokio::test]
+    async fn the_backend_is_named_before_other_reasons() {
+        for backend in ["127.0.0.1:5000", "[::1]:5000"] {
+            let rules = rules(Reach::Listed(places(&["localhost:443"])), &[], Some(backend));
+            let place = Place::parse("localhost:443").unwrap();
+            let known = lookup("localhost", 443).await.unwrap();
+            let named = known.iter().any(|address| Host::Address(*address) == Place::parse(backend).unwrap().host);
+            let why = rules.route(&place, true).await.unwrap_err();
+            assert_eq!(matches!(why, Why::Internal(Kind::Backend, _)), named, "{backend}: {why:?}");
+        }
     }
 
     #[test]

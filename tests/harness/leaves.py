@@ -75,6 +75,6 @@ class Served:
             with self.lock:
                 self.seen.append(["enter", self.current, pid])
                 if self.refuse != "entry":
-                    os.write(replies[0], b"k")
+                    os.write(replies[0], b"k" + bytes(7))
             for reply in replies:
                 os.close(reply)

@@ -270,14 +270,83 @@ def preexec(tmp):
         lambda: os.setsid(),
         lambda: os.dup2(1, 9),
         limit(resource.RLIMIT_NOFILE, 8),
-        # The gate needs two beside the standard streams.
-        limit(resource.RLIMIT_NOFILE, 5),
+        # Room for one, which the dynamic linker needs.
+        limit(resource.RLIMIT_NOFILE, 4),
         limit(resource.RLIMIT_FSIZE, 0),
         limit(resource.RLIMIT_CORE, 0),
         limit(resource.RLIMIT_STACK, 1 << 20),
     ):
         out.append(ran(["sh", "-c", "test $PWD = /usr && pwd; ulimit -n; ulimit -c; test $$ = $(cut -d' ' -f6 /proc/$$/stat) && echo leads"], preexec_fn=function))
     return out
+
+
+@case
+def few_descriptors(tmp):
+    def with_free(count, start):
+        taken = []
+        try:
+            while True:
+                taken.append(os.open("/dev/null", os.O_RDONLY))
+        except OSError as error:
+            assert error.errno == errno.EMFILE
+        for fd in taken[:count]:
+            os.close(fd)
+        try:
+            return tried(start)
+        finally:
+            for fd in taken[count:]:
+                os.close(fd)
+
+    def runs(*given, **named):
+        with popen(*given, **named) as started:
+            return started.wait()
+
+    def talks():
+        with popen(["/bin/cat"], stdin=PIPE, stdout=PIPE, stderr=PIPE) as started:
+            return [repr(part) for part in started.communicate(b"said")]
+
+    starts = [
+        lambda: runs(["/bin/true"]),
+        lambda: runs(["true"], close_fds=False),
+        lambda: runs(["/bin/true"], preexec_fn=lambda: None),
+        lambda: runs(["/bin/true"], preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (4, 4))),
+        lambda: runs(["/no/such"]),
+        lambda: runs([str(tmp)]),
+        talks,
+        lambda: os.system("exit 3"),
+        lambda: ended(os.posix_spawn("/bin/true", ["true"], {})),
+        lambda: os.posix_spawn("/no/such", ["true"], {}),
+        lambda: os.posix_spawn(str(tmp), ["true"], {}),
+        lambda: os.spawnv(os.P_WAIT, "/bin/true", ["true"]),
+    ]
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    # What is imported at the first start takes one.
+    runs(["/bin/true"])
+    seen = []
+    # Below the numbers that a harness could have for itself, and above.
+    for limit in (32, 80):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (limit, before[1]))
+        try:
+            seen += [[with_free(count, start) for count in range(10)] for start in starts]
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, before)
+    return seen
+
+
+@case
+def descriptors_of_a_childs_child(tmp):
+    def child():
+        # Whatever numbers became free in it are its own.
+        own = [os.open("/dev/null", os.O_RDONLY) for _ in range(64)]
+        pid = os.fork()
+        if pid == 0:
+            gone = [fd for fd in own if tried(os.fstat, fd)[0] == "OSError"]
+            os._exit(len(gone))
+        return ended(pid, False)
+
+    seen = forked(child, False)
+    assert seen == ["0", 99]
+    return seen
 
 
 @case
@@ -590,6 +659,18 @@ def open_descriptors():
     return len(os.listdir("/proc/self/fd"))
 
 
+def unnamed(value, names):
+    """The value with other words for what differs between runs. Only as words of texts: what is no pid may be its number."""
+    if isinstance(value, str):
+        for name, word in names.items():
+            value = re.sub(r"(?<!\d)%s(?!\d)" % re.escape(name), word, value)
+    elif isinstance(value, (list, tuple)):
+        value = [unnamed(part, names) for part in value]
+    elif isinstance(value, dict):
+        value = {unnamed(key, names): unnamed(part, names) for key, part in value.items()}
+    return value
+
+
 @pytest.mark.parametrize("name", CASES)
 def test_starts(name, tmp_path, monkeypatch):
     before, env = open_descriptors(), dict(os.environ)
@@ -600,7 +681,7 @@ def test_starts(name, tmp_path, monkeypatch):
     os.environ.update(env)
     # What is left open shows here; multiprocessing's helpers are started by whichever case comes first.
     value = [value, open_descriptors() - before if name != "multiprocessing_in_all_ways" else 0]
-    text = json.dumps(value).replace(str(tmp_path), "TMP").replace(str(os.getpid()), "PID")
+    text = json.dumps(unnamed(value, {str(tmp_path): "TMP", str(os.getpid()): "PID"}))
     SEEN[name] = [json.loads(text), list(PIDS), list(CASES).index(name)]
     with open("seen.json", "w") as file:
         json.dump(SEEN, file)

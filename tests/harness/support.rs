@@ -24,7 +24,8 @@ fn python() -> &'static Path {
         // Each test may be a process of its own: one builds, the others wait.
         let lock = std::fs::File::create(venv.with_extension("lock")).expect("a lock file");
         lock.lock().expect("the lock can be taken");
-        if !complete.exists() {
+        // Its interpreter goes where the host gets another one.
+        if !(complete.exists() && python.exists()) {
             run(Command::new("python3").args(["-m", "venv", "--clear"]).arg(&venv));
             let packages = ["pytest", "pytest-dependency", "pytest-order"];
             run(Command::new(&python).args(["-m", "pip", "install", "-q"]).args(packages));

@@ -22,6 +22,22 @@ pub fn raise_open_files(need: u64) -> Result<(u64, u64), ConfineError> {
     Ok((raised, hard))
 }
 
+/// The hard limit that goes with it; nobody without CAP_SYS_RESOURCE raises it.
+pub fn own_core_ceiling() -> u64 {
+    getrlimit(Resource::RLIMIT_CORE).map_or(0, |(_, hard)| hard)
+}
+
+/// Raises the calling process's hard limit on core files to `wanted` where it is lower and the kernel lets it: sudo sets it to 0,
+/// at which the kernel still starts a `|handler` of the host, and the value that it takes as "skip" is 1.
+pub fn allow_core(wanted: u64) {
+    if let Ok((soft, hard)) = getrlimit(Resource::RLIMIT_CORE)
+        && hard < wanted
+    {
+        // Without CAP_SYS_RESOURCE it stays as it is, which `check` tells of.
+        let _ = setrlimit(Resource::RLIMIT_CORE, soft, wanted);
+    }
+}
+
 /// Sets every limit, soft and hard, and reads it back. Where the launcher's own hard limit is lower, that one stays:
 /// raising it would need CAP_SYS_RESOURCE on the host, and lower is never weaker.
 pub fn apply(limits: &Rlimits) -> Result<(), ConfineError> {

@@ -8,7 +8,9 @@ use common::{send_signal, wait_until};
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::time::Instant;
 use support::backend::Counting;
+use support::servers::{Certificate, Server};
 use support::{Place, need_root};
 
 const TERM: i32 = 15;
@@ -67,15 +69,32 @@ fn passed(result: &Value) -> bool {
     result["testResults"]["isPassed"] == true
 }
 
-/// A fault of everybody's, made by `break_it` and mended by `mend_it`, meets a runner that has tasks to take. How many tasks it was
-/// given before it stopped asking.
-fn meets(slots: &str, break_it: &dyn Fn(&Place, &Path), mend_it: &dyn Fn(&Place, &Path)) -> usize {
+/// What a fault of everybody's is, how it is made and how it is mended.
+struct Everybodys<'a> {
+    name: &'a str,
+    /// Whether the submissions come from a git server, and not from a mirror.
+    remote: bool,
+    make: &'a dyn Fn(&Place, &Path),
+    mend: &'a dyn Fn(&Place, &Path),
+}
+
+/// Such a fault meets a runner that has eleven tasks to take. How many it is given before it stops asking.
+fn meets(slots: &str, fault: &Everybodys) -> usize {
     let (place, suite) = place();
-    let backend = Counting::start([task(1)], || ());
-    let runner = Running::start(&place, &backend, &suite, &["--concurrent", slots]);
+    let certificate = Certificate::make(&place);
+    let server = fault.remote.then(|| Server::git(&place, &certificate));
+    let of = |attempt: u64| match &server {
+        Some(server) => json!({"attempt": attempt, "repositoryUrl": server.url("good"), "branch": "main"}),
+        None => task(attempt),
+    };
+    let backend = Counting::start([of(1)], || ());
+    let runner = match &server {
+        Some(server) => of_server(&place, &backend, &suite, server, &certificate, slots),
+        None => Running::start(&place, &backend, &suite, &["--concurrent", slots]),
+    };
     backend.wait("a first result", |books| books.taken.len() == 1);
-    break_it(&place, &suite);
-    backend.books().queue.extend((2..=12).map(task));
+    (fault.make)(&place, &suite);
+    backend.books().queue.extend((2..=12).map(of));
     wait_until("a task is held", || status(&place)["held"].as_array().is_some_and(|held| !held.is_empty()));
     assert_eq!(status(&place)["state"], "holding", "{}", runner.log());
     // The step is tried again, and nothing else happens meanwhile.
@@ -86,11 +105,22 @@ fn meets(slots: &str, break_it: &dyn Fn(&Place, &Path), mend_it: &dyn Fn(&Place,
     assert_eq!(taken, 1, "nothing is answered: {}", runner.log());
     // That the others were not taken is shown; two of them will do to show that they are now.
     backend.books().queue.truncate(2);
-    mend_it(&place, &suite);
+    (fault.mend)(&place, &suite);
+    let mended = Instant::now();
+    backend.wait("the held one's result", |books| books.taken.len() == 2);
+    let on_after = mended.elapsed();
     backend.wait("all results", |books| books.taken.len() == handed + 2);
     assert!(backend.books().taken.iter().all(passed), "{:#?}", backend.books().taken);
     let log = runner.log();
-    assert!(log.contains("does not work; the task is held") && log.contains("task=attempt 2"), "{log}");
+    let line = log.lines().find(|line| line.contains("does not work; the task is held")).unwrap_or_default();
+    assert!(line.contains("task=attempt 2") && line.contains("to fix it: "), "{log}");
+    println!(
+        "{} | {slots} slots | answered wrongly 0 | in hand {} | on after {:.1} s | {}",
+        fault.name,
+        handed - 1,
+        on_after.as_secs_f32(),
+        line.split_once("ERROR").map_or("", |(_, said)| said.trim())
+    );
     runner.ends();
     assert_eq!(status(&place)["held"], json!([]));
     handed - 1
@@ -101,11 +131,113 @@ fn a_suite_that_is_away_costs_no_attempt_and_stops_the_taking() {
     if !need_root("a_suite_that_is_away_costs_no_attempt_and_stops_the_taking") {
         return;
     }
-    let away = |place: &Place, suite: &Path| std::fs::rename(suite, place.path("away")).expect("the suite is moved");
-    let back = |place: &Place, suite: &Path| std::fs::rename(place.path("away"), suite).expect("the suite is back");
+    let away = Everybodys {
+        name: "suite away",
+        remote: false,
+        make: &|place, suite| std::fs::rename(suite, place.path("away")).expect("the suite is moved"),
+        mend: &|place, suite| std::fs::rename(place.path("away"), suite).expect("the suite is back"),
+    };
     for slots in ["2", "8"] {
-        assert_eq!(meets(slots, &away, &back), 1, "{slots} slots");
+        assert_eq!(meets(slots, &away), 1, "{slots} slots");
     }
+}
+
+#[test]
+fn a_mirror_that_is_away_costs_no_attempt() {
+    if !need_root("a_mirror_that_is_away_costs_no_attempt") {
+        return;
+    }
+    let away = Everybodys {
+        name: "mirror away",
+        remote: false,
+        make: &|place, _| std::fs::rename(place.path("git"), place.path("away")).expect("it is moved"),
+        mend: &|place, _| std::fs::rename(place.path("away"), place.path("git")).expect("it is back"),
+    };
+    assert_eq!(meets("8", &away), 1);
+}
+
+#[test]
+fn a_git_server_that_does_not_work_costs_no_attempt() {
+    if !need_root("a_git_server_that_does_not_work_costs_no_attempt") {
+        return;
+    }
+    for (slots, answers) in [("2", "hangup"), ("8", "status/503")] {
+        let fault = Everybodys {
+            name: answers,
+            remote: true,
+            make: &|place, _| std::fs::write(place.path("git/.answers"), answers).expect("a file"),
+            mend: &|place, _| std::fs::remove_file(place.path("git/.answers")).expect("no file"),
+        };
+        assert_eq!(meets(slots, &fault), 1, "{answers}");
+    }
+}
+
+/// A runner of a git server, which is known by its certificate.
+fn of_server(
+    place: &Place,
+    backend: &Counting,
+    suite: &Path,
+    server: &Server,
+    certificate: &Certificate,
+    slots: &str,
+) -> Running {
+    let log = place.path("log");
+    let mut command = place.command(&["--backend-url", &backend.url, "--allow-url", &server.url("")]);
+    command.args(["--check-interval", "0.1", "--concurrent", slots, "--logger-level", "warning"]);
+    command.arg("--allow-internal").arg(server.place()).arg("--tests").arg(suite);
+    command.env("GIT_SSL_CAINFO", &certificate.file).arg("--logger-output").arg(&log).stdout(Stdio::null());
+    Running { child: command.spawn().expect("the runner starts"), log }
+}
+
+#[test]
+fn a_repository_that_its_server_cannot_serve_holds_up_nobody_else() {
+    if !need_root("a_repository_that_its_server_cannot_serve_holds_up_nobody_else") {
+        return;
+    }
+    let (place, suite) = place();
+    let certificate = Certificate::make(&place);
+    let server = Server::git(&place, &certificate);
+    let of =
+        |attempt: u64, path: &str| json!({"attempt": attempt, "repositoryUrl": server.url(path), "branch": "main"});
+    let backend = Counting::start([of(1, "good"), of(2, "status/503/good"), of(3, "good"), of(4, "good")], || ());
+    let runner = of_server(&place, &backend, &suite, &server, &certificate, "4");
+    backend.wait("all answers", |books| books.taken.len() == 4);
+    let taken = backend.books().taken.clone();
+    let of_attempt =
+        |attempt: u64| taken.iter().find(|result| result["attempt"] == attempt).cloned().unwrap_or_default();
+    assert!([1, 3, 4].iter().all(|attempt| passed(&of_attempt(*attempt))), "{taken:#?}");
+    let said = of_attempt(2)["testResults"]["errorDetails"].to_string();
+    assert!(said.contains("not to blame") && said.contains("HTTP 503"), "{said}");
+    assert!(runner.log().contains("works for other tasks"), "{}", runner.log());
+    runner.ends();
+}
+
+#[test]
+fn a_git_server_that_is_away_costs_one_attempt_at_most_and_is_gone_on_with() {
+    if !need_root("a_git_server_that_is_away_costs_one_attempt_at_most_and_is_gone_on_with") {
+        return;
+    }
+    let (place, suite) = place();
+    let certificate = Certificate::make(&place);
+    let mut server = Server::git(&place, &certificate);
+    let (top, port) = (server.url(""), server.place());
+    let of = |attempt: u64| json!({"attempt": attempt, "repositoryUrl": format!("{top}good"), "branch": "main"});
+    let backend = Counting::start([of(1)], || ());
+    let runner = of_server(&place, &backend, &suite, &server, &certificate, "4");
+    backend.wait("a first result", |books| books.taken.len() == 1);
+    server.stop();
+    backend.books().queue.extend((2..=9).map(of));
+    wait_until("it is tried again", || status(&place)["held"][0]["tries"].as_u64().is_some_and(|tries| tries >= 3));
+    let books = backend.books();
+    assert_eq!((books.taken.len(), books.handed.len()), (1, 2), "nothing is answered, and one is held");
+    drop(books);
+    let log = runner.log();
+    let first = format!("the git server {port} does not work; the task is held and tried again, and no other is taken");
+    assert!(log.contains(&first) && log.contains("task=attempt 2"), "{log}");
+    // With nothing to compare with the fault is everybody's, however long it lasts.
+    assert_eq!(status(&place)["held"].as_array().map(Vec::len), Some(1));
+    runner.ends();
+    assert_eq!(backend.books().taken.len(), 1, "what is held waits for the next start");
 }
 
 #[test]
@@ -113,9 +245,13 @@ fn a_suite_whose_file_is_broken_costs_no_attempt() {
     if !need_root("a_suite_whose_file_is_broken_costs_no_attempt") {
         return;
     }
-    let broken = |_: &Place, suite: &Path| std::fs::write(suite.join("ostest.toml"), "[test\n").expect("a file");
-    let mended = |_: &Place, suite: &Path| std::fs::remove_file(suite.join("ostest.toml")).expect("no file");
-    assert_eq!(meets("2", &broken, &mended), 1);
+    let broken = Everybodys {
+        name: "suite's ostest.toml broken",
+        remote: false,
+        make: &|_, suite| std::fs::write(suite.join("ostest.toml"), "[test\n").expect("a file"),
+        mend: &|_, suite| std::fs::remove_file(suite.join("ostest.toml")).expect("no file"),
+    };
+    assert_eq!(meets("2", &broken), 1);
 }
 
 #[test]

@@ -43,7 +43,10 @@ impl Shared {
                     // Of a task that was held, what it was held for has taken its time.
                     let kept = job.held_by.as_ref().and_then(|(cause, _)| self.holds().fault(cause).cloned());
                     let fault = kept.unwrap_or(fault);
-                    tracing::error!(task = %job.task.key, blame = %fault.blame, "it is answered ungraded: {}", fault.whole());
+                    tracing::error!(
+                        task = %job.task.key, blame = %fault.blame, detail = detail(&fault),
+                        "it is answered ungraded, which says that the submission is not to blame: {fault}"
+                    );
                     verdict.error = Some(ungraded(&fault));
                 }
                 let body = render(&job.task.key, &verdict, self.rules().shape);
@@ -174,9 +177,9 @@ impl Shared {
         let first = self.holds().hold(job, fault.clone(), step, now);
         if first {
             tracing::error!(
-                task = %key, %step, blame = %fault.blame,
-                "{} does not work; the task is held and tried again, and no other is taken until it does: {}; to fix it: {}",
-                cause, fault.whole(), remedy(&cause)
+                task = %key, %step, blame = %fault.blame, detail = detail(&fault),
+                "{cause} does not work; the task is held and tried again, and no other is taken until it does: {fault}; to fix it: {}",
+                remedy(&cause)
             );
         } else {
             tracing::warn!(task = %key, %step, blame = %fault.blame, "{cause} still does not work: {fault}");
@@ -204,8 +207,8 @@ impl Shared {
     fn give_up(self: &Arc<Self>, job: Job, fault: &Fault) {
         let tries = job.tries + 1;
         tracing::error!(
-            task = %job.task.key, blame = %fault.blame, tries,
-            "its time is over, and it is answered ungraded, which says that the submission is not to blame: {}", fault.whole()
+            task = %job.task.key, blame = %fault.blame, tries, detail = detail(fault),
+            "its time is over, and it is answered ungraded, which says that the submission is not to blame: {fault}"
         );
         let body = render(&job.task.key, &Verdict::broken(ungraded(fault)), self.rules().shape);
         self.keep_and_deliver(job.task.key.clone(), Some(&job.task), body);
@@ -264,6 +267,11 @@ fn ungraded(fault: &Fault) -> String {
         "This submission was not graded, and it is not to blame: {}. Start it again later; if this goes on, tell your teacher.",
         fault.message.trim_end().trim_end_matches('.')
     )
+}
+
+/// What only the operator reads, where there is any.
+fn detail(fault: &Fault) -> Option<&str> {
+    Some(fault.detail.trim()).filter(|detail| !detail.is_empty())
 }
 
 /// What the operator can do.

@@ -12,6 +12,8 @@ Arguments: the directory of the repositories, a certificate and its key. Prints 
 /cut/…             closes it in the middle of the objects
 /drip/…            sends a byte of the objects now and then
 /private/…         wants the name and the token of USER
+
+While there is a file `.answers` in the directory, all paths begin with what it holds.
 """
 
 import base64
@@ -33,6 +35,11 @@ class Handler(http.server.BaseHTTPRequestHandler):
 
     def answer(self):
         path, _, query = self.path.partition("?")
+        try:
+            with open(os.path.join(root, ".answers")) as everything:
+                path = f"/{everything.read().strip()}{path}"
+        except FileNotFoundError:
+            pass
         body = self.rfile.read(int(self.headers.get("content-length") or 0))
         if self.headers.get("content-encoding") == "gzip":
             body = gzip.decompress(body)

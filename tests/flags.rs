@@ -63,6 +63,7 @@ const WRONG: &[(&str, &str, &str, &str)] = &[
     ("spool list", "--config", "/nowhere", "cannot be read"),
     ("spool retry x", "--backend-url", "ftp://x", "http:// or https://"),
     ("policy show", "--arch", "z80", "x86_64, aarch64"),
+    ("spool retry --all", "--status", "x", "invalid digit"),
     ("mock-backend", "--listen", "5000", "ADDR:PORT"),
     ("mock-backend", "--listen", "127.0.0.1:http", "ADDR:PORT"),
     ("mock-backend", "--auth", "x", "NAME:PASSWORD"),

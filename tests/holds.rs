@@ -89,7 +89,7 @@ fn meets(slots: &str, fault: &Everybodys) -> usize {
     };
     let backend = Counting::start([of(1)], || ());
     let runner = match &server {
-        Some(server) => of_server(&place, &backend, &suite, server, &certificate, slots),
+        Some(server) => of_server(&place, &backend, &suite, server, &certificate, &["--concurrent", slots]),
         None => Running::start(&place, &backend, &suite, &["--concurrent", slots]),
     };
     backend.wait("a first result", |books| books.taken.len() == 1);
@@ -179,11 +179,11 @@ fn of_server(
     suite: &Path,
     server: &Server,
     certificate: &Certificate,
-    slots: &str,
+    more: &[&str],
 ) -> Running {
     let log = place.path("log");
     let mut command = place.command(&["--backend-url", &backend.url, "--allow-url", &server.url("")]);
-    command.args(["--check-interval", "0.1", "--concurrent", slots, "--logger-level", "warning"]);
+    command.args(["--check-interval", "0.1", "--logger-level", "warning"]).args(more);
     command.arg("--allow-internal").arg(server.place()).arg("--tests").arg(suite);
     command.env("GIT_SSL_CAINFO", &certificate.file).arg("--logger-output").arg(&log).stdout(Stdio::null());
     Running { child: command.spawn().expect("the runner starts"), log }
@@ -200,7 +200,8 @@ fn a_repository_that_its_server_cannot_serve_holds_up_nobody_else() {
     let of =
         |attempt: u64, path: &str| json!({"attempt": attempt, "repositoryUrl": server.url(path), "branch": "main"});
     let backend = Counting::start([of(1, "good"), of(2, "status/503/good"), of(3, "good"), of(4, "good")], || ());
-    let runner = of_server(&place, &backend, &suite, &server, &certificate, "4");
+    let runner =
+        of_server(&place, &backend, &suite, &server, &certificate, &["--concurrent", "4", "--answer-within", "40"]);
     backend.wait("all answers", |books| books.taken.len() == 4);
     let taken = backend.books().taken.clone();
     let of_attempt =
@@ -223,7 +224,7 @@ fn a_git_server_that_is_away_costs_one_attempt_at_most_and_is_gone_on_with() {
     let (top, port) = (server.url(""), server.place());
     let of = |attempt: u64| json!({"attempt": attempt, "repositoryUrl": format!("{top}good"), "branch": "main"});
     let backend = Counting::start([of(1)], || ());
-    let runner = of_server(&place, &backend, &suite, &server, &certificate, "4");
+    let runner = of_server(&place, &backend, &suite, &server, &certificate, &["--concurrent", "4"]);
     backend.wait("a first result", |books| books.taken.len() == 1);
     server.stop();
     backend.books().queue.extend((2..=9).map(of));

@@ -20,8 +20,10 @@ use std::time::{Duration, Instant, SystemTime};
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
 const LONGEST_PAUSE: Duration = Duration::from_secs(20);
 
-/// How often a task is tried whose fault is shown to be its own, before it is answered.
+/// How often a task is tried whose fault is shown to be its own, before it is answered: one that is graded as far as to a sandbox that
+/// breaks, and one whose repository cannot be fetched, which costs little and is for ten minutes where nothing else ends it.
 const TRIES_ALONE: u32 = 4;
+const FETCHES_ALONE: u32 = 30;
 
 /// Tasks of a git server that is away, among others that are not: where so many wait, no more are taken at all.
 const FEW: usize = 2;
@@ -133,9 +135,15 @@ impl Holds {
         }
     }
 
-    /// How often the task at hand was tried where its fault is its own, and whether that is enough.
+    /// Whether a task whose fault is its own was tried often enough.
     pub fn is_hopeless(&self, cause: &Cause, job: &Job) -> bool {
-        self.by_cause.get(cause).is_some_and(|hold| hold.theirs && job.tries >= TRIES_ALONE)
+        let enough = match cause {
+            // Its deadline ends it.
+            Cause::Server(_) | Cause::Mirror(_) if job.deadline.is_some() => return false,
+            Cause::Server(_) | Cause::Mirror(_) => FETCHES_ALONE,
+            _ => TRIES_ALONE,
+        };
+        self.by_cause.get(cause).is_some_and(|hold| hold.theirs && job.tries >= enough)
     }
 
     /// Whether more evidence is wanted for this cause: the second try has failed, and it keeps others.

@@ -49,6 +49,7 @@ impl Shared {
                     );
                     verdict.error = Some(ungraded(&fault));
                 }
+                self.runner.board.change(|status| status.graded += 1);
                 let body = render(&job.task.key, &verdict, self.rules().shape);
                 self.keep_and_deliver(job.task.key.clone(), Some(&job.task), body);
             }
@@ -103,7 +104,6 @@ impl Shared {
         job.pass.inspect(|pass| self.admission.leave(*pass));
         self.runner.board.change(|status| {
             status.busy.retain(|busy| *busy != name);
-            status.graded += 1;
         });
         graded.unwrap_or_else(|error| Graded {
             verdict: Verdict::broken("the grader itself failed"),

@@ -84,27 +84,46 @@ fn a_task_whose_time_is_over_is_given_back_and_a_probe_takes_its_place() {
 
 #[test]
 fn a_fault_of_one_task_keeps_no_other_and_ends_with_it() {
+    let broken = || Fault::host(Cause::Sandbox, "the sandbox broke");
     let mut holds = Holds::default();
     let mut now = Instant::now();
-    holds.hold(job(1, None, now), away(), Step::Fetch, now);
-    assert!(!holds.wants_evidence(&away().cause), "it may be over at the next try");
+    holds.hold(job(1, None, now), broken(), Step::Test, now);
+    assert!(!holds.wants_evidence(&broken().cause), "it may be over at the next try");
     for tries in 1..=3 {
         now += 60 * SECOND;
         let Some(Due::Job(job)) = holds.due(now) else { panic!("a task is due") };
         assert_eq!(job.tries, tries);
-        holds.hold(*job, away(), Step::Fetch, now);
+        holds.hold(*job, broken(), Step::Test, now);
         if tries == 1 {
-            assert!(holds.wants_evidence(&away().cause));
-            holds.belongs_to_tasks(&away().cause);
-            assert!(holds.blocking().is_none() && !holds.wants_evidence(&away().cause));
+            assert!(holds.wants_evidence(&broken().cause));
+            holds.belongs_to_tasks(&broken().cause);
+            assert!(holds.blocking().is_none() && !holds.wants_evidence(&broken().cause));
         }
     }
     now += 60 * SECOND;
     let Some(Due::Job(job)) = holds.due(now) else { panic!("a task is due") };
-    assert!(holds.is_hopeless(&away().cause, &job));
-    holds.untried(&away().cause, now);
+    assert!(holds.is_hopeless(&broken().cause, &job));
+    holds.untried(&broken().cause, now);
     now += 60 * SECOND;
     assert!(holds.due(now).is_none() && holds.standing(now).is_empty(), "nobody waits for it");
+}
+
+#[test]
+fn a_repository_that_cannot_be_fetched_is_tried_to_its_deadline_or_for_some_minutes() {
+    let begun = Instant::now();
+    for (within, tries) in [(None, Some(FETCHES_ALONE)), (Some(3600 * SECOND), None)] {
+        let (mut holds, mut now) = (Holds::default(), begun);
+        holds.hold(job(1, within, now), away(), Step::Fetch, now);
+        holds.belongs_to_tasks(&away().cause);
+        let hopeless = (1..100).find(|_| {
+            now += 20 * SECOND;
+            let Some(Due::Job(job)) = holds.due(now) else { panic!("a task is due") };
+            let hopeless = holds.is_hopeless(&away().cause, &job);
+            holds.hold(*job, away(), Step::Fetch, now);
+            hopeless
+        });
+        assert_eq!(hopeless, tries);
+    }
 }
 
 #[test]

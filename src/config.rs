@@ -515,6 +515,13 @@ fn told(text: &str, error: &toml::de::Error) -> String {
     }
 }
 
+/// What is wrong with a suite's file, in one line: it stands in a sentence of a result and of the log.
+fn in_a_line(text: &str, error: &toml::de::Error) -> String {
+    let before = error.span().and_then(|span| text.get(..span.start)).unwrap_or_default();
+    let message = error.message().split_whitespace().collect::<Vec<_>>().join(" ");
+    format!("line {}: {message}", before.matches('\n').count() + 1)
+}
+
 /// The suite's own `ostest.toml`.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
@@ -594,8 +601,8 @@ impl SuiteTestOptions {
 impl SuiteOptions {
     /// Parses the text of an `ostest.toml`.
     pub fn parse(text: &str) -> Result<SuiteOptions, String> {
-        let suite: SuiteOptions =
-            toml::from_str(text).map_err(|e| format!("the suite's ostest.toml is not valid: {e}"))?;
+        let suite: SuiteOptions = toml::from_str(text)
+            .map_err(|e| format!("the suite's ostest.toml is not valid: {}", in_a_line(text, &e)))?;
         check_labs(&suite.lab).map_err(|e| format!("the suite's ostest.toml: {e}"))?;
         Ok(suite)
     }

@@ -264,7 +264,7 @@ fn a_task_whose_time_is_over_is_answered_as_nobodys_fault_and_no_other_is_taken(
     let backend = Counting::start([task(1)], || ());
     let config = place.path("config.toml");
     std::fs::write(&config, "answer-within = 20\n").expect("a file");
-    let arguments = ["--concurrent", "4", "--logger-level", "warning", "--config", &config.display().to_string()];
+    let arguments = ["--concurrent", "4", "--logger-level", "info", "--config", &config.display().to_string()];
     let runner = Running::start(&place, &backend, &suite, &arguments);
     backend.wait("a first result", |books| books.taken.len() == 1);
     std::fs::write(suite.join("ostest.toml"), "[test\n").expect("a file");

@@ -310,7 +310,7 @@ fn commands_say_what_they_wait_for() {
     let lock = File::options().append(true).open(lock).expect("a lock");
     lock.lock().expect("nobody has it");
     grade(&[
-        ("ostest-sandbox: waiting for another task or process", &|| lock.unlock().expect("it is let go")),
+        ("ostest-sandbox: waiting for another process to build", &|| lock.unlock().expect("it is let go")),
         (building, &|| ()),
     ]);
 

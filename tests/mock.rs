@@ -181,7 +181,7 @@ fn what_it_cannot_do_is_said() {
         (&["--like", "os-nsu", "--user", "runner"], 2, "NAME:PASSWORD:ROLE"),
         (&["--like", "os-nsu", "--auth", "a:b"], 2, "--auth"),
         (&["--user", "a:b:ADMIN"], 2, "--like"),
-        (&["--repeat", "18446744073709551615"], 1, "64 bits"),
+        (&["--repeat", "18446744073709551615"], 2, "64 bits"),
     ] {
         let file = task_file("[{\"attempt\": 5}, {\"attempt\": 7}]");
         let output = Command::new(BIN)

@@ -148,7 +148,7 @@ fn every_kind_of_error_is_delivered_at_the_first_try() {
             "refused URL",
             json!({"repositoryUrl": format!("https://elsewhere.example/{}", "длинный/".repeat(30)), "branch": "main"}),
         ),
-        ("no URL", json!({"repositoryUrl": "git@github.com:a/b", "branch": "main"})),
+        ("ssh URL", json!({"repositoryUrl": "git@elsewhere.example:a/b", "branch": "main"})),
         ("refused branch", of("good.git", json!({"branch": "--upload-pack=id"}))),
         ("unknown tests", of("good.git", json!({"connectedTests": ["нет".repeat(90)]}))),
         ("no valid laboratory", of("good.git", json!({"laboratoryNumber": "first"}))),

@@ -87,7 +87,7 @@ impl Place {
                 Err(TryLockError::Error(error)) => return Err(cannot(error).into()),
             }
             // Who only looks whether it is as it was has the lock for a moment.
-            if !told && self.building().exists() {
+            if !told && (self.building().exists() || pause == longest) {
                 told = true;
                 let what = "waiting for another process to build the suite's Python environment";
                 tracing::info!(environment = %self.dir().display(), "{what}");

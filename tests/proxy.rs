@@ -166,7 +166,7 @@ fn where_the_operator_has_a_proxy_git_goes_through_it() {
     let mut runner = course.place.command(&["--once"]);
     let output = runner.env("https_proxy", "socks5://me:secret@127.0.0.1:1").output().expect("the runner starts");
     let said = String::from_utf8_lossy(&output.stderr);
-    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert_eq!(output.status.code(), Some(2), "{said}");
     assert!(said.contains("http://host:port") && !said.contains("secret"), "{said}");
 }
 

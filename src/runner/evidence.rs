@@ -15,14 +15,18 @@ use std::time::Duration;
 /// half broken has something to compare with.
 const FILE: &str = "known-good.json";
 
+/// How many of each server.
+const KEPT: usize = 2;
+
 /// What a canary takes at the most: its stages may take some minutes each, and an environment may have to be built for it.
 pub const CANARY: Duration = Duration::from_secs(3600);
 
-/// The last repository that was fetched from each server and mirror, by its cause in words.
+/// The last two repositories that were fetched from each server and mirror, by its cause in words: of two one is another than that
+/// which fails.
 #[derive(Debug)]
 pub struct KnownGood {
     path: PathBuf,
-    urls: Mutex<BTreeMap<String, (String, String)>>,
+    urls: Mutex<BTreeMap<String, Vec<(String, String)>>>,
 }
 
 impl KnownGood {
@@ -36,8 +40,14 @@ impl KnownGood {
     /// This branch of this repository was fetched.
     pub fn note(&self, cause: &Cause, url: &str, branch: &str) {
         let mut urls = self.lock();
-        let known = urls.insert(cause.to_string(), (url.to_owned(), branch.to_owned())).is_some();
-        if !known {
+        let known = urls.entry(cause.to_string()).or_default();
+        let few = known.len() < KEPT;
+        known.retain(|(other, _)| other != url);
+        known.push((url.to_owned(), branch.to_owned()));
+        if known.len() > KEPT {
+            known.remove(0);
+        }
+        if few {
             // Lost with it is only a comparison. Not synced: after a loss of power the next task writes it again.
             let aside = self.path.with_extension("new");
             let text = serde_json::to_vec_pretty(&*urls).unwrap_or_default();
@@ -50,19 +60,22 @@ impl KnownGood {
 
     /// One that is not `url`.
     fn other_than(&self, cause: &Cause, url: &str) -> Option<(String, String)> {
-        self.lock().get(&cause.to_string()).filter(|(known, _)| known != url).cloned()
+        self.lock().get(&cause.to_string())?.iter().rev().find(|(known, _)| known != url).cloned()
     }
 
-    fn lock(&self) -> MutexGuard<'_, BTreeMap<String, (String, String)>> {
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<String, Vec<(String, String)>>> {
         // No statement in here can fail half way.
         self.urls.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Shared {
-    /// Whether what failed for the repository `url` works for others at this moment. `false` where there is nothing to compare with.
-    pub(super) async fn works_for_others(&self, slot: &Slot, cause: &Cause, url: &str) -> bool {
+    /// Whether the step that failed for the repository `url` works for others at this moment. `false` where there is nothing to
+    /// compare with.
+    pub(super) async fn works_for_others(&self, slot: &Slot, cause: &Cause, step: Step, url: &str) -> bool {
         match cause {
+            // The suite's own repository, which every task needs.
+            Cause::Server(_) | Cause::Mirror(_) if step != Step::Fetch => false,
             Cause::Server(_) | Cause::Mirror(_) => {
                 let Some((known, branch)) = self.known_good.other_than(cause, url) else { return false };
                 let tried = self.rehearse(slot, &Source::Git { url: known, branch }, Step::Fetch).await;

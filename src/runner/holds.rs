@@ -44,6 +44,16 @@ pub enum Due {
     },
 }
 
+impl Due {
+    /// What it is tried for.
+    pub fn cause(&self) -> Option<Cause> {
+        match self {
+            Due::Job(job) => job.held_by.as_ref().map(|(cause, _)| cause.clone()),
+            Due::Probe { cause, .. } => Some(cause.clone()),
+        }
+    }
+}
+
 /// One thing that is broken.
 #[derive(Debug)]
 struct Hold {
@@ -93,6 +103,7 @@ impl Holds {
     /// Holds a task that has met a fault. `true`: it is the first one that does.
     pub fn hold(&mut self, mut job: Job, fault: Fault, step: Step, now: Instant) -> bool {
         job.tries += 1;
+        let is_another = job.held_by.take().is_none_or(|(cause, _)| cause != fault.cause);
         job.held_by = Some((fault.cause.clone(), step));
         let first = !self.by_cause.contains_key(&fault.cause);
         let hold = self.by_cause.entry(fault.cause.clone()).or_insert_with(|| Hold {
@@ -108,14 +119,19 @@ impl Holds {
             said: now,
         });
         hold.failed(fault, now);
+        // What was shown of the tasks before says nothing of one that meets it now: meanwhile it may be everybody's.
+        hold.theirs &= !is_another;
         hold.step = step;
         hold.last = job.clone();
         hold.held.push_back(job);
         first
     }
 
-    /// A probe without a task has failed again.
+    /// A probe without a task has failed again. One that something else has kept from the step has shown nothing.
     pub fn still(&mut self, cause: &Cause, fault: Fault, now: Instant) {
+        if fault.cause != *cause {
+            return self.untried(cause, now);
+        }
         if let Some(hold) = self.by_cause.get_mut(cause) {
             hold.failed(fault, now);
         }
@@ -158,18 +174,14 @@ impl Holds {
 
     /// What is to be tried now, if anything is. It counts as being tried until one of the other functions is told what came of it.
     pub fn due(&mut self, now: Instant) -> Option<Due> {
-        let hold =
-            self.by_cause.values_mut().filter(|hold| !hold.trying && hold.next <= now).min_by_key(|hold| hold.next)?;
-        if hold.theirs && hold.held.is_empty() {
-            // Nobody waits for it any more, and it kept nobody else.
-            let cause = hold.fault.cause.clone();
-            self.by_cause.remove(&cause);
-            return None;
-        }
+        // Nobody waits for these any more, and they kept nobody else.
+        self.by_cause.retain(|_, hold| hold.trying || !hold.theirs || !hold.held.is_empty());
+        let due = self.by_cause.iter_mut().filter(|(_, hold)| !hold.trying && hold.next <= now);
+        let (cause, hold) = due.min_by_key(|(_, hold)| hold.next)?;
         hold.trying = true;
         Some(match hold.held.pop_front() {
             Some(job) => Due::Job(Box::new(job)),
-            None => Due::Probe { cause: hold.fault.cause.clone(), job: Box::new(hold.last.clone()), step: hold.step },
+            None => Due::Probe { cause: cause.clone(), job: Box::new(hold.last.clone()), step: hold.step },
         })
     }
 
@@ -187,9 +199,10 @@ impl Holds {
     }
 
     /// Holds a task untried: what it needs is known to be broken.
-    pub fn park(&mut self, job: Job, cause: &Cause) -> Result<(), Box<Job>> {
+    pub fn park(&mut self, mut job: Job, cause: &Cause) -> Result<(), Box<Job>> {
         match self.by_cause.get_mut(cause) {
             Some(hold) if !hold.theirs => {
+                job.held_by = Some((cause.clone(), hold.step));
                 hold.held.push_back(job);
                 Ok(())
             }
@@ -200,8 +213,8 @@ impl Holds {
     /// Whether all that keeps tasks from being taken is git servers, each with few tasks that wait for it: where a course uses several
     /// servers, one slot may go on with the others.
     pub fn only_servers(&self) -> bool {
-        let blocking = self.by_cause.values().filter(|hold| !hold.theirs);
-        blocking.into_iter().all(|hold| matches!(hold.fault.cause, Cause::Server(_)) && hold.held.len() < FEW)
+        let mut blocking = self.by_cause.iter().filter(|(_, hold)| !hold.theirs);
+        blocking.all(|(cause, hold)| matches!(cause, Cause::Server(_)) && hold.held.len() < FEW)
     }
 
     /// The fault of this cause, as it was met last, while it stands.
@@ -209,7 +222,12 @@ impl Holds {
         self.by_cause.get(cause).map(|hold| &hold.fault)
     }
 
-    /// Whether a task waits.
+    /// Takes tasks over from an earlier run: they go on as what is mended does.
+    pub fn resume(&mut self, jobs: impl IntoIterator<Item = Job>) {
+        self.ready.extend(jobs);
+    }
+
+    /// Whether no task waits.
     pub fn is_empty(&self) -> bool {
         self.ready.is_empty() && self.by_cause.values().all(|hold| hold.held.is_empty() && !hold.trying)
     }
@@ -223,6 +241,14 @@ impl Holds {
             hold.held = left;
             let late: VecDeque<Job> = late;
             over.extend(late.into_iter().map(|job| (job, hold.fault.clone())));
+        }
+        // These wait for what keeps all tasks.
+        let kept = self.blocking().cloned();
+        if let Some(fault) = kept {
+            let (late, left) = self.ready.drain(..).partition(|job| job.is_late(now));
+            self.ready = left;
+            let late: VecDeque<Job> = late;
+            over.extend(late.into_iter().map(|job| (job, fault.clone())));
         }
         over
     }

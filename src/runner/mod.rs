@@ -126,7 +126,8 @@ impl Runner {
         manager.ready();
         manager.say(&shared.runner.board.now().line());
         shared.begin_to_deliver();
-        let mut resumed = shared.recover(found);
+        let resumed = shared.recover(found);
+        shared.holds().resume(resumed);
         let (give_back, mut free) = mpsc::unbounded_channel();
         for slot in slots {
             // The receiver lives as long as this function.
@@ -141,7 +142,7 @@ impl Runner {
                 slot = free.recv() => slot,
             };
             let Some(slot) = slot else { break Ok(()) };
-            match shared.next(&mut resumed, &tasks).await {
+            match shared.next(&mut tasks).await {
                 Next::Due(due) => {
                     let (shared, give_back) = (shared.clone(), give_back.clone());
                     let (what, longest) = match &due {
@@ -153,7 +154,20 @@ impl Runner {
                     let promise = manager.vigil.promise(what, longest.saturating_add(CANARY));
                     tasks.spawn(async move {
                         let _promise = promise;
-                        shared.carry_out(slot.clone(), due).await;
+                        let cause = due.cause();
+                        let worker = shared.clone();
+                        let done = tokio::spawn({
+                            let slot = slot.clone();
+                            async move { worker.carry_out(slot, due).await }
+                        });
+                        if let Err(fault) = done.await {
+                            tracing::error!(
+                                "a task ended with a fault of the runner, and the next start goes on with it: {fault}"
+                            );
+                            if let Some(cause) = cause {
+                                shared.holds().untried(&cause, Instant::now());
+                            }
+                        }
                         // The slot is free while the result is on its way.
                         let _ = give_back.send(slot);
                     });

@@ -1,9 +1,9 @@
 //! What the runner does next with a free slot: asks for a task, unless the host or the spool says that it must not.
 
-use super::Shared;
 use super::holds::Due;
 use super::job::Job;
 use super::outage::{Outage, Told};
+use super::{Shared, log_fault};
 use crate::backend::contract::{Answer, Key, Task, render};
 use crate::backend::{BackendError, allow};
 use crate::fault::Cause;
@@ -13,7 +13,7 @@ use crate::steps;
 use crate::task::fetch;
 use crate::verdict::Verdict;
 use backon::{BackoffBuilder, ExponentialBackoff, ExponentialBuilder};
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::BTreeSet;
 use std::sync::{Arc, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::task::JoinSet;
@@ -75,15 +75,19 @@ pub fn pauses() -> ExponentialBackoff {
 
 impl Shared {
     /// Asks for a task until there is one, or a reason to do something else. `tasks`: what runs in other slots.
-    pub async fn next(self: &Arc<Self>, resumed: &mut VecDeque<Job>, tasks: &JoinSet<()>) -> Next {
-        let (mut outage, mut pauses) = (Outage::default(), pauses());
+    pub async fn next(self: &Arc<Self>, tasks: &mut JoinSet<()>) -> Next {
+        let (mut outage, mut pauses, mut drained) = (Outage::default(), pauses(), false);
         loop {
+            // A set counts what has ended and was not looked after.
+            while let Some(done) = tasks.try_join_next() {
+                log_fault(done);
+            }
             // Made before anything is looked at, so that no change between the two is missed.
             let changed = self.changed.notified();
             if self.stop.drain.is_cancelled() {
                 return Next::Ended(Ok(()));
             }
-            match self.held(resumed, tasks) {
+            match self.held(tasks) {
                 Held::Due(due) => return self.admit(due),
                 Held::Wait(pause) => {
                     if let Some(problem) = self.once_is_over() {
@@ -99,6 +103,19 @@ impl Shared {
                     continue;
                 }
                 Held::Nothing => {}
+            }
+            if drained {
+                // What runs may still come to be held.
+                if tasks.is_empty() && self.holds().is_empty() {
+                    return Next::Ended(Ok(()));
+                }
+                tokio::select! {
+                    biased;
+                    () = self.stop.drain.cancelled() => return Next::Ended(Ok(())),
+                    () = changed => {}
+                    () = tokio::time::sleep(HOLD_PAUSE) => {}
+                }
+                continue;
             }
             match self.may_take().await {
                 Ok(()) => {}
@@ -117,7 +134,10 @@ impl Shared {
                     }
                 }
                 Asked::InHand => self.rules().check_interval,
-                Asked::NoTask if self.runner.once && self.holds().is_empty() => return Next::Ended(Ok(())),
+                Asked::NoTask if self.runner.once => {
+                    drained = true;
+                    continue;
+                }
                 Asked::NoTask => {
                     tracing::debug!(idle = tasks.is_empty(), "no task");
                     self.answers(&mut outage);
@@ -209,10 +229,25 @@ impl Shared {
     /// `true`: told to stop meanwhile.
     async fn pause(&self, pause: Duration) -> bool {
         let _promise = self.runner.manager.vigil.promise("a pause between two questions", pause);
-        tokio::select! {
-            biased;
-            () = self.stop.drain.cancelled() => true,
-            () = tokio::time::sleep(pause) => false,
+        let end = tokio::time::Instant::now() + pause;
+        loop {
+            let changed = self.changed.notified();
+            // What is held is tried in its own time, however long the backend asks to be left alone.
+            let due = self.holds().next();
+            if due.is_some_and(|due| due <= Instant::now()) {
+                return self.stop.drain.is_cancelled();
+            }
+            let next = due.map_or(end, |due| end.min(due.into()));
+            tokio::select! {
+                biased;
+                () = self.stop.drain.cancelled() => return true,
+                () = tokio::time::sleep_until(next) => {
+                    if next == end {
+                        return false;
+                    }
+                }
+                () = changed => {}
+            }
         }
     }
 
@@ -284,7 +319,7 @@ impl Shared {
     }
 
     /// What is to be done for tasks that are in hand already, and whether others have to wait.
-    fn held(&self, resumed: &mut VecDeque<Job>, tasks: &JoinSet<()>) -> Held {
+    fn held(&self, tasks: &JoinSet<()>) -> Held {
         let now = Instant::now();
         if let Some(due) = self.holds().due(now) {
             return Held::Due(due);
@@ -303,7 +338,7 @@ impl Shared {
                 return Held::Wait(soon(until(holds.next())));
             }
         }
-        if let Some(job) = holds.ready().or_else(|| resumed.pop_front()) {
+        if let Some(job) = holds.ready() {
             return Held::Due(Due::Job(Box::new(job)));
         }
         Held::Nothing
@@ -320,7 +355,7 @@ impl Shared {
                 let key = job.task.key.clone();
                 let parked = self.holds().park(job, &cause);
                 if parked.is_ok()
-                    && let Err(error) = self.runner.spool.hold(&key)
+                    && let Err(error) = self.runner.spool.note_held(&key, true)
                 {
                     tracing::error!(task = %key, "that it is held is not on disk: {error:#}");
                 }
@@ -339,7 +374,7 @@ impl Shared {
     fn once_is_over(&self) -> Option<String> {
         let now = Instant::now();
         let standing = self.holds().standing(now);
-        let over = standing.iter().find(|standing| self.runner.once && standing.for_ >= ONCE_HOLDS)?;
+        let over = standing.iter().find(|one| self.runner.once && one.blocks && one.for_ >= ONCE_HOLDS)?;
         Some(format!("{} does not work: {}", over.fault.cause, over.fault.whole()))
     }
 

@@ -4,7 +4,7 @@ use super::Shared;
 use super::admission::Pass;
 use super::holds::{Due, Standing};
 use super::job::Job;
-use crate::backend::contract::render;
+use crate::backend::contract::{Key, render};
 use crate::contain::slots::Slot;
 use crate::fault::{Blame, Cause, Fault};
 use crate::status::{Held, State};
@@ -24,6 +24,7 @@ const LOOK: Duration = Duration::from_millis(500);
 impl Shared {
     /// Grades a task; answers it, or holds it.
     pub(super) async fn work(self: &Arc<Self>, slot: Arc<Slot>, job: Job) {
+        let pass = job.pass;
         let graded = self.grade_or_say_why(slot.clone(), &job).await;
         let fault = graded.fault.as_ref().filter(|fault| fault.is_worth_another_try());
         match fault {
@@ -33,9 +34,14 @@ impl Shared {
                     let answers = graded.fault.as_ref().is_none_or(|fault| fault.blame == Blame::Submission);
                     match answers && !self.stop.now.is_cancelled() {
                         // What it got behind was said to be mended when it did.
-                        true if graded.reached <= *failed => self.mended(cause),
-                        true => {}
-                        false => self.holds().untried(cause, Instant::now()),
+                        true if graded.reached > *failed => {}
+                        true if graded.reached == *failed => self.mended(cause),
+                        // It did not come so far.
+                        _ => self.holds().untried(cause, Instant::now()),
+                    }
+                    if self.stop.now.is_cancelled() && graded.verdict.error.is_some() {
+                        tracing::warn!(task = %job.task.key, "it was held and lies in the spool; the next start goes on with it");
+                        return;
                     }
                 }
                 let mut verdict = graded.verdict;
@@ -54,6 +60,8 @@ impl Shared {
                 self.keep_and_deliver(job.task.key.clone(), Some(&job.task), body);
             }
         }
+        // Not before it is held: in between another one would be taken.
+        pass.inspect(|pass| self.admission.leave(*pass));
         self.holds_changed();
     }
 
@@ -74,7 +82,7 @@ impl Shared {
             Some(fault) => {
                 self.holds().still(cause, fault, Instant::now());
                 if self.holds().wants_evidence(cause)
-                    && self.works_for_others(slot, cause, &job.task.repository_url).await
+                    && self.works_for_others(slot, cause, step, &job.task.repository_url).await
                 {
                     self.belongs_to_tasks(cause);
                 }
@@ -92,16 +100,15 @@ impl Shared {
         let (shared, inner) = (self.clone(), job.clone());
         let graded = async move {
             let progress = shared.clone();
-            let (held_by, pass) = (inner.held_by.clone(), inner.pass);
+            let (held_by, pass, key) = (inner.held_by.clone(), inner.pass, inner.task.key.clone());
             let mut told = move |event| {
                 if let Event::Begins(step) = event {
-                    progress.begins(step, pass, held_by.as_ref());
+                    progress.begins(step, pass, &key, held_by.as_ref());
                 }
             };
             shared.grade(&slot, &inner, &mut told).await
         };
         let graded = tokio::spawn(graded.instrument(span)).await;
-        job.pass.inspect(|pass| self.admission.leave(*pass));
         self.runner.board.change(|status| {
             status.busy.retain(|busy| *busy != name);
         });
@@ -145,7 +152,7 @@ impl Shared {
     }
 
     /// A task has come to this step: what all tasks need is there, and what it was held for works again, once they are behind it.
-    fn begins(&self, step: Step, pass: Option<Pass>, held_by: Option<&(Cause, Step)>) {
+    fn begins(&self, step: Step, pass: Option<Pass>, key: &Key, held_by: Option<&(Cause, Step)>) {
         if step >= Step::Build {
             pass.inspect(|pass| self.admission.leave(*pass));
             self.changed.notify_waiters();
@@ -153,6 +160,10 @@ impl Shared {
         if let Some((cause, failed)) = held_by
             && step > *failed
         {
+            // From here on it is a task as any other: one that the runner dies of is not to be graded again and again.
+            if let Err(error) = self.runner.spool.note_held(key, false) {
+                tracing::warn!(task = %key, "that it is no longer held is not on disk: {error:#}");
+            }
             self.mended(cause);
             self.holds_changed();
         }
@@ -171,10 +182,10 @@ impl Shared {
             self.holds().untried(&cause, now);
             return self.give_up(job, &fault);
         }
-        if let Err(error) = self.runner.spool.hold(&key) {
+        let first = self.holds().hold(job, fault.clone(), step, now);
+        if let Err(error) = self.runner.spool.note_held(&key, true) {
             tracing::error!(task = %key, "that it is held is not on disk; a runner that starts anew answers it as interrupted: {error:#}");
         }
-        let first = self.holds().hold(job, fault.clone(), step, now);
         if first {
             tracing::error!(
                 task = %key, %step, blame = %fault.blame, detail = detail(&fault),
@@ -185,7 +196,7 @@ impl Shared {
             tracing::warn!(task = %key, %step, blame = %fault.blame, "{cause} still does not work: {fault}");
         }
         self.holds_changed();
-        if self.holds().wants_evidence(&cause) && self.works_for_others(slot, &cause, &url).await {
+        if self.holds().wants_evidence(&cause) && self.works_for_others(slot, &cause, step, &url).await {
             self.belongs_to_tasks(&cause);
         }
     }
@@ -205,6 +216,7 @@ impl Shared {
 
     /// Answers a task that could not be graded.
     fn give_up(self: &Arc<Self>, job: Job, fault: &Fault) {
+        self.runner.board.change(|status| status.graded += 1);
         let tries = job.tries + 1;
         tracing::error!(
             task = %job.task.key, blame = %fault.blame, tries, detail = detail(fault),

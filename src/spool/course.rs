@@ -69,20 +69,20 @@ impl Spool {
         written.map_err(TakeError::Disk)
     }
 
-    /// Notes that a task waits for something that is broken and not its own: a runner that ends meanwhile has not failed over it, so
+    /// Notes whether a task waits for something that is broken and not its own: a runner that ends meanwhile has not failed over it, so
     /// the next one grades it instead of answering it as interrupted.
     ///
     /// # Errors
-    /// The disk does not take it. Then the next start answers it as interrupted.
-    pub fn hold(&self, key: &Key) -> anyhow::Result<()> {
+    /// The disk does not take it. Then the next start does as was noted before.
+    pub fn note_held(&self, key: &Key, held: bool) -> anyhow::Result<()> {
         let _files = lock(&self.files);
         let name = name_of(key);
         let mut entry = match lock(&self.book).get(&name) {
-            Some(Held::Taken { entry, .. }) if !entry.held => entry.clone(),
+            Some(Held::Taken { entry, .. }) if entry.held != held => entry.clone(),
             // Noted already, or answered meanwhile.
             _ => return Ok(()),
         };
-        entry.held = true;
+        entry.held = held;
         let written = self.write(&name, &entry.to_bytes(), true);
         lock(&self.book).set(&name, Held::Taken { entry, on_disk: written.is_ok() });
         written

@@ -6,7 +6,7 @@ use super::{Context, TaskError};
 use crate::contain::Stage;
 use crate::contain::tree::{self, inside};
 use crate::contain::work::WorkTree;
-use crate::fault::Fault;
+use crate::fault::{Cause, Fault};
 use sandbox::outcome::Verdict;
 use sandbox::plan::{Beyond, Policy};
 
@@ -36,7 +36,7 @@ pub async fn project(
     // Both streams in the order in which they came: a compiler's message belongs to the command before it.
     let mut both = crate::contain::Tail::default();
     let finished = context.host.run("build", &plan, context.cancel, &mut |_, bytes| both.push(bytes)).await;
-    let finished = finished.map_err(|error| error.fault(Fault::submission))?;
+    let finished = finished.map_err(|error| error.fault(|said| cannot_start(command, said)))?;
     let outcome = finished.outcome;
     tracing::info!(verdict = ?outcome.verdict, wall_ms = outcome.wall_ms, "built the project");
     match outcome.verdict {
@@ -48,5 +48,28 @@ pub async fn project(
             let lacks = fetched.submodules_sentence();
             Err(Fault::submission(format!("the build failed: `{command}`: {}{lacks}\n{said}", outcome.message)).into())
         }
+    }
+}
+
+/// Who is to blame for a build command that cannot be started. A program that is looked for in PATH is the host's; one that is
+/// named by its path is the project's own, such as `./configure`.
+fn cannot_start(command: &[String], said: String) -> Fault {
+    match command.first().is_some_and(|program| program.contains('/')) {
+        true => Fault::submission(said),
+        false => {
+            Fault::host(Cause::Sandbox, "the build command does not work on the grading machine").with_detail(said)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fault::Blame;
+
+    #[test]
+    fn a_program_of_the_hosts_that_is_missing_is_not_the_submissions() {
+        let blame = |program: &str| cannot_start(&[program.to_string()], "no such file".into()).blame;
+        assert_eq!((blame("make"), blame("./configure")), (Blame::Host, Blame::Submission));
     }
 }

@@ -1,4 +1,4 @@
-//! The pipeline of one task: fetch → prepare → build → test → verdict.
+//! The pipeline of one task: suite → environment → fetch → build → test → verdict.
 
 pub mod bound;
 pub mod build;
@@ -69,12 +69,12 @@ pub struct Graded {
 pub enum Step {
     /// Making the work tree.
     Tree,
-    /// Bringing the submission.
-    Fetch,
     /// Bringing the suite.
     Suite,
     /// Making or finding the environment.
     Prepare,
+    /// Bringing the submission.
+    Fetch,
     /// Building the project.
     Build,
     /// Running the suite.
@@ -205,7 +205,7 @@ pub async fn rehearse(
     cancel: &CancellationToken,
 ) -> Result<(), TaskError> {
     let context = Context::new(host, grading, slot, assignment, cancel);
-    stages(&context, through.min(Step::Prepare), &mut None, &mut Step::Tree, &mut |_| {}).await?;
+    stages(&context, through.min(Step::Fetch), &mut None, &mut Step::Tree, &mut |_| {}).await?;
     Ok(())
 }
 
@@ -279,18 +279,13 @@ async fn stages(
     let path = context.host.state_dir.join("work").join(format!("slot{}-{}", context.slot.number, std::process::id()));
     let work = WorkTree::make(path, context.slot.ids, context.limits.disk).map_err(sandbox_failed)?;
     steps::at("task: the work tree is there");
-    if last < Step::Fetch {
-        return Ok(None);
-    }
-    begin(Step::Fetch, progress);
-    let fetched = fetch::submission(context, &work).await?;
-    commit.clone_from(&fetched.commit);
-    steps::at("task: the submission is there");
     if last < Step::Suite {
         return Ok(None);
     }
+    // What all tasks need comes first: whether it is there is then known without a submission, which could take its room.
     begin(Step::Suite, progress);
     let suite = suite::take(context, &work).await?;
+    test::check_command(context, &suite)?;
     let limits = context.limits.lowered_by(lab_section(&suite.options.lab, lab));
     let context = &Context { limits, ..*context };
     steps::at("task: the suite is there");
@@ -300,6 +295,13 @@ async fn stages(
     begin(Step::Prepare, progress);
     let venv = prepare::environment(context, &suite.requirements, progress).await?;
     steps::at("task: the environment is there");
+    if last < Step::Fetch {
+        return Ok(None);
+    }
+    begin(Step::Fetch, progress);
+    let fetched = fetch::submission(context, &work).await?;
+    commit.clone_from(&fetched.commit);
+    steps::at("task: the submission is there");
     if last < Step::Build {
         return Ok(None);
     }
@@ -314,7 +316,7 @@ async fn stages(
         Err(TaskError::Fault(fault)) => fault.cause == Cause::Sandbox,
         Err(TaskError::Interrupted) => false,
     };
-    if doubtful && let Some(renewed) = prepare::renew_if_damaged(context, &suite.requirements, progress).await? {
+    if doubtful && let Some(renewed) = prepare::renew_if_damaged(context, &suite.requirements, &venv, progress).await? {
         tracing::warn!("the tests ran in a damaged environment, and are run again in a new one");
         begin(Step::Test, progress);
         ran = test::run(context, &work, &suite, &renewed, progress).await;

@@ -139,25 +139,43 @@ fn test_time(context: &Context<'_>, suite: &Suite) -> Option<Duration> {
     limit.map(|limit| limit.0).filter(|limit| !limit.is_zero())
 }
 
+/// Shows that the suite's command can be started, before there is anything to run it on.
+///
+/// # Errors
+/// The suite's fault.
+pub fn check_command(context: &Context<'_>, suite: &Suite) -> Result<(), Fault> {
+    command(context, suite).map(|_| ())
+}
+
+/// Whole seconds, as suites take them; half a second must not become none.
+fn proxy_timeout(context: &Context<'_>) -> u64 {
+    context.grading.proxy_timeout.as_secs_f64().ceil() as u64
+}
+
+fn command(context: &Context<'_>, suite: &Suite) -> Result<Vec<String>, Fault> {
+    let default: &[&str] = if suite.has_run_tests { &RUN_TESTS } else { &PYTEST };
+    let template = context.grading.test.command.clone().or_else(|| suite.options.test.command.clone());
+    let template = template.unwrap_or_else(|| default.iter().map(|w| (*w).to_string()).collect());
+    let proxy_timeout = proxy_timeout(context);
+    let values = Values {
+        project: inside::PROJECT.into(),
+        lab: context.assignment.labs.iter().max().copied(),
+        labs: context.assignment.labs.clone(),
+        proxy_timeout: (proxy_timeout > 0).then_some(proxy_timeout),
+        report: format!("/proc/self/fd/{REPORT_FD}"),
+    };
+    let argv = template::fill(&template, &values).map_err(Fault::suite)?;
+    starter::is_python(&argv).map_err(Fault::suite)?;
+    Ok(argv)
+}
+
 fn stage(context: &Context<'_>, work: &WorkTree, suite: &Suite, venv: &Path) -> Result<Stage, TaskError> {
     let (own, suites) = (&context.grading.test, &suite.options.test);
     let assignment = context.assignment;
     let lab = assignment.labs.iter().max().copied();
-    // Whole seconds, as suites take them; half a second must not become none.
-    let proxy_timeout = context.grading.proxy_timeout.as_secs_f64().ceil() as u64;
-    let default: &[&str] = if suite.has_run_tests { &RUN_TESTS } else { &PYTEST };
-    let template = own.command.clone().or_else(|| suites.command.clone());
-    let template = template.unwrap_or_else(|| default.iter().map(|w| (*w).to_string()).collect());
-    let values = Values {
-        project: inside::PROJECT.into(),
-        lab,
-        labs: assignment.labs.clone(),
-        proxy_timeout: (proxy_timeout > 0).then_some(proxy_timeout),
-        report: format!("/proc/self/fd/{REPORT_FD}"),
-    };
+    let proxy_timeout = proxy_timeout(context);
     let mut stage = Stage::new("test", Policy::Test, &context.limits);
-    stage.argv = template::fill(&template, &values).map_err(Fault::suite)?;
-    starter::is_python(&stage.argv).map_err(Fault::suite)?;
+    stage.argv = command(context, suite)?;
     stage.apart = true;
     stage.cwd = inside::SUITE.into();
     let wished = own.timeout.or(suites.timeout).map(|t| t.0);

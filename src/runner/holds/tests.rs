@@ -137,3 +137,58 @@ fn what_stands_is_said_once_a_minute() {
     assert!(holds.say_again(now + 100 * SECOND, every).is_empty());
     assert_eq!(holds.take_all().len(), 1);
 }
+
+#[test]
+fn a_probe_that_something_else_keeps_from_its_step_changes_nothing() {
+    let (mut holds, now) = (Holds::default(), Instant::now());
+    holds.hold(job(1, Some(SECOND), now), Fault::suite("it is broken"), Step::Suite, now);
+    assert_eq!(holds.expired(now + SECOND).len(), 1);
+    let mut later = now + 60 * SECOND;
+    for _ in 0..3 {
+        let Some(Due::Probe { cause, .. }) = holds.due(later) else { panic!("a probe is due") };
+        assert_eq!(cause, Cause::Suite);
+        holds.still(&cause, away(), later);
+        assert_eq!(holds.fault(&Cause::Suite).map(|fault| fault.cause.clone()), Some(Cause::Suite));
+        later += 60 * SECOND;
+    }
+    let Some(Due::Probe { cause, .. }) = holds.due(later) else { panic!("a probe is due") };
+    assert!(holds.healed(&cause, later).is_some() && holds.blocking().is_none());
+}
+
+#[test]
+fn a_task_that_was_parked_ends_its_try_as_one_that_was_held() {
+    let (mut holds, now) = (Holds::default(), Instant::now());
+    assert!(holds.park(job(2, None, now), &away().cause).is_err(), "nothing is broken");
+    holds.hold(job(1, None, now), away(), Step::Fetch, now);
+    assert!(holds.park(job(2, None, now), &away().cause).is_ok());
+    let later = now + 60 * SECOND;
+    assert_eq!(number(holds.due(later)), "attempt 1");
+    holds.untried(&away().cause, later);
+    let Some(Due::Job(parked)) = holds.due(later + 60 * SECOND) else { panic!("a task is due") };
+    assert_eq!(parked.held_by, Some((away().cause, Step::Fetch)));
+}
+
+#[test]
+fn what_was_shown_of_one_task_does_not_hold_for_the_next() {
+    let (mut holds, mut now) = (Holds::default(), Instant::now());
+    for _ in 0..2 {
+        holds.hold(job(1, None, now), away(), Step::Fetch, now);
+        now += 60 * SECOND;
+    }
+    holds.belongs_to_tasks(&away().cause);
+    let Some(Due::Job(first)) = holds.due(now) else { panic!("a task is due") };
+    holds.hold(*first, away(), Step::Fetch, now);
+    assert!(holds.blocking().is_none(), "it is still its own");
+    holds.hold(job(3, None, now), away(), Step::Fetch, now);
+    assert!(holds.blocking().is_some() && holds.wants_evidence(&away().cause));
+}
+
+#[test]
+fn what_goes_on_has_a_deadline_too_while_something_else_keeps_it() {
+    let (mut holds, now) = (Holds::default(), Instant::now());
+    holds.resume([job(1, Some(SECOND), now), job(2, None, now)]);
+    assert!(holds.expired(now + SECOND).is_empty(), "nothing keeps it");
+    holds.hold(job(3, None, now), away(), Step::Fetch, now);
+    let over = holds.expired(now + SECOND);
+    assert_eq!((over.len(), &over[0].1), (1, &away()));
+}

@@ -59,7 +59,8 @@ pub async fn environment(
 }
 
 /// For a test stage in which the harness never said a word. The environment is read to the last byte, whatever is known of it:
-/// where it is damaged it is built anew, and the stage can be tried again. Where it is sound pytest is tried in it; that it works
+/// where it is damaged it is built anew, and the stage can be tried again; so it can where somebody else has built it anew since
+/// `before`. Where it is sound pytest is tried in it; that it works
 /// (`None`) shows that neither environment nor interpreter kept the suite from starting.
 ///
 /// # Errors
@@ -67,10 +68,11 @@ pub async fn environment(
 pub async fn renew_if_damaged(
     context: &Context<'_>,
     requirements: &str,
+    before: &Environment,
     progress: Progress<'_>,
 ) -> Result<Option<Environment>, TaskError> {
     let (found, built) = find(context, requirements, Depth::Full, progress).await?;
-    if built {
+    if built || found.found != before.found {
         return Ok(Some(found));
     }
     build::try_pytest(context, &found).await?;

@@ -3,6 +3,7 @@
 mod credentials;
 mod explain;
 mod mirror;
+mod plain;
 mod script;
 
 use super::outward;

@@ -136,7 +136,7 @@ fn go(args: &RunArgs, settings: Settings, mut signals: Signals) -> anyhow::Resul
             backend = %settings.backend.url,
             concurrent = settings.concurrent,
             cgroup = %host.describe_cgroup(),
-            tests = %settings.grading.tests,
+            tests = %crate::task::fetch::shown(&settings.grading.tests),
             "started"
         );
         let backend = Arc::new(Backend::new(settings.backend.clone())?);

@@ -66,14 +66,16 @@ pub async fn take(context: &Context<'_>, work: &WorkTree) -> Result<Suite, TaskE
                     other => other,
                 }
             })?;
-        tracing::debug!(suite = %tests, %commit, "fetched the suite");
+        tracing::debug!(suite = %fetch::shown(tests), %commit, "fetched the suite");
         copy(context, work, &work.suite_source())?;
     } else {
         copy_while_still(context, work, Path::new(tests)).await?;
     }
     let read = |name: &str| -> Result<Option<String>, TaskError> {
         read_small(&work.suite(), name, MAX_FILE).map_err(|e| {
-            Fault::suite(format!("{name} of the test suite cannot be read")).with_detail(format!("{tests}: {e}")).into()
+            Fault::suite(format!("{name} of the test suite cannot be read"))
+                .with_detail(format!("{}: {e}", fetch::shown(tests)))
+                .into()
         })
     };
     let options = match read("ostest.toml")? {

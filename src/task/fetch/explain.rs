@@ -21,6 +21,9 @@ const BY_SIGNAL: i32 = 128;
 /// SIGXFSZ: a file was larger than it may be.
 const TOO_LARGE: i32 = BY_SIGNAL + 25;
 
+/// SIGABRT, SIGBUS, SIGSEGV: a program has crashed by itself.
+const CRASHED: [i32; 3] = [BY_SIGNAL + 6, BY_SIGNAL + 7, BY_SIGNAL + 11];
+
 /// Lines of git's that an operator is shown.
 const SHOWN_LINES: usize = 20;
 
@@ -100,9 +103,17 @@ impl Failure<'_> {
         if full || code == TOO_LARGE {
             return Some(self.submission("it is larger than the disk limit"));
         }
-        // Somebody on the host has killed git, it has crashed, or it had no room for a thread.
+        // A git that crashes while it reads the repository does so over what is in it.
+        let reads = matches!(self.told.step, Step::Fetch | Step::Unpack);
+        if reads && CRASHED.contains(&code) {
+            return Some(self.submission("git crashed on it"));
+        }
+        // Somebody on the host has killed git, or it had no room for a thread. Later, git quotes names of the repository's files, which
+        // may be these words.
+        let quotes_none = matches!(self.told.step, Step::Start | Step::Make | Step::List);
         let starved = ["unable to create thread", "cannot fork", "unable to create async thread"];
-        (code > BY_SIGNAL || starved.iter().any(|text| self.has(text))).then(|| self.sandbox())
+        let starved = quotes_none && starved.iter().any(|text| self.has(text));
+        (code > BY_SIGNAL || starved).then(|| self.sandbox())
     }
 
     /// Whether the URL names its server by an address, or as this machine.

@@ -128,6 +128,22 @@ fn a_repository_cannot_pretend_that_the_network_is_down() {
 }
 
 #[test]
+fn a_name_of_a_file_is_no_lack_of_threads() {
+    for words in ["cannot fork", "unable to create thread", "unable to create async thread"] {
+        for step in ["", "step make", "step list"] {
+            let fault = said(step, &format!("fatal: {words}: Resource temporarily unavailable"));
+            assert_eq!((fault.blame, fault.cause), (Blame::Host, Cause::Sandbox), "{step}: {words}");
+        }
+        for step in ["step fetch", "step unpack"] {
+            let fault = said(step, &format!("error: unable to create file {words}: Is a directory"));
+            assert_ne!(fault.cause, Cause::Sandbox, "{step}: {words}");
+        }
+        let fault = said("step unpack", &format!("error: invalid path '{words}'"));
+        assert_eq!(fault.blame, Blame::Submission, "{words}");
+    }
+}
+
+#[test]
 fn limits_are_the_submissions_only_where_that_is_shown() {
     let at = |step: &str, finished: &Finished| blame(&server(false), step, "", finished).blame;
     let memory = finished(Verdict::MemoryLimit, "the memory limit of 1.0 GiB was reached");
@@ -140,8 +156,17 @@ fn limits_are_the_submissions_only_where_that_is_shown() {
         finished
     };
     assert_eq!(at("step fetch", &ended(153)), Blame::Submission);
-    // SIGKILL from somewhere, and a git that crashes.
-    assert_eq!((at("step unpack", &ended(137)), at("step fetch", &ended(139))), (Blame::Host, Blame::Host));
+    // SIGKILL and SIGTERM come from somebody on the host. A git that crashes does so over what it reads, if it reads any.
+    for code in [134, 135, 139] {
+        for step in ["step fetch", "step unpack"] {
+            let fault = blame(&server(false), step, "", &ended(code));
+            assert!(fault.blame == Blame::Submission && fault.message.contains("git crashed on it"), "{fault:?}");
+        }
+        assert_eq!(at("step list", &ended(code)), Blame::Host, "{code}");
+    }
+    for code in [137, 143] {
+        assert_eq!((at("step unpack", &ended(code)), at("step fetch", &ended(code))), (Blame::Host, Blame::Host));
+    }
     // Little came, and slowly.
     let mut slow = finished(Verdict::TimeLimit, "the time limit of 120 s was reached");
     for (step, who) in [("step list", Blame::Network), ("step fetch", Blame::Network), ("step unpack", Blame::Host)] {

@@ -183,3 +183,115 @@ fn a_branch_is_there_for_root_loose_or_packed() {
     assert!(found.has_branch("loose") && found.has_branch("lab/1"));
     assert!(!found.has_branch("lab") && !found.has_branch("1") && !found.has_branch("main"));
 }
+
+#[test]
+fn nothing_in_a_work_tree_is_a_repository() {
+    let mirrors = Mirrors::new();
+    mirrors.bare("git/org/repo/.git");
+    mirrors.bare("git/org/bare.git");
+    mirrors.bare("git/org/bare.git/deep/inner");
+    let evil = mirrors.bare("git/org/repo/evil");
+    nix::unistd::mkfifo(&evil.join("commondir"), nix::sys::stat::Mode::S_IRWXU).unwrap();
+    symlink("/dev/zero", evil.join("packed-refs")).unwrap();
+    mirrors.bare("git/org/repo/a/b/evil.git");
+    // What would be a fault of the mirror anywhere else.
+    symlink("/etc", mirrors.path("git/org/repo/out")).unwrap();
+    symlink("nowhere", mirrors.path("git/org/repo/lost")).unwrap();
+    symlink("loop", mirrors.path("git/org/repo/loop")).unwrap();
+    symlink("repo/evil", mirrors.path("git/org/alias")).unwrap();
+    for name in [
+        "repo/evil",
+        "repo/evil.git",
+        "repo/a/b/evil",
+        "repo/out",
+        "repo/lost",
+        "repo/loop",
+        "repo/out/x",
+        "repo/loop/x",
+        "bare.git/deep/inner",
+        "alias",
+    ] {
+        let fault = mirrors.fault(&format!("https://course.example/org/{name}"));
+        assert_eq!((fault.blame, &fault.cause), (Blame::Submission, &Cause::Submission), "{name}: {fault:?}");
+        assert!(fault.message.contains("no such repository"), "{fault:?}");
+    }
+    // Itself it is one, whatever a student calls his files.
+    mirrors.bare("git/org/repo");
+    std::fs::write(mirrors.path("git/org/repo/commondir"), "/etc\n").unwrap();
+    let found = mirrors.found("https://course.example/org/repo");
+    assert_eq!(found.common, mirrors.path("git/org/repo/.git"));
+    assert_eq!(mirrors.found("https://course.example/org/repo/.git").path, mirrors.path("git/org/repo"));
+}
+
+#[test]
+fn no_file_is_read_through_a_link_or_for_ever_and_none_is_quoted() {
+    let mirrors = Mirrors::new();
+    let a = mirrors.bare("git/a");
+    let secret = mirrors.path("secret");
+    std::fs::write(&secret, "root:secret\n").unwrap();
+    let alternates = a.join("objects/info/alternates");
+    let refused = |what: &str| {
+        let fault = mirrors.fault("https://course.example/a");
+        assert_eq!((fault.blame, &fault.cause), (Blame::Host, &Cause::Mirror("https://course.example/".into())));
+        let all = format!("{fault:?}");
+        assert!(all.contains("objects/info/alternates") && !all.contains("secret"), "{what}: {fault:?}");
+    };
+    for target in [secret.to_str().unwrap(), "/dev/zero", "/etc"] {
+        symlink(target, &alternates).unwrap();
+        refused(target);
+        std::fs::remove_file(&alternates).unwrap();
+    }
+    nix::unistd::mkfifo(&alternates, nix::sys::stat::Mode::S_IRWXU).unwrap();
+    refused("a pipe");
+    std::fs::remove_file(&alternates).unwrap();
+    let long = "secret/\n".repeat(10_000);
+    for text in
+        ["/proc/self/root/secret", "/sys/secret", "/dev/fd/0/secret", "/secret", "\"secret\"", "../../secret", &long]
+    {
+        std::fs::write(&alternates, text).unwrap();
+        refused(text);
+    }
+    std::fs::remove_dir_all(a.join("objects/info")).unwrap();
+    symlink(mirrors.path(""), a.join("objects/info")).unwrap();
+    std::fs::write(mirrors.path("alternates"), "secret\n").unwrap();
+    refused("a link on the way");
+}
+
+#[test]
+fn a_link_in_a_repository_leads_into_a_mirror_or_is_refused() {
+    let mirrors = Mirrors::new();
+    let (real, a) = (mirrors.bare("git/real.git"), mirrors.path("git/a"));
+    std::fs::create_dir(&a).unwrap();
+    symlink("../real.git", a.join(".git")).unwrap();
+    let shown = mirrors.found("https://course.example/a").shown;
+    assert_eq!(shown[1], (real.clone(), real.clone()));
+    let b = mirrors.bare("git/b");
+    std::fs::remove_dir_all(b.join("objects")).unwrap();
+    symlink(real.join("objects"), b.join("objects")).unwrap();
+    let shown = mirrors.found("https://course.example/b").shown;
+    assert_eq!(shown[1], (real.join("objects"), real.join("objects")));
+    let outside = mirrors.bare("outside");
+    for (link, target) in [(a.join(".git"), outside.clone()), (b.join("objects"), outside.join("objects"))] {
+        std::fs::remove_file(&link).unwrap();
+        symlink(&target, &link).unwrap();
+    }
+    for name in ["a", "b"] {
+        let fault = mirrors.fault(&format!("https://course.example/{name}"));
+        assert!(fault.blame == Blame::Host && fault.detail.contains("lies in no mirror's directory"), "{fault:?}");
+    }
+}
+
+#[test]
+fn a_branch_is_looked_up_in_the_repository_alone() {
+    let mirrors = Mirrors::new();
+    let a = mirrors.bare("git/a");
+    std::fs::write(mirrors.path("git/file"), "").unwrap();
+    let found = mirrors.found("https://course.example/a");
+    symlink("/etc", a.join("refs/heads/etc")).unwrap();
+    assert!(!found.has_branch("../../../file") && !found.has_branch("etc/passwd"));
+    nix::unistd::mkfifo(&a.join("packed-refs"), nix::sys::stat::Mode::S_IRWXU).unwrap();
+    assert!(!found.has_branch("x"));
+    std::fs::remove_file(a.join("packed-refs")).unwrap();
+    symlink("/dev/zero", a.join("packed-refs")).unwrap();
+    assert!(!found.has_branch("x"));
+}

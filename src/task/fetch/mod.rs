@@ -3,6 +3,7 @@
 mod credentials;
 mod explain;
 mod mirror;
+mod plain;
 mod script;
 
 use super::outward;
@@ -137,7 +138,7 @@ fn meant(branch: &str) -> Option<&str> {
 }
 
 /// A URL for people: without the password that an operator may have written into that of a suite.
-fn shown(url: &str) -> String {
+pub(crate) fn shown(url: &str) -> String {
     match url.split_once("://") {
         Some((scheme, rest)) => {
             let (authority, path) = rest.split_at(rest.find(['/', '?', '#']).unwrap_or(rest.len()));

@@ -63,7 +63,7 @@ const CONNECTION: [&str; 21] = [
 ];
 
 /// What says that a requirements.txt cannot be what was meant, whatever an index has.
-const UNREADABLE: [&str; 12] = [
+const UNREADABLE: [&str; 14] = [
     "Invalid requirement",
     "Could not open requirements file",
     "error: no such option",
@@ -75,6 +75,8 @@ const UNREADABLE: [&str; 12] = [
     "Hashes are required in --require-hashes mode",
     "must have their versions pinned",
     "is not a valid wheel filename",
+    "Invalid wheel filename",
+    "looks like a filename, but the file does not exist",
     "is not a supported wheel on this platform",
 ];
 

@@ -90,22 +90,6 @@ pub async fn take(context: &Context<'_>, work: &WorkTree) -> Result<Suite, TaskE
     Ok(Suite { options, requirements, has_run_tests })
 }
 
-/// Does what a task does to have its suite, without a submission, in a work tree of its own.
-///
-/// # Errors
-/// What would keep the next task from being graded.
-pub async fn probe_suite(context: &Context<'_>) -> Result<(), TaskError> {
-    take_alone(context).await?;
-    Ok(())
-}
-
-/// Takes the suite into a work tree that is gone afterwards.
-pub(super) async fn take_alone(context: &Context<'_>) -> Result<Suite, TaskError> {
-    let path = context.host.state_dir.join("work").join(format!("probe{}-{}", context.slot.number, std::process::id()));
-    let work = WorkTree::make(path, context.slot.ids, context.limits.disk).map_err(sandbox_failed)?;
-    take(context, &work).await
-}
-
 fn copy(context: &Context<'_>, work: &WorkTree, from: &Path) -> Result<(), Fault> {
     let limits = Limits { project: &work.project(), suite: from, disk: context.limits.disk };
     let copied = work.take_suite(from).map_err(|error| blame::untaken(&error, &limits))?;

@@ -8,7 +8,7 @@ mod check;
 mod interpreter;
 mod manifest;
 
-use super::{Context, Event, Progress, TaskError, suite};
+use super::{Context, Event, Progress, TaskError};
 use crate::contain::Host;
 use crate::fault::{Cause, Fault};
 use anyhow::Context as _;
@@ -77,16 +77,6 @@ pub async fn renew_if_damaged(
     }
     build::try_pytest(context, &found).await?;
     Ok(None)
-}
-
-/// Does what a task does up to having its environment, without a submission: takes the suite, and finds its environment or builds it.
-///
-/// # Errors
-/// What would keep the next task from being graded.
-pub async fn probe_environment(context: &Context<'_>, progress: Progress<'_>) -> Result<(), TaskError> {
-    let suite = suite::take_alone(context).await?;
-    environment(context, &suite.requirements, progress).await?;
-    Ok(())
 }
 
 /// The environment, and whether it had to be built.

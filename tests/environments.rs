@@ -9,7 +9,10 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
-use support::servers::{Certificate, Server};
+use std::time::Instant;
+use support::backend::Counting;
+use support::running::{Running, passed, row};
+use support::servers::{Certificate, Server, wheel};
 use support::{Graded, Place, need_root};
 
 const NOTHING: &[(&str, &str)] = &[("README", "nothing to build")];
@@ -18,9 +21,7 @@ const SUITE: &[(&str, &str)] = &[("test_a.py", "def test_a(): pass\n")];
 /// A place whose cache is its own.
 fn own_cache() -> Place {
     let place = Place::new();
-    let cache = place.path("state/cache");
-    std::fs::remove_file(&cache).expect("the link to the common cache is removed");
-    std::fs::create_dir(&cache).expect("a cache");
+    place.own_cache();
     place
 }
 
@@ -69,86 +70,77 @@ fn grade(place: &Place, suite: &Path) -> Graded {
     place.grade(&project, suite, &["--logger-level", "warning"])
 }
 
-fn log(graded: &Graded) -> String {
-    String::from_utf8_lossy(&graded.output.stderr).into_owned()
-}
-
 /// The folder of packages.
 fn packages(environment: &Path) -> PathBuf {
     let lib = std::fs::read_dir(environment.join("lib")).expect("a folder").flatten().next().expect("a version");
     lib.path().join("site-packages")
 }
 
-/// Grades with a damaged environment: it is built anew, and the log says what was wrong; the next time all is well.
-fn mended(name: &str, said: &str, damage: impl FnOnce(&Path)) {
-    if !need_root(name) {
-        return;
-    }
-    let (place, environment) = with_environment();
-    let suite = place.tree("suite", SUITE);
-    damage(&environment);
-    let graded = grade(&place, &suite);
-    assert_eq!(graded.code(), 0, "{:#}\n{}", graded.result, log(&graded));
-    assert_eq!(graded.case("test_a::test_a").0, "passed");
-    let log_text = log(&graded);
-    assert!(log_text.contains("is damaged, and is built anew") && log_text.contains(said), "{log_text}");
-    assert_eq!(environments(&place.path("state/cache")), [environment]);
-    assert_eq!(leftovers(&place.path("state/cache")), [""; 0]);
-    let again = grade(&place, &suite);
-    assert_eq!((again.code(), log(&again).as_str()), (0, ""));
-}
+/// A way in which an environment is damaged: its name, what the log says, and how it is done.
+type Damage = (&'static str, &'static str, fn(&Path));
 
-#[test]
-fn an_empty_environment_is_built_anew() {
-    mended("an_empty_environment_is_built_anew", "ostest-manifest.json cannot be read", |environment| {
+const DAMAGES: &[Damage] = &[
+    ("empty", "ostest-manifest.json cannot be read", |environment| {
         std::fs::remove_dir_all(environment).expect("it is removed");
         std::fs::create_dir(environment).expect("a directory");
-    });
-}
-
-#[test]
-fn an_environment_whose_interpreter_is_gone_is_built_anew() {
-    mended("an_environment_whose_interpreter_is_gone_is_built_anew", "leads to /nowhere/python3", |environment| {
+    }),
+    ("interpreter gone", "leads to /nowhere/python3", |environment| {
         for entry in std::fs::read_dir(environment.join("bin")).expect("a folder").flatten() {
-            let to = std::fs::read_link(entry.path());
-            if to.is_ok_and(|to| to.is_absolute()) {
+            if std::fs::read_link(entry.path()).is_ok_and(|to| to.is_absolute()) {
                 std::fs::remove_file(entry.path()).expect("a link is removed");
                 std::os::unix::fs::symlink("/nowhere/python3", entry.path()).expect("a link");
             }
         }
-    });
-}
-
-#[test]
-fn an_environment_with_a_truncated_package_is_built_anew() {
-    let said = "site-packages/pytest/__init__.py is 0 bytes, it was ";
-    mended("an_environment_with_a_truncated_package_is_built_anew", said, |environment| {
-        // Its byte code names the size that it had, so Python would compile what is there: nothing.
+    }),
+    // Its byte code names the size that it had, so Python would compile what is there: nothing.
+    ("package truncated", "site-packages/pytest/__init__.py is 0 bytes, it was ", |environment| {
         std::fs::write(packages(environment).join("pytest/__init__.py"), "").expect("it is cut");
-    });
-}
-
-#[test]
-fn an_environment_without_a_package_is_built_anew() {
-    let said = "site-packages/iniconfig is missing, and ";
-    mended("an_environment_without_a_package_is_built_anew", said, |environment| {
+    }),
+    ("package gone", "site-packages/iniconfig is missing, and ", |environment| {
         std::fs::remove_dir_all(packages(environment).join("iniconfig")).expect("it is removed");
-    });
-}
+    }),
+    ("byte code cut", "__init__.cpython-", |environment| {
+        let mut find = Command::new("find");
+        let found = find.arg(environment.join("pycache")).args(["-path", "*/pytest/__init__.*.pyc"]).output();
+        let found = String::from_utf8(found.expect("find starts").stdout).expect("plain paths");
+        let file = Path::new(found.lines().next().expect("byte code of pytest"));
+        let bytes = std::fs::read(file).expect("byte code");
+        std::fs::write(file, &bytes[..bytes.len() / 2]).expect("it is cut");
+    }),
+];
 
 #[test]
-fn an_environment_with_half_of_its_byte_code_is_built_anew() {
-    let found = |environment: &Path| {
-        let found =
-            Command::new("find").arg(environment.join("pycache")).args(["-path", "*/pytest/__init__.*.pyc"]).output();
-        let found = String::from_utf8(found.expect("find starts").stdout).expect("plain paths");
-        PathBuf::from(found.lines().next().expect("byte code of pytest"))
-    };
-    mended("an_environment_with_half_of_its_byte_code_is_built_anew", "__init__.cpython-", |environment| {
-        let file = found(environment);
-        let bytes = std::fs::read(&file).expect("byte code");
-        std::fs::write(&file, &bytes[..bytes.len() / 2]).expect("it is cut");
-    });
+fn a_damaged_environment_costs_no_attempt_and_is_built_anew() {
+    if !need_root("a_damaged_environment_costs_no_attempt_and_is_built_anew") {
+        return;
+    }
+    let (place, environment) = with_environment();
+    place.repository("good", NOTHING);
+    let task =
+        |attempt: usize| json!({"attempt": attempt, "repositoryUrl": "https://course.example/good", "branch": "main"});
+    let backend = Counting::start([task(1)], || ());
+    let arguments = ["--concurrent", "2", "--logger-level", "warning"];
+    let runner = Running::start(&place, &backend, &place.tree("suite", SUITE), &arguments);
+    backend.wait("a first result", |books| books.taken.len() == 1);
+    for (number, (name, said, damage)) in DAMAGES.iter().enumerate() {
+        damage(&environment);
+        let damaged = Instant::now();
+        backend.books().queue.push_back(task(number + 2));
+        backend.wait("its result", |books| books.taken.len() == number + 2);
+        let log = runner.log();
+        assert!(passed(&backend.books().taken[number + 1]), "{name}: {log}");
+        let lines: Vec<_> = log.lines().filter(|line| line.contains("is damaged, and is built anew")).collect();
+        assert!(lines.len() == number + 1 && lines[number].contains(said), "{name}: {log}");
+        row(&format!("environment: {name}"), "2", 1, damaged.elapsed(), lines[number], said);
+    }
+    assert_eq!(environments(&place.path("state/cache")), [environment]);
+    assert_eq!(leftovers(&place.path("state/cache")), [""; 0]);
+    // And then all is well.
+    backend.books().queue.push_back(task(DAMAGES.len() + 2));
+    backend.wait("another result", |books| books.taken.len() == DAMAGES.len() + 2);
+    assert_eq!(runner.log().lines().count(), DAMAGES.len(), "{}", runner.log());
+    runner.ends();
+    assert!(backend.books().taken.iter().all(passed));
 }
 
 #[test]
@@ -237,26 +229,6 @@ fn blocked_pytest(runner: u32) -> Option<i32> {
     // A launcher blocks all signals for a moment, too.
     let is_pytest = |pid: i32| common::cmdline(pid).contains("pytest");
     below.into_iter().find(|pid| is_pytest(*pid) && mask(*pid).is_some_and(|mask| mask & (1 << 11) != 0))
-}
-
-/// A wheel of one module, as pip takes it. The zip is written by Python.
-fn wheel(dir: &Path, name: &str, files: &[(&str, &str)]) {
-    let script = "import sys, zipfile, json\n\
-        path, files = sys.argv[1], json.loads(sys.argv[2])\n\
-        with zipfile.ZipFile(path, 'w') as wheel:\n    [wheel.writestr(name, text) for name, text in files]\n";
-    let info = format!("{name}-1.0.dist-info");
-    let mut all: Vec<(String, String)> =
-        files.iter().map(|(path, text)| (path.to_string(), text.to_string())).collect();
-    all.push((format!("{info}/METADATA"), format!("Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n")));
-    all.push((format!("{info}/WHEEL"), "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n".into()));
-    let record: String = all.iter().map(|(path, _)| format!("{path},,\n")).collect();
-    all.push((format!("{info}/RECORD"), record));
-    let made = Command::new("python3")
-        .args(["-c", script])
-        .arg(dir.join(format!("{name}-1.0-py3-none-any.whl")))
-        .arg(json!(all).to_string())
-        .status();
-    assert!(made.expect("python3 starts").success());
 }
 
 /// A course whose packages come from an index of its own.

@@ -10,8 +10,10 @@ use freezer::Freezer;
 use serde_json::json;
 use std::path::PathBuf;
 use std::process::Stdio;
+use std::time::Instant;
 use support::backend::Counting;
 use support::need_root;
+use support::running::row;
 
 const KILL: i32 = 9;
 
@@ -35,8 +37,10 @@ fn groups_that_are_taken_away_between_two_tasks_are_made_anew() {
     for dir in &groups {
         wait_until("the groups are empty", || std::fs::remove_dir(dir).is_ok() || !dir.exists());
     }
+    let removed = Instant::now();
     backend.books().queue.push_back(task(2));
     backend.wait("the second result", |books| books.taken.len() == 2);
+    let on_after = removed.elapsed();
     assert!(
         backend.books().taken.iter().all(|taken| taken["testResults"]["isPassed"] == true),
         "{:?}",
@@ -47,6 +51,7 @@ fn groups_that_are_taken_away_between_two_tasks_are_made_anew() {
     let said = std::fs::read_to_string(&log).expect("the log");
     let told: Vec<&str> = said.lines().filter(|line| line.contains("was removed; it was put back")).collect();
     assert_eq!(told.len(), 1, "{said}");
+    row("control groups removed", "1", 1, on_after, &said, "was removed; it was put back");
     assert_eq!(place.groups(), Vec::<PathBuf>::new());
 }
 

@@ -7,9 +7,8 @@ mod support;
 use common::{send_signal, wait_until};
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
-use std::time::Instant;
 use support::backend::Counting;
+use support::running::{Everything, Running, passed, status};
 use support::servers::{Certificate, Server};
 use support::{Place, need_root};
 
@@ -26,47 +25,6 @@ fn place() -> (Place, PathBuf) {
 
 fn task(attempt: u64) -> Value {
     json!({"attempt": attempt, "repositoryUrl": "https://course.example/good", "branch": "main"})
-}
-
-fn status(place: &Place) -> Value {
-    let text = std::fs::read_to_string(place.path("state/status.json")).unwrap_or_default();
-    serde_json::from_str(&text).unwrap_or_default()
-}
-
-/// A runner with a log.
-struct Running {
-    child: Child,
-    log: PathBuf,
-}
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        // Of a test that has failed.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-impl Running {
-    fn start(place: &Place, backend: &Counting, suite: &Path, more: &[&str]) -> Running {
-        let log = place.path("log");
-        let mut command: Command = place.runner(&backend.url, suite);
-        command.args(more).arg("--logger-output").arg(&log).stdout(Stdio::null());
-        Running { child: command.spawn().expect("the runner starts"), log }
-    }
-
-    fn log(&self) -> String {
-        std::fs::read_to_string(&self.log).unwrap_or_default()
-    }
-
-    fn ends(mut self) {
-        send_signal(i32::try_from(self.child.id()).expect("a pid"), TERM);
-        assert_eq!(self.child.wait().expect("it ends").code(), Some(0), "{}", self.log());
-    }
-}
-
-fn passed(result: &Value) -> bool {
-    result["testResults"]["isPassed"] == true
 }
 
 /// What a fault of everybody's is, how it is made and how it is mended.
@@ -92,38 +50,11 @@ fn meets(slots: &str, fault: &Everybodys) -> usize {
         Some(server) => of_server(&place, &backend, &suite, server, &certificate, &["--concurrent", slots]),
         None => Running::start(&place, &backend, &suite, &["--concurrent", slots]),
     };
-    backend.wait("a first result", |books| books.taken.len() == 1);
-    (fault.make)(&place, &suite);
-    backend.books().queue.extend((2..=12).map(of));
-    wait_until("a task is held", || status(&place)["held"].as_array().is_some_and(|held| !held.is_empty()));
-    assert_eq!(status(&place)["state"], "holding", "{}", runner.log());
-    // The step is tried again, and nothing else happens meanwhile.
-    wait_until("it is tried again", || status(&place)["held"][0]["tries"].as_u64().is_some_and(|tries| tries >= 3));
-    let books = backend.books();
-    let (taken, handed) = (books.taken.len(), books.handed.len());
-    drop(books);
-    assert_eq!(taken, 1, "nothing is answered: {}", runner.log());
-    // That the others were not taken is shown; two of them will do to show that they are now.
-    backend.books().queue.truncate(2);
-    (fault.mend)(&place, &suite);
-    let mended = Instant::now();
-    backend.wait("the held one's result", |books| books.taken.len() == 2);
-    let on_after = mended.elapsed();
-    backend.wait("all results", |books| books.taken.len() == handed + 2);
-    assert!(backend.books().taken.iter().all(passed), "{:#?}", backend.books().taken);
-    let log = runner.log();
-    let line = log.lines().find(|line| line.contains("does not work; the task is held")).unwrap_or_default();
-    assert!(line.contains("task=attempt 2") && line.contains("to fix it: "), "{log}");
-    println!(
-        "{} | {slots} slots | answered wrongly 0 | in hand {} | on after {:.1} s | {}",
-        fault.name,
-        handed - 1,
-        on_after.as_secs_f32(),
-        line.split_once("ERROR").map_or("", |(_, said)| said.trim())
-    );
+    let all = Everything { place: &place, backend: &backend, runner: &runner, of: &of };
+    let given = all.meet(fault.name, slots, || (fault.make)(&place, &suite), || (fault.mend)(&place, &suite));
     runner.ends();
     assert_eq!(status(&place)["held"], json!([]));
-    handed - 1
+    given
 }
 
 #[test]
@@ -181,12 +112,11 @@ fn of_server(
     certificate: &Certificate,
     more: &[&str],
 ) -> Running {
-    let log = place.path("log");
     let mut command = place.command(&["--backend-url", &backend.url, "--allow-url", &server.url("")]);
     command.args(["--check-interval", "0.1", "--logger-level", "warning"]).args(more);
     command.arg("--allow-internal").arg(server.place()).arg("--tests").arg(suite);
-    command.env("GIT_SSL_CAINFO", &certificate.file).arg("--logger-output").arg(&log).stdout(Stdio::null());
-    Running { child: command.spawn().expect("the runner starts"), log }
+    command.env("GIT_SSL_CAINFO", &certificate.file);
+    Running::of(place, command)
 }
 
 #[test]
@@ -287,7 +217,7 @@ fn a_task_whose_time_is_over_is_answered_as_nobodys_fault_and_no_other_is_taken(
     assert_eq!(backend.books().handed.len(), 2, "no other was taken");
     // The others have all the time that this machine needs.
     std::fs::write(&config, "").expect("a file");
-    send_signal(i32::try_from(runner.child.id()).expect("a pid"), HUP);
+    send_signal(runner.pid(), HUP);
     wait_until("it is read", || runner.log().contains("the configuration was read again"));
     std::fs::remove_file(suite.join("ostest.toml")).expect("no file");
     backend.wait("the others", |books| books.taken.len() == 4);
@@ -307,7 +237,7 @@ fn a_task_that_is_held_outlives_the_runner_and_is_graded_by_the_next() {
     for signal in [TERM, KILL] {
         let mut runner = Running::start(&place, &backend, &suite, &[]);
         wait_until("it is held", || runner.log().contains("does not work; the task is held"));
-        send_signal(i32::try_from(runner.child.id()).expect("a pid"), signal);
+        send_signal(runner.pid(), signal);
         runner.child.wait().expect("it ends");
         std::fs::remove_file(&runner.log).expect("a log");
     }

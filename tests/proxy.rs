@@ -4,9 +4,9 @@ mod common;
 mod support;
 
 use serde_json::json;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use support::backend::Counting;
-use support::servers::{Certificate, Server, Untouched, Upstream};
+use support::servers::{Certificate, Server, Untouched, Upstream, wheel};
 use support::{Graded, Place, need_root};
 
 /// A submission and a suite that is a repository, served over TLS.
@@ -229,32 +229,10 @@ fn inside_the_fetch_stage_there_is_nothing_but_the_proxy() {
     host.assert();
 }
 
-/// A wheel of one module, as pip takes it. The zip is written by Python.
-fn wheel(dir: &Path, name: &str, files: &[(&str, &str)]) {
-    let script = "import sys, zipfile, json\n\
-        path, files = sys.argv[1], json.loads(sys.argv[2])\n\
-        with zipfile.ZipFile(path, 'w') as wheel:\n    [wheel.writestr(name, text) for name, text in files]\n";
-    let info = format!("{name}-1.0.dist-info");
-    let mut all: Vec<(String, String)> =
-        files.iter().map(|(path, text)| (path.to_string(), text.to_string())).collect();
-    all.push((format!("{info}/METADATA"), format!("Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n")));
-    all.push((format!("{info}/WHEEL"), "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n".into()));
-    let record: String = all.iter().map(|(path, _)| format!("{path},,\n")).collect();
-    all.push((format!("{info}/RECORD"), record));
-    let made = std::process::Command::new("python3")
-        .args(["-c", script])
-        .arg(dir.join(format!("{name}-1.0-py3-none-any.whl")))
-        .arg(json!(all).to_string())
-        .status();
-    assert!(made.expect("python3 starts").success());
-}
-
 /// A course whose packages come from an index of its own, and whose environments are not shared with other tests.
 fn with_index() -> (Course, Server, String) {
     let course = Course::new();
-    let cache = course.place.path("state/cache");
-    std::fs::remove_file(&cache).expect("the link to the common cache is removed");
-    std::fs::create_dir(&cache).expect("a cache");
+    course.place.own_cache();
     let wheels = course.place.tree("wheels", &[]);
     wheel(&wheels, "ostest_probe", &[("ostest_probe.py", "ANSWER = 42\n")]);
     // What stands in for pytest when the environment is tried. No test can run with it.

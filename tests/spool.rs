@@ -9,8 +9,10 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
 use support::backend::{Counting, Reply};
 use support::disk::{Disk, fill};
+use support::running::{passed, row, status};
 use support::{Place, need_root};
 
 const TERM: i32 = 15;
@@ -48,11 +50,6 @@ fn ended(mut runner: Child) -> Option<i32> {
 
 fn pid(runner: &Child) -> i32 {
     i32::try_from(runner.id()).expect("a pid")
-}
-
-fn status(place: &Place) -> Value {
-    let text = std::fs::read_to_string(place.path("state/status.json")).unwrap_or_default();
-    serde_json::from_str(&text).unwrap_or_default()
 }
 
 #[test]
@@ -170,16 +167,23 @@ fn a_spool_without_room_takes_no_task() {
     assert_eq!(backend.books().asked, 0, "the task stays with the backend");
 
     // One that goes on says so to whoever looks, and ends when it is told to.
-    let runner = place.runner(&backend.url, &suite);
-    let mut runner = disk.command(&runner).stdout(Stdio::null()).spawn().expect("the runner starts");
+    let (mut runner, log) = (place.runner(&backend.url, &suite), place.path("log"));
+    runner.args(["--concurrent", "2", "--logger-level", "warning", "--logger-output"]).arg(&log);
+    let mut runner = disk.command(&runner).spawn().expect("the runner starts");
     wait_until("the status", || status(&place)["state"] == "spool-full");
     let check = place.command(&["check", "--json"]).output().expect("check starts");
     let said = String::from_utf8_lossy(&check.stdout);
     assert_eq!(check.status.code(), Some(2), "{said}");
     assert!(said.contains("takes no tasks since"), "{said}");
+    assert_eq!(backend.books().asked, 0);
+    // And when there is room again it takes the task.
+    disk.resize("20m");
+    let mended = Instant::now();
+    backend.wait("the result", |books| books.taken.len() == 1);
+    row("disk full before a task", "2", 0, mended.elapsed(), &text(&log), "cannot be written to");
     send_signal(pid(&runner), TERM);
     assert_eq!(runner.wait().expect("it ends").code(), Some(0));
-    assert_eq!(backend.books().asked, 0);
+    assert!(passed(&backend.books().taken[0]), "{}", text(&log));
 }
 
 #[test]
@@ -203,6 +207,7 @@ fn a_disk_that_fills_up_while_a_task_runs_loses_nothing() {
     let log = std::fs::read_to_string(&log).expect("a log");
     assert_eq!(backend.books().taken.len(), 1, "{log}");
     assert_eq!(backend.books().taken[0]["testResults"]["isPassed"], true);
+    row("disk full while a task is graded", "1", 1, Default::default(), &log, "reserve is used");
     assert!(!log.contains("before it is recorded") && log.contains("the spool's own reserve is used"), "{log}");
     assert!(!log.contains("in memory alone"), "{log}");
     // No other task is taken until there is room again.
@@ -574,8 +579,10 @@ fn a_directory_that_is_moved_away_takes_no_result_with_it() {
     let (runner, log) = running(&place, &backend.url, &suite, "error");
     backend.wait("a try", |books| !books.sent.is_empty());
     std::fs::rename(place.path("state/spool"), place.path("away")).expect("it is moved");
+    let moved = Instant::now();
     wait_until("the directory", || listed(&place).len() == 3);
     assert!(text(&log).contains("it is gone"), "{}", text(&log));
+    row("spool moved away", "1", 0, moved.elapsed(), &text(&log), "it is gone");
     assert_eq!(status(&place)["waiting"], 3);
     backend.books().rule = None;
     backend.wait("all results", |books| books.taken.len() == 3);
@@ -620,7 +627,9 @@ fn what_a_read_only_disk_does_not_take_is_not_sent_and_not_lost() {
         assert_eq!(backend.books().sent.len(), 0, "{end}: it is not sent before it is written");
         if end == "mended" {
             disk.set_read_only(false);
+            let mended = Instant::now();
             backend.wait("the result", |books| !books.taken.is_empty());
+            row("disk read-only while a task is graded", "1", 1, mended.elapsed(), &text(&log), "is in memory alone");
         }
         send_signal(pid(&runner), if end == "killed" { 9 } else { TERM });
         runner.wait().expect("it ends");

@@ -29,14 +29,14 @@ cd "$top"
 left_out='' only=''
 case "$kernel $#" in
   "6.12 0")
-    left_out="attacks check course cpython crash environments flags git grade harness holds least log mock os_nsu pipes policy proxy runner seeds service signals spool words"
+    left_out="attacks check course cpython crash environments faults flags git grade harness holds least log mock os_nsu pipes policy proxy runner seeds service signals spool words"
     only="this_host_is_fit_and_the_canary_leaves_nothing a_memory_limit_says a_time_limit_leaves a_pytest_that_is_killed \
 what_a_starter_starts a_suite_says_what pexpect_and_psutil the_first_signal_lets change_suite forge_events hide_memory \
 honest_failing inside_the_fetch_stage kill_by_memory starve_tests two_at_once wait_from_build loses_nothing_first_share \
 a_build_that_is_refused"
     ;;
   "6.1 0")
-    left_out="attacks check course cpython crash environments flags git grade grade_memory groups harness holds least log mock os_nsu pipes plan policy proxy runner seeds service signals spool words"
+    left_out="attacks check course cpython crash environments faults flags git grade grade_memory groups harness holds least log mock os_nsu pipes plan policy proxy runner seeds service signals spool words"
     only="a_memory_limit_says a_build_that_is_refused become_pytest inside_the_fetch_stage kill_by_memory kill_pytest \
 limit_pytest trace_pytest write_report"
     ;;

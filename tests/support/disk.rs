@@ -48,7 +48,15 @@ impl Disk {
 
     /// Makes it read-only, or not any more. It cannot become so while a file is open for writing.
     pub fn set_read_only(&self, read_only: bool) {
-        let options = if read_only { "remount,ro" } else { "remount,rw" };
+        self.remount(if read_only { "remount,ro" } else { "remount,rw" });
+    }
+
+    /// Makes it larger.
+    pub fn resize(&self, size: &str) {
+        self.remount(&format!("remount,size={size}"));
+    }
+
+    fn remount(&self, options: &str) {
         wait_until("the disk to change", || {
             let mut mount = Command::new("mount");
             mount.args(["-o", options]).arg(&self.dir);

@@ -1,7 +1,8 @@
 """A package index over TLS on the loopback, for one test.
 
 Arguments: a directory, a certificate and its key. `/simple/NAME/` lists the wheels of NAME in the directory, `/files/WHEEL` is one
-of them, `/to/SCHEME/HOST:PORT/…` leads there, and `/status/NUMBER/…` is answered with that status. Prints its port.
+of them, `/to/SCHEME/HOST:PORT/…` leads there, and `/status/NUMBER/…` is answered with that status. While the directory has a file
+`.down` it hangs up on everybody. Prints its port.
 """
 
 import http.server
@@ -14,6 +15,9 @@ root, certificate, key = sys.argv[1:]
 
 class Handler(http.server.BaseHTTPRequestHandler):
     def do_GET(self):
+        if os.path.exists(os.path.join(root, ".down")):
+            self.close_connection = True
+            return
         parts = self.path.strip("/").split("/")
         if parts[0] == "to":
             self.answer(302, b"", Location=f"{parts[1]}://{parts[2]}/")

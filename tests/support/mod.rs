@@ -9,6 +9,7 @@ use std::process::{Command, Output};
 
 pub mod backend;
 pub mod disk;
+pub mod running;
 pub mod servers;
 
 pub use crate::common::need_root;
@@ -30,6 +31,13 @@ impl Place {
         std::fs::create_dir(dir.path().join("state")).expect("a state directory");
         std::os::unix::fs::symlink(shared, dir.path().join("state/cache")).expect("a link to the cache");
         Place { dir }
+    }
+
+    /// Has environments of its own instead.
+    pub fn own_cache(&self) {
+        let cache = self.path("state/cache");
+        std::fs::remove_file(&cache).expect("the link to the common cache is removed");
+        std::fs::create_dir(&cache).expect("a cache");
     }
 
     /// A path in it.

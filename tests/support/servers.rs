@@ -3,11 +3,11 @@
 use super::Place;
 use std::io::{BufRead, BufReader, Write};
 use std::net::{TcpListener, TcpStream};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex};
 
-/// A certificate for `localhost`, and its key.
+/// A certificate for `localhost` and [`NAME`], and its key.
 pub struct Certificate {
     /// The certificate, PEM.
     pub file: PathBuf,
@@ -20,7 +20,13 @@ impl Certificate {
         let (file, key) = (place.path("certificate.pem"), place.path("key.pem"));
         let made = Command::new("openssl")
             .args(["req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=localhost"])
-            .args(["-addext", "subjectAltName=DNS:localhost", "-addext", "basicConstraints=critical,CA:FALSE", "-out"])
+            .args([
+                "-addext",
+                &format!("subjectAltName=DNS:localhost,DNS:{NAME}"),
+                "-addext",
+                "basicConstraints=critical,CA:FALSE",
+                "-out",
+            ])
             .arg(&file)
             .arg("-keyout")
             .arg(&key)
@@ -29,6 +35,9 @@ impl Certificate {
         Certificate { file, key }
     }
 }
+
+/// A name that nobody knows but whom a test tells it.
+pub const NAME: &str = "git.course.example";
 
 /// A server in Python; it ends with this.
 pub struct Server {
@@ -83,6 +92,26 @@ impl Drop for Server {
     fn drop(&mut self) {
         self.stop();
     }
+}
+
+/// A wheel of pure Python with these files, as pip takes it. The zip is written by Python.
+pub fn wheel(dir: &Path, name: &str, files: &[(&str, &str)]) {
+    let script = "import sys, zipfile, json\n\
+        path, files = sys.argv[1], json.loads(sys.argv[2])\n\
+        with zipfile.ZipFile(path, 'w') as wheel:\n    [wheel.writestr(name, text) for name, text in files]\n";
+    let info = format!("{name}-1.0.dist-info");
+    let mut all: Vec<(String, String)> =
+        files.iter().map(|(path, text)| (path.to_string(), text.to_string())).collect();
+    all.push((format!("{info}/METADATA"), format!("Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n")));
+    all.push((format!("{info}/WHEEL"), "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n".into()));
+    let record: String = all.iter().map(|(path, _)| format!("{path},,\n")).collect();
+    all.push((format!("{info}/RECORD"), record));
+    let made = Command::new("python3")
+        .args(["-c", script])
+        .arg(dir.join(format!("{name}-1.0-py3-none-any.whl")))
+        .arg(serde_json::json!(all).to_string())
+        .status();
+    assert!(made.expect("python3 starts").success());
 }
 
 /// A port of the host's to which nothing may come.

@@ -235,3 +235,28 @@ fn who_was_started_by_nohup_outlives_its_terminal() {
     assert_eq!(child.wait().expect("it is ours").code(), Some(137));
     place.nothing_left(&groups);
 }
+
+#[test]
+fn a_log_that_was_moved_away_while_a_runner_starts_is_opened_anew() {
+    if !need_root("a_log_that_was_moved_away_while_a_runner_starts_is_opened_anew") {
+        return;
+    }
+    let place = Place::new();
+    place.own_cache();
+    let (suite, backend) = (suite(&place), Counting::start([], || ()));
+    // A start that takes as long as this index lets it: it answers nobody.
+    let index = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let port = index.local_addr().expect("an address").port();
+    let mut command = runner(&place, &backend.url, &suite);
+    let log = place.path("runner.log");
+    command.args(["--allow-internal", &format!("127.0.0.1:{port}"), "--logger-output"]).arg(&log);
+    command.env("PIP_INDEX_URL", format!("http://127.0.0.1:{port}/simple")).env("PIP_NO_INDEX", "0");
+    command.env("PIP_FIND_LINKS", "");
+    let mut runner = Runner::start(command, place.path("output"));
+    let (_pip, _) = index.accept().expect("pip asks");
+    std::fs::rename(&log, place.path("moved.log")).expect("it is moved");
+    send_signal(runner.pid(), HUP);
+    wait_until("a new file", || log.exists());
+    send_signal(runner.pid(), TERM);
+    assert_eq!(runner.wait(), Some(0), "{}", runner.said());
+}

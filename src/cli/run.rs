@@ -21,7 +21,6 @@ use anyhow::Context;
 use std::io::IsTerminal;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::signal::unix::Signal;
 use tokio::sync::watch;
 
 /// Shortest pause between two questions: 0 would be a hot loop.
@@ -127,11 +126,26 @@ fn go(args: &RunArgs, settings: Settings, mut signals: Signals) -> anyhow::Resul
     let fitness = Fitness::begin(&settings, true)?;
     super::runtime()?.block_on(async {
         let stop = Stop::default();
-        let hang_up = signals.take_hang_up()?;
+        let mut hang_up = signals.take_hang_up()?;
         tokio::spawn(stop_on_signal(signals, stop.clone()));
         let manager = Manager::default();
         manager.looking();
-        let Some(Open { host, slots }) = fit(fitness, &settings, &stop).await? else { return Ok(()) };
+        let (open, read_again) = {
+            let mut fit = std::pin::pin!(fit(fitness, &settings, &stop));
+            let mut read_again = false;
+            loop {
+                tokio::select! {
+                    open = &mut fit => break (open?, read_again),
+                    // Looking at the host takes seconds, and minutes where an environment is built: whoever has moved the log's
+                    // file away must not wait as long.
+                    Some(()) = hang_up.recv() => {
+                        super::log::reopen();
+                        read_again = true;
+                    }
+                }
+            }
+        };
+        let Some(Open { host, slots }) = open else { return Ok(()) };
         tracing::info!(
             backend = %settings.backend.url,
             concurrent = settings.concurrent,
@@ -156,7 +170,18 @@ fn go(args: &RunArgs, settings: Settings, mut signals: Signals) -> anyhow::Resul
             drain_timeout: settings.drain_timeout,
             manager: manager.clone(),
         };
-        tokio::spawn(reload_on_signal(hang_up, args.clone(), Arc::new(settings), manager, backend, change));
+        let reload = Reload { args: args.clone(), first: settings, manager, backend, change };
+        if read_again {
+            reload.read_again();
+        }
+        tokio::spawn(async move {
+            while hang_up.recv().await.is_some() {
+                reload.manager.reloading();
+                super::log::reopen();
+                reload.read_again();
+                reload.manager.reloaded();
+            }
+        });
         runner.run(slots, found, stop).await
     })?;
     tracing::info!("ended");
@@ -243,21 +268,20 @@ async fn stop_on_signal(mut signals: Signals, stop: Stop) {
     }
 }
 
-/// SIGHUP: the log's file is opened anew, which may have been moved away; then the command line, the environment and the file are
-/// put together anew, for the tasks that are taken from then on.
-async fn reload_on_signal(
-    mut hang_up: Signal,
+/// What SIGHUP does beside opening the log's file anew, which may have been moved away.
+struct Reload {
     args: RunArgs,
-    first: Arc<Settings>,
+    first: Settings,
     manager: Manager,
     backend: Arc<Backend>,
     change: watch::Sender<Arc<Rules>>,
-) {
-    while hang_up.recv().await.is_some() {
-        manager.reloading();
-        super::log::reopen();
-        let done = Settings::resolve(&args).and_then(|new| {
-            backend.renew_login(&new.backend)?;
+}
+
+impl Reload {
+    /// Puts the command line, the environment and the file together anew, for the tasks that are taken from now on.
+    fn read_again(&self) {
+        let done = Settings::resolve(&self.args).and_then(|new| {
+            self.backend.renew_login(&new.backend)?;
             Ok(new)
         });
         match done {
@@ -266,13 +290,12 @@ async fn reload_on_signal(
                 "the configuration was read again and is not taken over, the old one stays in force: {error:#}; fix it, and send SIGHUP again"
             ),
             Ok(new) => {
-                for name in first.fixed_that_differ(&new) {
+                for name in self.first.fixed_that_differ(&new) {
                     tracing::warn!("{name} has changed, which needs a new start of the runner");
                 }
-                change.send_replace(Arc::new(new.rules()));
+                self.change.send_replace(Arc::new(new.rules()));
                 tracing::info!("the configuration was read again, and holds for the next tasks");
             }
         }
-        manager.reloaded();
     }
 }

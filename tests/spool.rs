@@ -590,6 +590,31 @@ fn a_directory_that_is_moved_away_takes_no_result_with_it() {
     assert_eq!(ended(runner), Some(0));
 }
 
+#[test]
+fn results_that_went_away_with_their_directory_are_told_at_the_end_and_sent_when_they_are_back() {
+    if !need_root("results_that_went_away_with_their_directory_are_told_at_the_end_and_sent_when_they_are_back") {
+        return;
+    }
+    let (place, suite) = place();
+    let backend = Counting::start([], || ());
+    // Too long for copies in memory.
+    prefill(&place, &backend.url, 1..=2, &"x".repeat(1 << 20));
+    backend.books().rule = always(503);
+    let (runner, log) = running(&place, &backend.url, &suite, "error");
+    backend.wait("a try", |books| !books.sent.is_empty());
+    std::fs::rename(place.path("state/spool"), place.path("away")).expect("it is moved");
+    wait_until("it to be noticed", || text(&log).contains("it is gone"));
+    send_signal(pid(&runner), TERM);
+    assert_eq!(ended(runner), Some(1), "{}", text(&log));
+    let said = text(&log);
+    assert!(said.contains("results went away with the directory of the spool") && said.contains("count=2"), "{said}");
+    std::fs::remove_dir_all(place.path("state/spool")).expect("it is removed");
+    std::fs::rename(place.path("away"), place.path("state/spool")).expect("it is back");
+    backend.books().rule = None;
+    assert!(place.runner(&backend.url, &suite).arg("--once").status().expect("the runner starts").success());
+    assert_eq!(backend.books().taken.len(), 2);
+}
+
 /// Stops the runner while it grades, changes something, and lets it go on.
 fn while_it_grades(disk: &Disk, runner: &Child, change: impl FnOnce()) {
     let recorded = || text(&disk.path("attempt-1.json")).contains("\"taken\"");

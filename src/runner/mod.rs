@@ -195,7 +195,16 @@ impl Runner {
         let undelivered = shared.last_deliveries().await;
         shared.runner.host.release();
         shared.runner.board.change(|status| status.turn(State::Ended, ""));
-        ended.and(match undelivered {
+        let missing = shared.runner.spool.missing();
+        if missing > 0 {
+            tracing::error!(
+                count = missing,
+                "results went away with the directory of the spool and were not sent; look for that directory, and put its files back \
+                 before the next start"
+            );
+        }
+        ended.and(match undelivered.saturating_sub(missing) {
+            0 if missing > 0 => Err(anyhow::anyhow!("{missing} results went away with the directory of the spool")),
             0 => Ok(()),
             count if shared.runner.once && !stop.drain.is_cancelled() => Err(anyhow::anyhow!(
                 "the backend has not taken {count} results; they lie in the spool, and the next start sends them again"

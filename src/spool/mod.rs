@@ -186,6 +186,11 @@ impl Spool {
         lock(&self.book).count(Held::is_waiting)
     }
 
+    /// Results whose files went away with the directory, and which are too long for a copy in memory.
+    pub fn missing(&self) -> usize {
+        lock(&self.book).count(|held| matches!(held, Held::Missing))
+    }
+
     /// Tasks and results that are in memory alone.
     pub fn unwritten(&self) -> usize {
         lock(&self.book).count(Held::is_unwritten)

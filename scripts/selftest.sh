@@ -82,7 +82,8 @@ host() {
     # What a test says when it is skipped is in its output.
     cargo nextest run "${which[@]}" --no-fail-fast --success-output "$([ "$(id -u)" = 0 ] && echo never || echo immediate)" "$@"
   else
-    cargo test "${which[@]}" --no-fail-fast -- --nocapture "$@"
+    # As many tests at a time in each of two programs as there are processors.
+    RUST_TEST_THREADS=$(nproc) python3 scripts/run_tests.py "${programs[@]/#/--test=}" "$@"
   fi
   if [ "$all" = 0 ] && [ "$(id -u)" = 0 ]; then
     say "== many tasks of a backend that fails (scripts/load.sh has the whole of it)"

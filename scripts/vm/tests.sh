@@ -29,14 +29,14 @@ cd "$top"
 left_out='' only=''
 case "$kernel $#" in
   "6.12 0")
-    left_out="attacks check course cpython crash environments faults flags git grade harness holds least log mock os_nsu pipes policy proxy runner seeds service signals spool words"
+    left_out="attacks battery check course cpython crash environments faults flags git grade harness holds least log mock os_nsu pipes policy proxy runner seeds service signals spool words"
     only="this_host_is_fit_and_the_canary_leaves_nothing a_memory_limit_says a_time_limit_leaves a_pytest_that_is_killed \
 what_a_starter_starts a_suite_says_what pexpect_and_psutil the_first_signal_lets change_suite forge_events hide_memory \
 honest_failing inside_the_fetch_stage kill_by_memory starve_tests two_at_once wait_from_build loses_nothing_first_share \
 a_build_that_is_refused"
     ;;
   "6.1 0")
-    left_out="attacks check course cpython crash environments faults flags git grade grade_memory groups harness holds least log mock os_nsu pipes plan policy proxy runner seeds service signals spool words"
+    left_out="attacks battery check course cpython crash environments faults flags git grade grade_memory groups harness holds least log mock os_nsu pipes plan policy proxy runner seeds service signals spool words"
     only="a_memory_limit_says a_build_that_is_refused become_pytest inside_the_fetch_stage kill_by_memory kill_pytest \
 limit_pytest trace_pytest write_report"
     ;;
@@ -45,20 +45,13 @@ esac
 
 dir=$(mktemp -d)
 trap 'rm -rf "$dir"; give_back' EXIT
-export left_out
-cargo test --workspace --no-run --quiet --message-format=json |
-  python3 -c '
-import json, os, sys
-for line in sys.stdin:
-    message = json.loads(line)
-    if message["reason"] != "compiler-artifact" or not message["executable"]:
-        continue
-    target = message["target"]
-    if target["kind"] == ["test"]:
-        left_out = target["name"] in os.environ["left_out"].split()
-        which = "some" if left_out else "all"
-        print(target["name"] not in ("course", "seccomp_live"), os.path.dirname(message["manifest_path"]), message["executable"], which, sep="\t")
-' | sort | cut -f 2- >"$dir/list"
+python3 scripts/run_tests.py --list >"$dir/all"
+while IFS=$'\t' read -r package program name kind; do
+  [ "$kind" = test ] || continue
+  which=all
+  [[ " $left_out " == *" $name "* ]] && which=some
+  printf '%s\t%s\t%s\n' "$package" "$program" "$which"
+done <"$dir/all" >"$dir/list"
 [ -s "$dir/list" ] || die "there are no integration tests"
 
 # One boot for all. Like cargo, each program runs in its package's directory; like cargo with --no-fail-fast, all of them

@@ -85,7 +85,7 @@ end_groups() {
 # on_end COMMAND...: what is done when this script ends, on Ctrl-C and SIGTERM, too, which end all that was started.
 on_end() {
   # shellcheck disable=SC2064 # as it is now
-  trap "$*" EXIT
+  trap "trap '' INT TERM HUP; $*" EXIT
   local signal
   for signal in INT:130 TERM:143 HUP:129; do
     # shellcheck disable=SC2064

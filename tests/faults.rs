@@ -112,7 +112,10 @@ fn a_submission_that_breaks_its_own_sandbox_holds_up_nobody_else() {
     }
     let place = Place::new();
     place.repository("good", &[("Makefile", "all:\n")]);
-    place.repository("poison", &[("Makefile", "all:\n\tcp /bin/sleep poison && ./poison 600\n")]);
+    // Of this test alone, whoever else runs it on this host.
+    let name = format!("poison{}", std::process::id());
+    let makefile = format!("all:\n\tcp /bin/sleep {name} && ./{name} 600\n");
+    place.repository("poison", &[("Makefile", &makefile)]);
     let suite =
         place.tree("suite", &[("test_a.py", "def test_a(): pass\n"), ("ostest.toml", "[build]\ncommand = ['make']\n")]);
     let of = |attempt: u64, name: &str| json!({"attempt": attempt, "repositoryUrl": format!("https://course.example/{name}"), "branch": "main"});
@@ -120,10 +123,10 @@ fn a_submission_that_breaks_its_own_sandbox_holds_up_nobody_else() {
     // Somebody who knows a way to end the launcher from within, played from outside.
     let (over, killed) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
     let player = std::thread::spawn({
-        let (over, killed) = (over.clone(), killed.clone());
+        let (over, killed, command) = (over.clone(), killed.clone(), format!("./{name} 600"));
         move || {
             while !over.load(Ordering::Relaxed) {
-                if let Some(launcher) = launcher_of("./poison 600") {
+                if let Some(launcher) = launcher_of(&command) {
                     send_signal(launcher, KILL);
                     killed.fetch_add(1, Ordering::Relaxed);
                 }
@@ -160,4 +163,55 @@ fn launcher_of(command: &str) -> Option<i32> {
         pid = field(pid, "PPid")?.trim().parse().ok()?;
     }
     None
+}
+
+#[test]
+fn a_suite_that_cannot_be_collected_costs_no_attempt() {
+    if !need_root("a_suite_that_cannot_be_collected_costs_no_attempt") {
+        return;
+    }
+    let place = Place::new();
+    place.repository("good", &[("main.c", "int main(void) { return 0; }\n")]);
+    place.repository("other", &[("main.c", "int main(void) { return 0; }\n")]);
+    let good = "def test_a(): pass\n";
+    let suite = place.tree("suite", &[("test_a.py", good)]);
+    let of = |attempt: u64| {
+        let name = if attempt == 1 { "good" } else { "other" };
+        json!({"attempt": attempt, "repositoryUrl": format!("https://course.example/{name}"), "branch": "main"})
+    };
+    let backend = Counting::start([of(1)], || ());
+    let runner = Running::start(&place, &backend, &suite, &["--concurrent", "2", "--logger-level", "warning"]);
+    let all = Everything { place: &place, backend: &backend, runner: &runner, of: &of };
+    let given = all.meet(
+        "suite's test module broken",
+        "2",
+        || std::fs::write(suite.join("test_a.py"), "import nothing_of_this_name\n").expect("a file"),
+        || std::fs::write(suite.join("test_a.py"), good).expect("a file"),
+    );
+    // Seen after the build only, by when another one was let in.
+    assert!(given <= 2, "{given}");
+    runner.ends();
+}
+
+#[test]
+fn a_submission_on_which_the_suite_chokes_is_answered_and_keeps_nobody() {
+    if !need_root("a_submission_on_which_the_suite_chokes_is_answered_and_keeps_nobody") {
+        return;
+    }
+    let place = Place::new();
+    place.repository("good", &[("main.c", "int main(void) { return 0; }\n")]);
+    place.repository("bad", &[("README", "no program\n")]);
+    let tests = "import os\nopen(os.path.join(os.environ['OSTEST_PROJECT'], 'main.c'))\ndef test_a(): pass\n";
+    let suite = place.tree("suite", &[("test_a.py", tests)]);
+    let of = |attempt: u64, name: &str| json!({"attempt": attempt, "repositoryUrl": format!("https://course.example/{name}"), "branch": "main"});
+    let backend = Counting::start([of(1, "bad"), of(2, "good"), of(3, "bad"), of(4, "good")], || ());
+    let runner = Running::start(&place, &backend, &suite, &["--concurrent", "1", "--logger-level", "warning"]);
+    backend.wait("the answers of all", |books| books.taken.len() == 4);
+    for result in &backend.books().taken {
+        let is_bad = result["attempt"].as_u64().is_some_and(|attempt| attempt % 2 == 1);
+        assert_eq!(passed(result), !is_bad, "{result:#}\n{}", runner.log());
+        assert!(!is_bad || result["testResults"]["errorDetails"].to_string().contains("main.c"), "{result:#}");
+    }
+    assert!(!runner.log().contains("is held"), "{}", runner.log());
+    runner.ends();
 }

@@ -131,7 +131,7 @@ fn a_repository_that_its_server_cannot_serve_holds_up_nobody_else() {
         |attempt: u64, path: &str| json!({"attempt": attempt, "repositoryUrl": server.url(path), "branch": "main"});
     let backend = Counting::start([of(1, "good"), of(2, "status/503/good"), of(3, "good"), of(4, "good")], || ());
     let runner =
-        of_server(&place, &backend, &suite, &server, &certificate, &["--concurrent", "4", "--answer-within", "40"]);
+        of_server(&place, &backend, &suite, &server, &certificate, &["--concurrent", "4", "--answer-within", "60"]);
     backend.wait("all answers", |books| books.taken.len() == 4);
     let taken = backend.books().taken.clone();
     let of_attempt =

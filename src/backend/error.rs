@@ -157,11 +157,22 @@ pub enum BackendError {
 impl BackendError {
     /// May the same call succeed later?
     ///
-    /// Everything may except a 4xx, which is the backend's final word; of these 401, 408, 425 and 429 may too.
+    /// Everything may except a 4xx, which is the backend's final word; of these 401, 408, 425 and 429 may too, and 404 and 405, which are
+    /// also what a proxy in front of a backend says that is being started.
     pub fn is_retryable(&self) -> bool {
         match self {
-            BackendError::Status { status, .. } => !is_final(*status),
+            BackendError::Status { status, .. } => !is_final(*status) || matches!(status, 404 | 405),
             _ => true,
+        }
+    }
+
+    /// May the backend have handed out a task with the answer that did not come, or could not be read?
+    pub fn may_have_handed_out(&self) -> bool {
+        match self {
+            BackendError::Unreachable { call, problem, .. } => *call == Call::TakeTask && !problem.contains("Connect"),
+            BackendError::TooLarge { call, .. } => *call == Call::TakeTask,
+            BackendError::Protocol { .. } => true,
+            _ => false,
         }
     }
 
@@ -213,10 +224,10 @@ mod tests {
 
     #[test]
     fn only_a_final_4xx_is_not_tried_again() {
-        for retryable in [302, 401, 408, 425, 429, 500, 502, 503, 599] {
+        for retryable in [302, 401, 404, 405, 408, 425, 429, 500, 502, 503, 599] {
             assert!(status(retryable).is_retryable(), "{retryable}");
         }
-        for last in [400, 403, 404, 409, 413, 422] {
+        for last in [400, 403, 409, 413, 422] {
             assert!(!status(last).is_retryable(), "{last}");
         }
     }

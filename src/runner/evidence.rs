@@ -59,7 +59,7 @@ impl KnownGood {
     }
 
     /// One that is not `url`.
-    fn other_than(&self, cause: &Cause, url: &str) -> Option<(String, String)> {
+    pub fn other_than(&self, cause: &Cause, url: &str) -> Option<(String, String)> {
         self.lock().get(&cause.to_string())?.iter().rev().find(|(known, _)| known != url).cloned()
     }
 

@@ -105,6 +105,21 @@ impl Holds {
         job.tries += 1;
         let is_another = job.held_by.take().is_none_or(|(cause, _)| cause != fault.cause);
         job.held_by = Some((fault.cause.clone(), step));
+        let cause = fault.cause.clone();
+        let first = self.stand(&job, fault, step, is_another, now);
+        if let Some(hold) = self.by_cause.get_mut(&cause) {
+            hold.held.push_back(job);
+        }
+        first
+    }
+
+    /// Notes a fault by which a task was lost that is answered: it keeps the others, and a probe without a task shows its end. `true`:
+    /// it is the first one.
+    pub fn lost_by(&mut self, job: &Job, fault: Fault, step: Step, now: Instant) -> bool {
+        self.stand(job, fault, step, true, now)
+    }
+
+    fn stand(&mut self, job: &Job, fault: Fault, step: Step, is_another: bool, now: Instant) -> bool {
         let first = !self.by_cause.contains_key(&fault.cause);
         let hold = self.by_cause.entry(fault.cause.clone()).or_insert_with(|| Hold {
             fault: fault.clone(),
@@ -123,7 +138,6 @@ impl Holds {
         hold.theirs &= !is_another;
         hold.step = step;
         hold.last = job.clone();
-        hold.held.push_back(job);
         first
     }
 

@@ -217,6 +217,9 @@ impl Runner {
     }
 }
 
+/// How often a task is graded again after a run that has died with it: it may be what the run died of.
+const RESUMED: u32 = 2;
+
 impl Shared {
     /// Goes on from where an earlier run ended. Gives the tasks that are to be graded again.
     fn recover(self: &Arc<Self>, found: Found) -> VecDeque<Job> {
@@ -245,7 +248,14 @@ impl Shared {
         for entry in found.taken {
             let Some(key) = entry.key() else { continue };
             match entry.task() {
-                Some(task) if (self.runner.resume || entry.held) && self.is_allowed(&task) => {
+                Some(task)
+                    if (entry.held || self.runner.resume && entry.resumed < RESUMED) && self.is_allowed(&task) =>
+                {
+                    if !entry.held
+                        && let Err(error) = self.runner.spool.note_resumed(&key)
+                    {
+                        tracing::warn!(task = %key, "that it is graded again is not on disk: {error:#}");
+                    }
                     let job = Job::since(task, humantime::parse_rfc3339(&entry.taken).ok(), within, now);
                     tracing::warn!(task = %key, "an earlier run did not finish it; it is graded again");
                     again.push_back(job);

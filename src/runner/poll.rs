@@ -160,7 +160,17 @@ impl Shared {
                 }
                 Asked::Failed(error) => {
                     if let Some(Told { failures, lasts }) = outage.failed(Instant::now()) {
-                        tracing::error!(failures, seconds = lasts.as_secs(), "the backend gives no task: {error}");
+                        let unknown = match error.may_have_handed_out() {
+                            true => {
+                                "; an attempt that it handed out with this answer is unknown here, and has to be started again"
+                            }
+                            false => "",
+                        };
+                        tracing::error!(
+                            failures,
+                            seconds = lasts.as_secs(),
+                            "the backend gives no task: {error}{unknown}"
+                        );
                     }
                     if self.runner.once && (outage.failures() >= ONCE_PATIENCE || is_hopeless(&error)) {
                         return Next::Ended(Err(anyhow::Error::new(error).context("the backend gave no task")));

@@ -25,7 +25,10 @@ impl Shared {
     /// Grades a task; answers it, or holds it.
     pub(super) async fn work(self: &Arc<Self>, slot: Arc<Slot>, job: Job) {
         let pass = job.pass;
-        let graded = self.grade_or_say_why(slot.clone(), &job).await;
+        let mut graded = self.grade_or_say_why(slot.clone(), &job).await;
+        if graded.suite_does_not_start && !self.stop.now.is_cancelled() {
+            graded.fault = self.suite_is_broken(&slot, &job, &graded.verdict).await;
+        }
         let fault = graded.fault.as_ref().filter(|fault| fault.is_worth_another_try());
         match fault {
             Some(fault) if !self.stop.now.is_cancelled() => self.met(&slot, job, fault.clone(), graded.reached).await,
@@ -39,16 +42,38 @@ impl Shared {
                         // It did not come so far.
                         _ => self.holds().untried(cause, Instant::now()),
                     }
-                    if self.stop.now.is_cancelled() && graded.verdict.error.is_some() {
-                        tracing::warn!(task = %job.task.key, "it was held and lies in the spool; the next start goes on with it");
-                        return;
+                }
+                // The second signal ends what would have been held, or was: the next start goes on with it.
+                let is_ours = job.held_by.is_some() && graded.verdict.error.is_some() || fault.is_some();
+                if self.stop.now.is_cancelled() && is_ours {
+                    match self.runner.spool.note_held(&job.task.key, true) {
+                        Ok(()) => {
+                            tracing::warn!(task = %job.task.key, "it is held and lies in the spool; the next start goes on with it");
+                        }
+                        Err(error) => {
+                            tracing::error!(task = %job.task.key, "that it is held is not on disk, and the next start answers it as interrupted: {error:#}");
+                        }
                     }
+                    return;
                 }
                 let mut verdict = graded.verdict;
                 if let Some(fault) = graded.fault.filter(|fault| fault.blame != Blame::Submission) {
                     // Of a task that was held, what it was held for has taken its time.
                     let kept = job.held_by.as_ref().and_then(|(cause, _)| self.holds().fault(cause).cloned());
-                    let fault = kept.unwrap_or(fault);
+                    let mut fault = kept.unwrap_or(fault);
+                    if fault.cause == Cause::Deadline
+                        && let Some(slow) = too_slow(graded.reached)
+                    {
+                        fault = slow;
+                        let first = self.holds().lost_by(&job, fault.clone(), graded.reached, Instant::now());
+                        if first {
+                            tracing::error!(
+                                task = %job.task.key, step = %graded.reached, blame = %fault.blame,
+                                "{} does not work in the time for an answer; no task is taken until it does: {fault}; to fix it: {}",
+                                fault.cause, remedy(&fault.cause)
+                            );
+                        }
+                    }
                     tracing::error!(
                         task = %job.task.key, blame = %fault.blame, detail = detail(&fault),
                         "it is answered ungraded, which says that the submission is not to blame: {fault}"
@@ -69,6 +94,18 @@ impl Shared {
     pub(super) async fn probe(self: &Arc<Self>, slot: &Slot, cause: &Cause, job: &Job, step: Step) {
         let found = match cause {
             Cause::Sandbox | Cause::Runner => self.canary(slot).await.map_or_else(Some, |()| None),
+            // Shown by nothing less than a suite that starts.
+            Cause::Suite | Cause::Environment if step >= Step::Build => {
+                let source = Source::Git { url: job.task.repository_url.clone(), branch: job.task.branch.clone() };
+                let graded = self.collect(slot, &source, &job.task.labs).await;
+                if self.stop.now.is_cancelled() {
+                    return self.holds().untried(cause, Instant::now());
+                }
+                match graded.suite_does_not_start {
+                    true => Some(does_not_start(&graded.verdict)),
+                    false => graded.fault,
+                }
+            }
             _ => {
                 let source = Source::Git { url: job.task.repository_url.clone(), branch: job.task.branch.clone() };
                 match self.rehearse(slot, &source, step).await {
@@ -118,7 +155,29 @@ impl Shared {
             fault: Some(Fault::host(Cause::Runner, "the grader itself failed").with_detail(error.to_string())),
             outcome: None,
             reached: Step::Tree,
+            suite_does_not_start: false,
         })
+    }
+
+    /// Whether a suite that does not start for this submission does not start for another one either, with which it did before: then
+    /// it is the suite that is broken. With nothing to compare with, nobody is shown to be at fault.
+    async fn suite_is_broken(&self, slot: &Slot, job: &Job, verdict: &Verdict) -> Option<Fault> {
+        let (url, branch) = self.known_good.other_than(&Cause::Suite, &job.task.repository_url)?;
+        let graded = self.collect(slot, &Source::Git { url, branch }, &job.task.labs).await;
+        graded.suite_does_not_start.then(|| does_not_start(verdict))
+    }
+
+    /// Has pytest collect the suite's tests for a submission, and run none.
+    async fn collect(&self, slot: &Slot, source: &Source, labs: &[u32]) -> Graded {
+        let assignment = Assignment {
+            attempt: "probe".into(),
+            source: source.clone(),
+            labs: labs.to_vec(),
+            // No test has this name.
+            connected_tests: vec!["ostest::none".into()],
+        };
+        let rules = self.rules();
+        grade(&self.runner.host, &rules.grading, slot, &assignment, None, &self.stop.now, &mut |_| {}).await
     }
 
     async fn grade(&self, slot: &Slot, job: &Job, progress: crate::task::Progress<'_>) -> Graded {
@@ -136,6 +195,9 @@ impl Shared {
         if graded.commit.is_some() {
             let cause = fetch::cause(&rules.grading, &task.repository_url);
             self.known_good.note(&cause, &task.repository_url, &task.branch);
+            if graded.outcome.is_some() && graded.fault.is_none() && !graded.suite_does_not_start {
+                self.known_good.note(&Cause::Suite, &task.repository_url, &task.branch);
+            }
         }
         let verdict = &graded.verdict;
         tracing::info!(
@@ -157,13 +219,14 @@ impl Shared {
             pass.inspect(|pass| self.admission.leave(*pass));
             self.changed.notify_waiters();
         }
-        if let Some((cause, failed)) = held_by
-            && step > *failed
+        let behind = held_by.filter(|(_, failed)| step > *failed);
+        // From here on it is a task as any other: one that the runner dies of is not to be graded again and again.
+        if (behind.is_some() || step >= Step::Build)
+            && let Err(error) = self.runner.spool.note_held(key, false)
         {
-            // From here on it is a task as any other: one that the runner dies of is not to be graded again and again.
-            if let Err(error) = self.runner.spool.note_held(key, false) {
-                tracing::warn!(task = %key, "that it is no longer held is not on disk: {error:#}");
-            }
+            tracing::warn!(task = %key, "that it is no longer held is not on disk: {error:#}");
+        }
+        if let Some((cause, _)) = behind {
             self.mended(cause);
             self.holds_changed();
         }
@@ -279,6 +342,22 @@ fn ungraded(fault: &Fault) -> String {
         "This submission was not graded, and it is not to blame: {}. Start it again later; if this goes on, tell your teacher.",
         fault.message.trim_end().trim_end_matches('.')
     )
+}
+
+/// What a suite that does not start is to whoever reads the result.
+fn does_not_start(verdict: &Verdict) -> Fault {
+    let said = verdict.error.as_deref().unwrap_or_default();
+    Fault::suite("the test suite does not start, for any submission").with_detail(said)
+}
+
+/// What took all the time that there is for an answer, where it is a step that all tasks need.
+fn too_slow(step: Step) -> Option<Fault> {
+    let (cause, what) = match step {
+        Step::Suite => (Cause::Suite, "the test suite was not brought"),
+        Step::Prepare => (Cause::Environment, "the suite's Python environment was not built"),
+        Step::Tree | Step::Fetch | Step::Build | Step::Test => return None,
+    };
+    Some(Fault::host(cause, format!("{what} in the time that the backend gives for an answer")))
 }
 
 /// What only the operator reads, where there is any.

@@ -8,7 +8,7 @@ use crate::backend::contract::{Key, Task, smallest};
 use anyhow::Context;
 use serde_json::Value;
 use std::fs::File;
-use std::io::{ErrorKind, Read};
+use std::io::Read;
 use std::path::Path;
 use std::sync::atomic::Ordering;
 use std::time::SystemTime;
@@ -75,14 +75,32 @@ impl Spool {
     /// # Errors
     /// The disk does not take it. Then the next start does as was noted before.
     pub fn note_held(&self, key: &Key, held: bool) -> anyhow::Result<()> {
+        self.amend(key, |entry| std::mem::replace(&mut entry.held, held) != held)
+    }
+
+    /// Notes that a task that an earlier run did not finish is graded again.
+    ///
+    /// # Errors
+    /// The disk does not take it. Then it is not counted.
+    pub fn note_resumed(&self, key: &Key) -> anyhow::Result<()> {
+        self.amend(key, |entry| {
+            entry.resumed += 1;
+            true
+        })
+    }
+
+    /// Changes what is noted of a task that has no result yet. `change` says whether anything is different.
+    fn amend(&self, key: &Key, change: impl FnOnce(&mut Entry) -> bool) -> anyhow::Result<()> {
         let _files = lock(&self.files);
         let name = name_of(key);
         let mut entry = match lock(&self.book).get(&name) {
-            Some(Held::Taken { entry, .. }) if entry.held != held => entry.clone(),
-            // Noted already, or answered meanwhile.
+            Some(Held::Taken { entry, .. }) => entry.clone(),
+            // Answered meanwhile.
             _ => return Ok(()),
         };
-        entry.held = held;
+        if !change(&mut entry) {
+            return Ok(());
+        }
         let written = self.write(&name, &entry.to_bytes(), true);
         lock(&self.book).set(&name, Held::Taken { entry, on_disk: written.is_ok() });
         written
@@ -252,8 +270,8 @@ impl Spool {
     pub fn in_memory_alone(&self) -> (Results, Results) {
         let _files = lock(&self.files);
         let book = lock(&self.book);
-        let absent =
-            |path: &Path| std::fs::symlink_metadata(path).is_err_and(|error| error.kind() == ErrorKind::NotFound);
+        // A file that is not there because its directory is not says nothing: the next start may find both.
+        let absent = |path: &Path| self.is_there(path) == There::Removed;
         let results = book.names(Held::is_unwritten).into_iter().filter_map(|name| match book.get(&name) {
             Some(Held::Unwritten(entry)) => match &entry.stage {
                 Stage::Waiting { result, .. } => Some((entry.key()?, result.clone())),

@@ -47,6 +47,9 @@ pub struct Entry {
     /// It was not graded because something is broken that is not its own; the next start goes on with it.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub held: bool,
+    /// How often a run that began after another had died has graded it again.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub resumed: u32,
     /// How far it has come.
     #[serde(flatten)]
     pub stage: Stage,
@@ -86,6 +89,10 @@ pub enum Stage {
     },
 }
 
+fn is_zero(number: &u32) -> bool {
+    *number == 0
+}
+
 impl Entry {
     /// A task that has just been taken.
     pub fn taken(backend: &str, task: &Task, now: SystemTime) -> Entry {
@@ -104,7 +111,7 @@ impl Entry {
     }
 
     fn new(backend: &str, task: Value, now: SystemTime, stage: Stage) -> Entry {
-        Entry { version: VERSION, backend: backend.to_owned(), task, taken: shown(now), held: false, stage }
+        Entry { version: VERSION, backend: backend.to_owned(), task, taken: shown(now), held: false, resumed: 0, stage }
     }
 
     /// This result, after the backend has refused it.

@@ -191,19 +191,21 @@ impl Spool {
                 Err(problem) => problem,
             },
         };
+        self.set_aside(name, &path, &format!("it had the name of an attempt that is graded now: {problem}"))
+    }
+
+    /// Keeps a file of the spool that is not to be used for whoever wants to look at it.
+    pub(super) fn set_aside(&self, name: &str, path: &Path, problem: &str) -> anyhow::Result<()> {
         let dir = self.dir.join(SET_ASIDE);
         durable::make_dir(&dir)?;
         let time: String = super::entry::shown(SystemTime::now()).chars().filter(char::is_ascii_alphanumeric).collect();
         for number in 0.. {
             let to = dir.join(file_name(&format!("{name}@{time}-{number}")));
-            match durable::move_to(&path, &to) {
+            match durable::move_to(path, &to) {
                 Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
                 Err(error) => return Err(error).with_context(|| format!("{} cannot be set aside", path.display())),
                 Ok(()) => {
-                    tracing::error!(
-                        file = %to.display(),
-                        "it had the name of an attempt that is graded now, and is kept here, for you to look at: {problem}"
-                    );
+                    tracing::error!(file = %to.display(), "it is kept here, for you to look at: {problem}");
                     break;
                 }
             }

@@ -112,10 +112,26 @@ impl Spool {
             let read = { read_head(&path) };
             let Some(Ok((head, bytes))) = read else { continue };
             let mut book = lock(&self.book);
-            if head.backend == self.backend && head.state == State::Waiting && book.get(&name).is_none() {
-                lock(&self.strange).remove(&path);
-                book.set(&name, Held::Waiting(bytes.map(Into::into)));
-                new.push(head.key);
+            if head.backend != self.backend || book.get(&name).is_some() {
+                continue;
+            }
+            match head.state {
+                State::Waiting => {
+                    lock(&self.strange).remove(&path);
+                    book.set(&name, Held::Waiting(bytes.map(Into::into)));
+                    new.push(head.key);
+                }
+                // It was in hand when its directory was taken away, and has been answered since, or it never was ours: the next start
+                // would answer it, a second time and in another way.
+                State::Taken => {
+                    drop(book);
+                    let problem =
+                        "it says that an attempt is in hand which is not, and was answered while this file was away";
+                    if let Err(error) = self.set_aside(&name, &path, problem) {
+                        tracing::error!("{error:#}");
+                    }
+                }
+                _ => {}
             }
         }
         Ok(new)

@@ -57,7 +57,8 @@ fn cannot_start(command: &[String], said: String) -> Fault {
     match command.first().is_some_and(|program| program.contains('/')) {
         true => Fault::submission(said),
         false => {
-            Fault::host(Cause::Sandbox, "the build command does not work on the grading machine").with_detail(said)
+            // The suite's or the operator's word, which no submission can do without.
+            Fault::host(Cause::Suite, "the build command does not work on the grading machine").with_detail(said)
         }
     }
 }

@@ -17,7 +17,7 @@ use crate::contain::slots::Slot;
 use crate::contain::work::WorkTree;
 use crate::fault::{Blame, Cause, Fault};
 use crate::steps;
-use crate::verdict::Verdict;
+use crate::verdict::{Status, Verdict};
 use std::path::PathBuf;
 use std::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -62,6 +62,9 @@ pub struct Graded {
     pub outcome: Option<sandbox::outcome::Outcome>,
     /// The step at which it ended: the one that broke, or the last.
     pub reached: Step,
+    /// Pytest ran and did not come to its list of tests, or could not collect a part of the suite, and no limit was the reason. Whose
+    /// fault that is the run does not show: the suite's, or a submission's on which the suite chokes.
+    pub suite_does_not_start: bool,
 }
 
 /// A step of the pipeline.
@@ -154,7 +157,12 @@ pub async fn grade(
     let ends = Ends::at(deadline, cancel);
     let context = Context::new(host, grading, slot, assignment, &ends.token);
     let (mut commit, mut reached) = (None, Step::Tree);
-    let done = stages(&context, Step::Test, &mut commit, &mut reached, progress).await;
+    let mut done = stages(&context, Step::Test, &mut commit, &mut reached, progress).await;
+    if matches!(done, Ok(Staged::InDamaged)) {
+        // From the beginning: what the tests have left in the trees would be another submission than the one that was handed in.
+        tracing::warn!("the tests ran in a damaged environment, and are run again in a new one");
+        done = stages(&context, Step::Test, &mut commit, &mut reached, progress).await;
+    }
     let late = || {
         Fault::new(
             Blame::Host,
@@ -163,14 +171,16 @@ pub async fn grade(
         )
     };
     match done {
-        Ok(Some((mut verdict, outcome))) => {
+        Ok(Staged::Ran(ran)) => {
+            let test::Ran { mut verdict, outcome, collected, .. } = *ran;
             let mut fault = None;
             // Its tests were ended by us, so the verdict is no word on the submission.
             if outcome.verdict == sandbox::outcome::Verdict::Interrupted && ends.is_late(cancel) {
                 verdict.error = Some(late().message);
                 fault = Some(late());
             }
-            Graded { verdict, commit, fault, outcome: Some(outcome), reached }
+            let suite_does_not_start = !collected && fault.is_none();
+            Graded { verdict, commit, fault, outcome: Some(outcome), reached, suite_does_not_start }
         }
         Err(error) => {
             let (sentence, fault) = match error {
@@ -178,15 +188,23 @@ pub async fn grade(
                 TaskError::Interrupted => (error.to_string(), None),
                 TaskError::Fault(fault) => (fault.whole(), Some(fault)),
             };
-            Graded { verdict: Verdict::broken(sentence), commit, fault, outcome: None, reached }
+            let verdict = Verdict::broken(sentence);
+            Graded { verdict, commit, fault, outcome: None, reached, suite_does_not_start: false }
+        }
+        Ok(Staged::InDamaged) => {
+            let fault =
+                Fault::host(Cause::Environment, "the suite's Python environment was damaged while its tests ran");
+            let verdict = Verdict::broken(fault.message.clone());
+            Graded { verdict, commit, fault: Some(fault), outcome: None, reached, suite_does_not_start: false }
         }
         // Only a rehearsal ends before the tests.
-        Ok(None) => Graded {
+        Ok(Staged::Enough) => Graded {
             verdict: Verdict::broken("it was not graded"),
             commit,
             fault: Some(Fault::host(Cause::Runner, "it was not graded")),
             outcome: None,
             reached,
+            suite_does_not_start: false,
         },
     }
 }
@@ -262,6 +280,16 @@ pub(crate) fn sandbox_failed(error: anyhow::Error) -> Fault {
         .with_detail(format!("{error:#}"))
 }
 
+/// What came of the steps.
+enum Staged {
+    /// The last one that was asked for is done.
+    Enough,
+    /// The suite has run, which is judged.
+    Ran(Box<test::Ran>),
+    /// The suite has run in an environment that was damaged. There is a new one.
+    InDamaged,
+}
+
 /// All steps through `last`; a verdict where that is the last one.
 async fn stages(
     context: &Context<'_>,
@@ -269,7 +297,7 @@ async fn stages(
     commit: &mut Option<String>,
     reached: &mut Step,
     progress: Progress<'_>,
-) -> Result<Option<(Verdict, sandbox::outcome::Outcome)>, TaskError> {
+) -> Result<Staged, TaskError> {
     let lab = context.assignment.labs.iter().max().copied();
     let mut begin = |step: Step, progress: Progress<'_>| {
         *reached = step;
@@ -280,7 +308,7 @@ async fn stages(
     let work = WorkTree::make(path, context.slot.ids, context.limits.disk).map_err(sandbox_failed)?;
     steps::at("task: the work tree is there");
     if last < Step::Suite {
-        return Ok(None);
+        return Ok(Staged::Enough);
     }
     // What all tasks need comes first: whether it is there is then known without a submission, which could take its room.
     begin(Step::Suite, progress);
@@ -290,37 +318,41 @@ async fn stages(
     let context = &Context { limits, ..*context };
     steps::at("task: the suite is there");
     if last < Step::Prepare {
-        return Ok(None);
+        return Ok(Staged::Enough);
     }
     begin(Step::Prepare, progress);
     let venv = prepare::environment(context, &suite.requirements, progress).await?;
     steps::at("task: the environment is there");
     if last < Step::Fetch {
-        return Ok(None);
+        return Ok(Staged::Enough);
     }
     begin(Step::Fetch, progress);
     let fetched = fetch::submission(context, &work).await?;
     commit.clone_from(&fetched.commit);
     steps::at("task: the submission is there");
     if last < Step::Build {
-        return Ok(None);
+        return Ok(Staged::Enough);
     }
     begin(Step::Build, progress);
     build::project(context, &work, &suite, &fetched).await?;
     steps::at("task: the project is built");
     begin(Step::Test, progress);
-    let mut ran = test::run(context, &work, &suite, &venv, progress).await;
+    let ran = test::run(context, &work, &suite, &venv, progress).await;
     // An environment that is damaged, or was while the tests ran, looks like a suite that cannot start, or like anything else.
     let doubtful = match &ran {
         Ok(ran) => venv.has_changed() || (ran.silent && !context.cancel.is_cancelled()),
         Err(TaskError::Fault(fault)) => fault.cause == Cause::Sandbox,
         Err(TaskError::Interrupted) => false,
     };
-    if doubtful && let Some(renewed) = prepare::renew_if_damaged(context, &suite.requirements, &venv, progress).await? {
-        tracing::warn!("the tests ran in a damaged environment, and are run again in a new one");
-        begin(Step::Test, progress);
-        ran = test::run(context, &work, &suite, &renewed, progress).await;
+    if doubtful && prepare::renew_if_damaged(context, &suite.requirements, &venv, progress).await?.is_some() {
+        return Ok(Staged::InDamaged);
     }
-    let ran = ran?;
-    Ok(Some((ran.verdict, ran.outcome)))
+    let mut ran = ran?;
+    // A project that is built by the tests fails there.
+    let lacks = fetched.submodules_sentence();
+    let first = ran.verdict.cases.iter_mut().find(|case| matches!(case.status, Status::Failed | Status::Error));
+    if let (false, Some(case)) = (lacks.is_empty(), first) {
+        case.description = format!("sandbox: {}\n{}", lacks.trim_start_matches("; "), case.description);
+    }
+    Ok(Staged::Ran(Box::new(ran)))
 }

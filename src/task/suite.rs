@@ -68,6 +68,8 @@ pub async fn take(context: &Context<'_>, work: &WorkTree) -> Result<Suite, TaskE
             })?;
         tracing::debug!(suite = %fetch::shown(tests), %commit, "fetched the suite");
         copy(context, work, &work.suite_source())?;
+        // The submission needs the room.
+        std::fs::remove_dir_all(work.suite_source()).map_err(|error| sandbox_failed(error.into()))?;
     } else {
         copy_while_still(context, work, Path::new(tests)).await?;
     }

@@ -67,6 +67,8 @@ pub struct Ran {
     pub outcome: Outcome,
     /// The harness never said a word: pytest did not come so far as to load it.
     pub silent: bool,
+    /// The list of tests is complete, or a limit of the sandbox's kept it from being so.
+    pub collected: bool,
 }
 
 /// Runs the suite and judges what came of it.
@@ -117,7 +119,11 @@ pub async fn run(
         time_limit: stage.wall,
     });
     touched.add_to(&mut verdict, suite.options.test.imports);
-    Ok(Ran { verdict, outcome: finished.outcome, silent: log.greeting().is_none() })
+    let is_complete = log.is_collected() && log.collect_errors().is_empty();
+    use sandbox::outcome::Verdict::{Failed, Ok as Good, Signaled};
+    let is_limited = !matches!(outcome.verdict, Good | Failed | Signaled);
+    let collected = is_complete || is_limited;
+    Ok(Ran { verdict, outcome: finished.outcome, silent: log.greeting().is_none(), collected })
 }
 
 /// The report as it was parsed; none if nothing was written.

@@ -145,6 +145,9 @@ fn oom_kills_of(group: &Base) -> Result<Option<Figure>, CgroupError> {
     }
 }
 
+/// How far below its limit a group's peak may be when memory ran out there.
+const NEAR: u64 = 8 << 20;
+
 /// Whether memory ran out at this group's own limit, ever. The count of kills does not tell: a group
 /// above that runs out, or the host, chooses its victims here, too. Nor does `memory.events`, which
 /// adds up what happened at limits below.
@@ -153,8 +156,13 @@ fn memory_limit_was_reached(group: &Base) -> Result<bool, CgroupError> {
         // Since 5.2.
         Base::Unified { dir } => Ok(key(dir, "memory.events.local", "oom")?.is_none_or(|figure| figure.value > 0)),
         // v1 counts failures in `memory.failcnt` and `memory.memsw.failcnt`. With our limits it is the
-        // second one that would tell, which newer kernels (6.18) leave at 0.
-        Base::Hybrid { .. } => Ok(true),
+        // second one that would tell, which newer kernels (6.18) leave at 0. So its peak has to be near: the kernel charges in
+        // batches per CPU, and gives up a huge page of 2 MiB before it kills.
+        Base::Hybrid { memory, .. } => {
+            let limit = single(memory, "memory.limit_in_bytes")?;
+            let peak = single(memory, "memory.max_usage_in_bytes")?;
+            Ok(limit.zip(peak).is_none_or(|(limit, peak)| peak.value.saturating_add(NEAR) >= limit.value))
+        }
     }
 }
 

@@ -21,6 +21,7 @@ fn good() -> Graded {
         },
         commit: None,
         fault: None,
+        suite_does_not_start: false,
         outcome: Some(Outcome {
             ended: Ended::Exited { code: 1 },
             verdict: sandbox::outcome::Verdict::Failed,

@@ -56,7 +56,7 @@ impl Item {
         }
         self.alone += 1;
         self.due = now + self.pause();
-        if let Some((status, said)) = status.filter(|(status, _)| (500..600).contains(status)) {
+        if let Some((status, said)) = status.filter(|(status, _)| matches!(status, 404 | 405 | 500..600)) {
             self.poison += 1;
             if self.is_small {
                 self.todo = Todo::Reject(status, said.to_owned());
@@ -65,6 +65,11 @@ impl Item {
             }
         }
         true
+    }
+
+    /// Whether it is in its smallest form.
+    pub fn is_small(&self) -> bool {
+        self.is_small
     }
 
     /// It is in its smallest form now.

@@ -8,6 +8,9 @@ use crate::spool::{Next, Spool};
 use crate::steps;
 use std::sync::Arc;
 
+/// 413, Content Too Large: of a server in front of the backend, more often than of the backend itself.
+const TOO_LARGE: u16 = 413;
+
 /// What came of one try.
 pub enum Came {
     /// The backend has it.
@@ -31,11 +34,14 @@ impl Shared {
             }
             Todo::Shrink(status, reason) => match self.with_spool(&key, Spool::make_smaller).await {
                 Ok(true) => {
+                    let what = match status {
+                        TOO_LARGE => "the backend's server takes no result of this length",
+                        _ => "the backend fails over its result again and again and takes others",
+                    };
                     tracing::error!(
                         task = %key,
                         status,
-                        "the backend fails over its result again and again and takes others; it is sent once more in its smallest form, \
-                         without the texts of its tests: {reason}"
+                        "{what}; it is sent once more in its smallest form, without the texts of its tests: {reason}"
                     );
                     item.shrunk();
                 }
@@ -64,6 +70,10 @@ impl Shared {
                 Came::Delivered
             }
             Err(error) if error.is_retryable() => Came::Failed(error),
+            Err(BackendError::Status { status: TOO_LARGE, excerpt, .. }) if !item.is_small() => {
+                item.todo = Todo::Shrink(TOO_LARGE, excerpt);
+                return Box::pin(self.try_once(item)).await;
+            }
             Err(error) => {
                 let (status, reason) = match &error {
                     BackendError::Status { status, excerpt, .. } => (*status, excerpt.clone()),

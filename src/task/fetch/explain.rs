@@ -103,8 +103,12 @@ impl Failure<'_> {
         if full || code == TOO_LARGE {
             return Some(self.submission("it is larger than the disk limit"));
         }
-        // A git that crashes while it reads the repository does so over what is in it.
+        // A git that crashes while it reads the repository does so over what is in it, and one of its helpers that runs out of memory
+        // does, too: git then says no more than that the helper has ended.
         let reads = matches!(self.told.step, Step::Fetch | Step::Unpack);
+        if reads && outcome.usage.oom_kills.as_ref().is_some_and(|kills| kills.value > 0) {
+            return Some(self.submission("git needs more memory for it than there is; make it smaller"));
+        }
         if reads && CRASHED.contains(&code) {
             return Some(self.submission("git crashed on it"));
         }
@@ -150,6 +154,10 @@ impl Failure<'_> {
         let secret = "the repository does not exist or is not public";
         let leads = "the address leads elsewhere; give the one that it leads to";
         match self.status() {
+            // Many servers say so of what the token may not see.
+            Some(404 | 410 | 451) if *known => self.submission(
+                "there is no such repository, or the grader may not see it; check the address, and ask your teacher",
+            ),
             Some(404 | 410 | 451) => self.submission(absent),
             // The same as 429, in the words of some.
             Some(403) if self.is_throttled() => self.elsewhere(&format!("the server {place} is busy (HTTP 403)")),
@@ -184,6 +192,14 @@ impl Failure<'_> {
         let Told { tag, has, branches, .. } = self.told;
         // Without this line the script itself has failed.
         let Some(count) = *branches else { return self.sandbox() };
+        if self.told.silent {
+            return match self.origin {
+                Origin::Server { place, .. } => {
+                    self.elsewhere(&format!("the server {} answers with something else than git", shown(place)))
+                }
+                Origin::Mirror(_) => self.elsewhere(UNREADABLE),
+            };
+        }
         let Some(branch) = self.branch else {
             return self.submission("it has no default branch, or nothing has been pushed to it");
         };
@@ -302,7 +318,8 @@ impl Failure<'_> {
 
     /// git's own lines: what a server's own programs say is told as its words.
     fn lines(&self) -> impl Iterator<Item = &str> {
-        self.said.lines().filter(|line| !line.starts_with("remote:"))
+        let by_server = ["remote:", "fatal: remote error:"];
+        self.said.lines().filter(move |line| !by_server.iter().any(|start| line.starts_with(start)))
     }
 
     fn has(&self, text: &str) -> bool {

@@ -44,7 +44,15 @@ pub fn config() -> String {
 pub const FETCH: &str = r#"
 say() { printf '%s\n' "$*"; }
 say step list
+# Where a server accepts and then says nothing, this is known before another task is taken.
+export GIT_HTTP_LOW_SPEED_LIMIT=1 GIT_HTTP_LOW_SPEED_TIME=25
 if [ "$2" ]; then git ls-remote --heads --tags --refs -- "$1"; else git ls-remote -- "$1" HEAD; fi >/tmp/list
+unset GIT_HTTP_LOW_SPEED_LIMIT GIT_HTTP_LOW_SPEED_TIME
+# Who answers nothing at all, or something that is no git, has no branches either.
+[ -s /tmp/list ] || {
+    GIT_TRACE_PACKET=/tmp/trace git ls-remote -- "$1" >/dev/null
+    grep -qs 'git< ' /tmp/trace || say silent yes
+}
 say step choose
 exact= meant= count=0
 while read -r id name; do
@@ -126,6 +134,8 @@ pub struct Told {
     pub has: Vec<String>,
     /// How many there are, once that is known.
     pub branches: Option<usize>,
+    /// Whether the server has said nothing that git's protocol has.
+    pub silent: bool,
 }
 
 impl Told {
@@ -138,6 +148,7 @@ impl Told {
             tag: None,
             has: Vec::new(),
             branches: None,
+            silent: false,
         };
         for line in text.lines() {
             let Some((word, rest)) = line.split_once(' ') else { continue };
@@ -147,6 +158,7 @@ impl Told {
                 "submodule" => told.submodules.push(rest.into()),
                 "tag" => told.tag = Some(rest.into()),
                 "has" => told.has.push(rest.into()),
+                "silent" => told.silent = true,
                 "branches" => told.branches = rest.parse().ok(),
                 _ => {}
             }

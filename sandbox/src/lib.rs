@@ -16,6 +16,7 @@ pub mod init;
 pub mod inventory;
 pub mod launcher;
 pub mod leaves;
+pub mod ledger;
 pub mod mounts;
 pub mod order;
 pub mod outcome;

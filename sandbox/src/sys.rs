@@ -3,6 +3,8 @@
 //! Each function is one system call (or one conversion) with safe arguments and an `io::Result`;
 //! policy belongs to the callers.
 
+pub mod bpf;
+
 use crate::switch::Switch;
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};

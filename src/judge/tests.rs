@@ -20,6 +20,7 @@ fn outcome(verdict: Word, ended: Ended) -> Outcome {
         denied: Vec::new(),
         untold: None,
         sockets: None,
+        uncharged: None,
         full: Vec::new(),
     }
 }

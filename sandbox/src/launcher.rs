@@ -120,7 +120,7 @@ fn launch(out: &mut impl Write) -> Result<Outcome, LaunchError> {
     let plan = &order.plan;
     let (control, watched_ends) = channels.keep();
 
-    let denials = Denials::new(answers, plan.limits.memory);
+    let denials = Denials::new(answers);
     let mut watch = Watch::new(plan, &mut group, init, control, watched_ends, denials, out)?;
     watch.started_limits(&limits);
     let watched = watch.run();

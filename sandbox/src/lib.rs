@@ -5,6 +5,7 @@
 //! The crate knows nothing of tasks, pytest or HTTP.
 
 mod birth;
+mod bounds;
 pub mod cgroup;
 pub mod confine;
 pub mod copy;

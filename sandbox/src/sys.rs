@@ -414,12 +414,6 @@ pub fn refuse_call(listener: BorrowedFd<'_>, id: u64, errno: u32) -> io::Result<
     answer_call(listener, libc::seccomp_notif_resp { id, val: 0, error: -errno.cast_signed(), flags: 0 })
 }
 
-/// Lets a waiting call go on, as the other filters allow it: for what is decided by nothing that the caller could still change.
-pub fn let_call_go_on(listener: BorrowedFd<'_>, id: u64) -> io::Result<()> {
-    let flags = libc::SECCOMP_USER_NOTIF_FLAG_CONTINUE as u32;
-    answer_call(listener, libc::seccomp_notif_resp { id, val: 0, error: 0, flags })
-}
-
 fn answer_call(listener: BorrowedFd<'_>, answer: libc::seccomp_notif_resp) -> io::Result<()> {
     // SAFETY: the request reads a seccomp_notif_resp, which `answer` is.
     match unsafe { libc::ioctl(listener.as_raw_fd(), libc::SECCOMP_IOCTL_NOTIF_SEND, &raw const answer) } {

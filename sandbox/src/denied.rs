@@ -35,6 +35,9 @@ const NOTES: usize = 1000;
 /// Longest name of a program in bytes.
 const MAX_NAME: usize = 64;
 
+/// Tools that try a call and go on without it, each time that they start: no student has to read of them.
+const TRIED: [(&str, &str); 1] = [("strace", "process_vm_readv")];
+
 /// What of a call's answer is said to somebody, where the policy has no rule for it.
 const REFUSED: Errno = Errno::EPERM;
 
@@ -110,6 +113,7 @@ fn answer_one(listener: BorrowedFd<'_>, answers: Option<&Answers>, notes: &mut N
     // Until here the number may have become somebody else's.
     if sys::still_waits(listener, waiting.id)
         && let (Some(caller), Some(rule)) = (caller, rule)
+        && !TRIED.contains(&(&*caller.program, &*rule.syscall))
     {
         notes.take(Denied {
             leaf: caller.leaf,

@@ -31,6 +31,9 @@ const TYPES: &[(u64, &str)] = &[
 
 /// Bits of clone, unshare and setns (linux/sched.h). CLONE_NEWTIME means this to unshare and setns alone.
 const NAMESPACES: &[(u64, &str)] = &[
+    (0x0000_0200, "CLONE_FS"),
+    (0x0000_0400, "CLONE_FILES"),
+    (0x0004_0000, "CLONE_SYSVSEM"),
     (0x0002_0000, "CLONE_NEWNS"),
     (0x0200_0000, "CLONE_NEWCGROUP"),
     (0x0400_0000, "CLONE_NEWUTS"),
@@ -45,7 +48,7 @@ const NEWTIME: u64 = 0x80;
 const REQUESTS: &[(u64, &str)] = &[(0x5412, "TIOCSTI"), (0x541c, "TIOCLINUX"), (0x5423, "TIOCSETD")];
 
 /// Options of prctl that are refused.
-const OPTIONS: &[(u64, &str)] = &[(35, "PR_SET_MM"), (62, "PR_SCHED_CORE")];
+const OPTIONS: &[(u64, &str)] = &[(22, "PR_SET_SECCOMP"), (35, "PR_SET_MM"), (62, "PR_SCHED_CORE")];
 
 /// Options of setsockopt that are refused, with their levels.
 const SOCKET_OPTIONS: &[((u64, u64), &str)] = &[
@@ -73,6 +76,7 @@ pub fn describe(name: &str, args: &[u64; 6]) -> String {
         }
         "clone" => bits(args[0], false),
         "unshare" => bits(int(0), true),
+        "seccomp" if int(0) == 0 => "SECCOMP_SET_MODE_STRICT".into(),
         // Its first argument is a number of the caller's; of the second nothing may be said.
         "setns" => bits(int(1), true),
         "ioctl" => named(REQUESTS, int(1)),

@@ -14,6 +14,8 @@ const NUMBERS: &[(&str, u64)] = &[
     ("CLONE_NEWUSER", libc::CLONE_NEWUSER as u64),
     ("CLONE_NEWPID", libc::CLONE_NEWPID as u64),
     ("CLONE_NEWNET", libc::CLONE_NEWNET as u64),
+    // unshare, whose bit for it this is.
+    ("UNSHARE_NEWTIME", 0x80),
     // socket, socketpair
     ("AF_UNIX", libc::AF_UNIX as u64),
     ("AF_INET", libc::AF_INET as u64),
@@ -22,6 +24,8 @@ const NUMBERS: &[(&str, u64)] = &[
     ("NETLINK_ROUTE", libc::NETLINK_ROUTE as u64),
     ("SOCK_STREAM", libc::SOCK_STREAM as u64),
     ("SOCK_DGRAM", libc::SOCK_DGRAM as u64),
+    ("SOCK_SEQPACKET", libc::SOCK_SEQPACKET as u64),
+    ("SOCK_DCCP", 6),
     // include/linux/net.h: what lies above are SOCK_NONBLOCK and SOCK_CLOEXEC.
     ("SOCK_TYPE_MASK", 0xf),
     ("IPPROTO_TCP", libc::IPPROTO_TCP as u64),
@@ -39,6 +43,9 @@ const NUMBERS: &[(&str, u64)] = &[
     // prctl
     ("PR_SET_MM", libc::PR_SET_MM as u64),
     ("PR_SCHED_CORE", libc::PR_SCHED_CORE as u64),
+    ("PR_SET_SECCOMP", libc::PR_SET_SECCOMP as u64),
+    ("SECCOMP_MODE_STRICT", libc::SECCOMP_MODE_STRICT as u64),
+    ("SECCOMP_SET_MODE_STRICT", libc::SECCOMP_SET_MODE_STRICT as u64),
     ("PR_SET_NO_NEW_PRIVS", libc::PR_SET_NO_NEW_PRIVS as u64),
     // setsockopt: levels, and options for which the kernel takes memory (asm-generic/socket.h, linux/in6.h).
     ("SOL_SOCKET", libc::SOL_SOCKET as u64),
@@ -76,6 +83,7 @@ const ERRNOS: &[(&str, i32)] = &[
     ("EINVAL", libc::EINVAL),
     ("ENOMEM", libc::ENOMEM),
     ("ENOPROTOOPT", libc::ENOPROTOOPT),
+    ("EPROTONOSUPPORT", libc::EPROTONOSUPPORT),
     ("EOPNOTSUPP", libc::EOPNOTSUPP),
     ("ENOSYS", libc::ENOSYS),
 ];

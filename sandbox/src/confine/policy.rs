@@ -10,8 +10,7 @@
 //! - a call that is refused is answered with the rule's `errno`, so that a program says
 //!   "Operation not permitted" instead of "Function not implemented".
 //!
-//! A refusal, by an `errno` or an `otherwise`, that is not ENOSYS is told to whoever reads the result
-//! ([`super::told`]); a rule's `instead` says what the course allows, and `quiet` keeps one untold.
+//! A refusal, by an `errno` or an `otherwise`, is told to whoever reads the result ([`super::told`]); a rule's `instead` says what the course allows, and `quiet` keeps one untold.
 
 use super::constants;
 use super::rules::AnyOf;

@@ -234,22 +234,22 @@ fn sockets_are_local_tcp_or_udp() {
                 filters.expect("socket", &[family | GARBAGE, kind, protocol], Answer::Allow);
             }
             // Raw, SOCK_PACKET in disguise, ping, SCTP, DCCP, L2TP, MPTCP, SMC.
-            for (kind, protocol) in [
-                (raw, 1),
-                (raw | FLAGS, 255),
-                (raw | GARBAGE, 6),
-                (packet, 0x300),
-                (dgram, 1),
-                (seqpacket, 0),
-                (stream, 132),
-                (6, 33),
-                (dgram, 115),
-                (stream, 262),
-                (stream, 256),
-            ] {
+            for (kind, protocol) in
+                [(raw, 1), (raw | FLAGS, 255), (raw | GARBAGE, 6), (packet, 0x300), (dgram, 1), (seqpacket, 0)]
+            {
                 filters.expect("socket", &[family, kind, protocol], EPERM);
             }
-            filters.expect("socketpair", &[family, stream], EAFNOSUPPORT);
+            // As a kernel without them.
+            for (kind, protocol) in
+                [(stream, 132), (seqpacket, 132), (6, 33), (dgram, 115), (dgram, 136), (stream, 262), (stream, 256)]
+            {
+                let without = Answer::Errno(libc::EPROTONOSUPPORT);
+                filters.expect("socket", &[family, kind | FLAGS, protocol], without);
+            }
+            for kind in 11..16 {
+                filters.expect("socket", &[family, kind, 0], Answer::Errno(libc::EINVAL));
+            }
+            filters.expect("socketpair", &[family, stream], Answer::Errno(libc::EOPNOTSUPP));
         }
         // AF_ALG, AF_VSOCK, AF_PACKET, AF_BLUETOOTH, AF_XDP, AF_TIPC, AF_KCM, and nonsense.
         for family in [38, 40, 17, 31, 44, 30, 41, 0, 255, 38 | GARBAGE] {
@@ -290,7 +290,13 @@ fn settings_of_a_process_stay_harmless() {
         for kind in [0o020_666, 0o060_666, 0o020_000 | GARBAGE, 0o120_000] {
             filters.expect("mknodat", &[0, 0, kind], EPERM);
         }
-        filters.expect("seccomp", &[], Answer::Allow);
+        filters.expect("seccomp", &[1], Answer::Allow);
+        if filters.name != "fetch" {
+            let einval = Answer::Errno(libc::EINVAL);
+            filters.expect("seccomp", &[0], einval);
+            filters.expect("prctl", &[22, 1], einval);
+            filters.expect("prctl", &[22, 2], Answer::Allow);
+        }
     }
 }
 

@@ -21,9 +21,10 @@ const REFUSED: &[(&str, &str)] = &[
     ("socket(0x2,0x3,0x1)", "the lab asks for a raw socket to be refused it"),
 ];
 
-/// Calls of which a policy refuses a little, for what it does to the host, and looks at an argument that was not noted when they were
-/// recorded: the next recording has it.
-const UNNOTED: [&str; 3] = ["madvise", "mincore", "setsockopt"];
+/// Arguments that were not noted when calls were recorded, and by which a policy refuses a little of them, for what that does to the
+/// host or to say why the kernel refuses it: the next recording has them.
+const UNNOTED: [(&str, usize); 6] =
+    [("madvise", 2), ("mincore", 1), ("prctl", 1), ("seccomp", 0), ("setsockopt", 1), ("setsockopt", 2)];
 
 /// Where the calls of a file have to have been seen. The common part is what all stages need, and so what fetching does; it builds
 /// as well, since pip does. What programs need the build stage has only because a Makefile may run what the suite will.
@@ -112,8 +113,7 @@ fn the_recorder_notes_the_arguments_that_policies_look_at() {
             }
             let refused = policy.refuse.iter().filter(|refused| refused.syscall == seen.syscall);
             looked_at.extend(refused.flat_map(|r| r.rule.iter().flatten().flatten()).map(|c| usize::from(c.index)));
-            let unnoted = seen.args.is_none() && UNNOTED.contains(&seen.syscall);
-            for index in looked_at.into_iter().filter(|_| !unnoted) {
+            for index in looked_at.into_iter().filter(|index| !UNNOTED.contains(&(seen.syscall, *index))) {
                 let noted = seen.args.as_ref().and_then(|args| args.get(index).copied().flatten());
                 assert!(
                     noted.is_some(),

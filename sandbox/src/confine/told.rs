@@ -32,7 +32,6 @@ use std::io;
 use std::os::fd::OwnedFd;
 
 const EPERM: u32 = libc::EPERM as u32;
-const ENOSYS: u32 = libc::ENOSYS as u32;
 
 /// A refusal of a policy, whichever way it is written.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -60,9 +59,9 @@ impl Refusal {
         }
     }
 
-    /// Whether somebody is to hear of it. Not of ENOSYS: that is what libraries ask for to find out what a kernel has.
+    /// Whether somebody is to hear of it. Not of what libraries ask for to find out what a kernel has: these rules are quiet.
     pub fn is_told(&self) -> bool {
-        !self.quiet && self.errno != ENOSYS
+        !self.quiet
     }
 }
 

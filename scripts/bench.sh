@@ -8,6 +8,9 @@
 #   sudo scripts/bench.sh many [--count 5000]
 #       The time for each test of the first and of the last 500 of many tests that start a program, and how many control
 #       groups the kernel kept meanwhile.
+#   sudo scripts/bench.sh calls [--runs 10]
+#       What calls cost inside and outside, in turns: locks, setxattr, files, pipes, TCP, memory, fork and exec, and inserts of
+#       sqlite; and what of it is the ledger's.
 #
 # As root, because it makes sandboxes. What runs outside runs as root, too: the suite has to be one that you trust.
 set -euo pipefail
@@ -30,7 +33,7 @@ while [ $# -gt 0 ]; do
   shift 2
 done
 case $what in
-  cost | many) ;;
+  cost | many | calls) ;;
   --help | -h) usage 0 ;;
   *) usage 2 >&2 ;;
 esac
@@ -146,6 +149,11 @@ print("from the start of a test to the start of the next: first 500 %.2f ms, las
       % (float(first) * 1e3, float(last) * 1e3, float(last) / float(first)))
 print("memory groups that the kernel kept, dead ones included: %s before, at most %s meanwhile, %s after" % (before, most, after))
 PYTHON
+}
+
+calls() {
+  cc -O2 -o "$place/calls" scripts/bench/calls.c
+  python3 scripts/bench/calls.py target/release/ostest-sandbox "$state" "$place" "$runs"
 }
 
 "$what"

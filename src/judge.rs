@@ -173,9 +173,10 @@ impl Run<'_> {
             Word::TimeLimit => {
                 format!("time limit of {} reached, which is for all tests together", show_seconds(self.time_limit))
             }
-            Word::MemoryLimit => match self.outcome.sockets {
-                Some(held) => sandbox::words::sockets(held, self.limits.memory),
-                None => format!(
+            Word::MemoryLimit => match (self.outcome.sockets, self.outcome.uncharged) {
+                (Some(held), _) => sandbox::words::sockets(held, self.limits.memory),
+                (None, Some(held)) => sandbox::words::uncharged(held, self.limits.memory),
+                (None, None) => format!(
                     "memory limit of {} reached, peak {}",
                     show_bytes(self.limits.memory),
                     show_bytes(self.outcome.memory_peak().unwrap_or(0))

@@ -4,6 +4,7 @@
 mod common;
 
 use common::{Place, need_root, need_tool};
+use sandbox::ledger::Ledger;
 use sandbox::outcome::{LeafUsage, Outcome};
 use sandbox::plan::{LeafChannels, Mount};
 use sandbox::wire::{Kind, Note, encode_plan};
@@ -75,6 +76,9 @@ fn run(place: &Place, flags: &[&str], script: &str) -> Ran {
     plan.command.argv = vec!["/usr/bin/python3".into(), "-c".into(), text];
     // The program's own run made the group's base, and took it away again.
     plan.cgroup.claim().expect("the base can be claimed");
+    let ledger = Ledger::open().expect("the ledger can be kept");
+    let account = ledger.claim(plan.limits.memory).expect("an account");
+    plan.ledger = Some(account.share());
     let mut child =
         Command::new(launcher).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("the launcher starts");
     let mut stdin = child.stdin.take().expect("a pipe");

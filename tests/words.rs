@@ -184,7 +184,7 @@ fn a_student_reads_what_was_met_and_what_to_do() {
         ("test_alone[unshare]", "sandbox: prog called unshare(CLONE_NEWNS|CLONE_NEWUSER), which is refused here"),
         (
             "test_alone[uring]",
-            "sandbox: prog called io_uring_setup, which is refused here (Operation not permitted): use poll",
+            "sandbox: prog called io_uring_setup, which is refused here (Operation not permitted): use epoll",
         ),
         (
             "test_alone[packet]",

@@ -1,15 +1,14 @@
 //! Who was refused which system call: the launcher's side of the filters' listener ([`crate::confine::told`]).
 //!
 //! Whoever called waits until the launcher has answered with the error that the policy gives. It takes a note of
-//! the program, the call and the leaf, for the sentence that a student reads. What the policy counts goes on instead, as long as
-//! there were not too many: locks of files and the like, for which the kernel takes memory that it charges to no control group.
+//! the program, the call and the leaf, for the sentence that a student reads.
 //!
 //! The launcher's own time is nobody's but the host's, and programs can ask as fast as it answers. So answers are
 //! rationed ([`Credit`]): whoever asks too often sleeps in the kernel, and is killed there like anywhere else. Notes are
 //! few and short. No other thing that the launcher does waits for it.
 
 use crate::confine::call;
-use crate::confine::told::{Answers, Asked, Counting};
+use crate::confine::told::Answers;
 use crate::outcome::Denied;
 use crate::sys;
 use nix::errno::Errno;
@@ -29,16 +28,15 @@ const PAUSE: Duration = Duration::from_millis(10);
 /// Answers between two looks at everything else.
 const BATCH: usize = 32;
 
-/// The part of the memory limit that counted calls may take up beside it. None is ever given back: whether a call sets a lock or
-/// releases one stands in memory that the caller can change.
-const COUNTABLE_PART: u64 = 2;
-
 /// Most notes of one leaf, and of all.
 const NOTES_OF_LEAF: usize = 16;
 const NOTES: usize = 1000;
 
 /// Longest name of a program in bytes.
 const MAX_NAME: usize = 64;
+
+/// Tools that try a call and go on without it, each time that they start: no student has to read of them.
+const TRIED: [(&str, &str); 1] = [("strace", "process_vm_readv")];
 
 /// What of a call's answer is said to somebody, where the policy has no rule for it.
 const REFUSED: Errno = Errno::EPERM;
@@ -48,16 +46,13 @@ pub struct Denials {
     answers: Option<Answers>,
     listener: Option<OwnedFd>,
     credit: Credit,
-    /// Bytes that counted calls may still take up.
-    countable: u64,
     notes: Notes,
 }
 
 impl Denials {
-    /// With what the policy answers, none where refusals are not told, and the memory limit in bytes.
-    pub fn new(answers: Option<Answers>, memory: u64) -> Denials {
-        let (credit, countable) = (Credit::new(Instant::now()), memory / COUNTABLE_PART);
-        Denials { answers, listener: None, credit, countable, notes: Notes::default() }
+    /// With what the policy answers, none where refusals are not told.
+    pub fn new(answers: Option<Answers>) -> Denials {
+        Denials { answers, listener: None, credit: Credit::new(Instant::now()), notes: Notes::default() }
     }
 
     /// Takes the listener over. A second one is nobody's, and is closed: its callers get ENOSYS.
@@ -89,14 +84,9 @@ impl Denials {
                 if !self.credit.take() {
                     return;
                 }
-                match answer_one(listener.as_fd(), self.answers.as_ref(), &mut self.countable, &mut self.notes) {
-                    Ok(Answered::Refused) => {}
-                    // They have a ration of their own.
-                    Ok(Answered::LetGoOn) => self.credit.give_back(),
-                    Err(error) => {
-                        eprintln!("refused calls are told no more, and get ENOSYS: {error}");
-                        self.listener = None;
-                    }
+                if let Err(error) = answer_one(listener.as_fd(), self.answers.as_ref(), &mut self.notes) {
+                    eprintln!("refused calls are told no more, and get ENOSYS: {error}");
+                    self.listener = None;
                 }
             } else if ready {
                 // Everybody under the filter has ended.
@@ -114,34 +104,16 @@ impl Denials {
     }
 }
 
-/// What came of a call.
-enum Answered {
-    Refused,
-    LetGoOn,
-}
-
-/// Takes one waiting call, and notes and refuses it, or counts it and lets it go on.
-fn answer_one(
-    listener: BorrowedFd<'_>,
-    answers: Option<&Answers>,
-    countable: &mut u64,
-    notes: &mut Notes,
-) -> std::io::Result<Answered> {
-    let Some(waiting) = sys::waiting_call(listener)? else { return Ok(Answered::Refused) };
-    let rule = match answers.and_then(|answers| answers.find(waiting.number, &waiting.args)) {
-        Some(Asked::Counted(counting)) if *countable >= counting.bytes => {
-            *countable -= counting.bytes;
-            sys::let_call_go_on(listener, waiting.id)?;
-            return Ok(Answered::LetGoOn);
-        }
-        Some(Asked::Counted(Counting { then: rule, .. }) | Asked::Refused(rule)) => Some(rule),
-        None => None,
-    };
+/// Takes one waiting call, notes it and refuses it.
+fn answer_one(listener: BorrowedFd<'_>, answers: Option<&Answers>, notes: &mut Notes) -> std::io::Result<()> {
+    let Some(waiting) = sys::waiting_call(listener)? else { return Ok(()) };
+    let rule = answers.and_then(|answers| answers.find(waiting.number, &waiting.args));
     let errno = rule.map_or(REFUSED as i32, |rule| rule.errno.cast_signed());
     let caller = Caller::of(waiting.tid);
     // Until here the number may have become somebody else's.
     if sys::still_waits(listener, waiting.id)
         && let (Some(caller), Some(rule)) = (caller, rule)
+        && !TRIED.contains(&(&*caller.program, &*rule.syscall))
     {
         notes.take(Denied {
             leaf: caller.leaf,
@@ -152,8 +124,7 @@ fn answer_one(
             instead: rule.instead.clone(),
         });
     }
-    sys::refuse_call(listener, waiting.id, errno.cast_unsigned())?;
-    Ok(Answered::Refused)
+    sys::refuse_call(listener, waiting.id, errno.cast_unsigned())
 }
 
 /// What perror says of an error number: that is what a student has seen.
@@ -260,10 +231,6 @@ impl Credit {
         let any = self.left > 0;
         self.left = self.left.saturating_sub(1);
         any
-    }
-
-    fn give_back(&mut self) {
-        self.left = self.left.saturating_add(1).min(BURST);
     }
 }
 

@@ -13,6 +13,8 @@ pub enum Stop {
     Output(&'static str, u64),
     /// Sockets that hold more than the memory limit, in bytes that no control group counts.
     Sockets(u64),
+    /// Memory of the kernel's beyond the memory limit, in bytes that no control group counts.
+    Uncharged(u64),
     /// The runner's order, or its death.
     Runner,
 }
@@ -58,6 +60,9 @@ fn why(facts: &Facts<'_>) -> (Verdict, String) {
         }
         Some(Stop::Sockets(bytes)) => {
             return (Verdict::MemoryLimit, words::sockets(bytes, facts.limits.memory));
+        }
+        Some(Stop::Uncharged(bytes)) => {
+            return (Verdict::MemoryLimit, words::uncharged(bytes, facts.limits.memory));
         }
         Some(Stop::Clock) => {
             let mut text = format!("the time limit of {} s was reached", facts.limits.wall_ms as f64 / 1000.0);
@@ -158,6 +163,9 @@ mod tests {
         let (word, text) = verdict(Some(Stop::Sockets(600 << 20)), Ended::Killed, 0, 0);
         assert_eq!(word, Verdict::MemoryLimit);
         assert!(text.starts_with("its sockets took up to 600.0 MiB of the kernel's memory"), "{text}");
+        let (word, text) = verdict(Some(Stop::Uncharged(512 << 20)), Ended::Killed, 0, 0);
+        assert_eq!(word, Verdict::MemoryLimit);
+        assert!(text.starts_with("the kernel held 512.0 MiB of its own memory for it"), "{text}");
     }
 
     #[test]

@@ -4,6 +4,7 @@
 //! host (CVE-2019-5736). It runs as the sandbox's root, an unprivileged host id, and gives its
 //! capabilities up as soon as the payload is on its way.
 
+use crate::bounds;
 use crate::confine::told::{self, Installed};
 use crate::confine::{caps, landlock, rlimits, seccomp};
 use crate::mounts::{self, Sources};
@@ -86,6 +87,8 @@ fn live(order: &Order, control: &OwnedFd) -> Result<(), InitError> {
     }
     if !plan.off(Switch::Network) {
         sys::loopback_up().map_err(failed("bringing the loopback interface up"))?;
+        // Without a namespace of its own these would be the host's.
+        bounds::set()?;
     }
     if plan.network == Network::Proxy {
         // Before the payload is forked: it finds the socket, and has no descriptor of it.

@@ -13,6 +13,7 @@ use crate::denied::Denials;
 use crate::ending::{self, Facts, Stop};
 use crate::gate::GATE_NAME;
 use crate::leaves::Leaves;
+use crate::ledger::Account;
 use crate::mounts;
 use crate::order::{Fds, INIT_NAME, Order};
 use crate::outcome::{Ended, Outcome};
@@ -99,11 +100,16 @@ fn launch(out: &mut impl Write) -> Result<Outcome, LaunchError> {
     let sources = mounts::open_sources(&plan)?;
     let program = birth::sealed_self()?;
 
+    let account = choose_ledger(&plan, &mut degraded)?;
+
     let (mut group, mut limits, waived) = StageGroup::create(&plan.cgroup, &plan.name, &plan.limits, &plan.waived)?;
     if plan.off(Switch::CgroupKill) {
         group.spare();
     }
     degraded.extend(waived);
+    if let Some(account) = account {
+        group.book(account)?;
+    }
     if !plan.cores.is_empty() {
         limits.push(group.pin(&plan.cores)?);
     }
@@ -114,7 +120,7 @@ fn launch(out: &mut impl Write) -> Result<Outcome, LaunchError> {
     let plan = &order.plan;
     let (control, watched_ends) = channels.keep();
 
-    let denials = Denials::new(answers, plan.limits.memory);
+    let denials = Denials::new(answers);
     let mut watch = Watch::new(plan, &mut group, init, control, watched_ends, denials, out)?;
     watch.started_limits(&limits);
     let watched = watch.run();
@@ -162,11 +168,27 @@ fn finish(
     let Watched { stop, wall_ms, output, denied, untold, full, .. } = watched;
     let facts = Facts { stop, ended: &ended, usage: &usage, limits: &plan.limits, denied: &denied, full: &full };
     let (verdict, message) = ending::judge(&facts);
-    let sockets = match stop {
-        Some(Stop::Sockets(bytes)) => Some(bytes),
-        _ => None,
-    };
-    Ok(Outcome { ended, verdict, message, wall_ms, usage, limits, output, degraded, denied, untold, full, sockets })
+    let (mut sockets, mut uncharged) = (None, None);
+    match stop {
+        Some(Stop::Sockets(bytes)) => sockets = Some(bytes),
+        Some(Stop::Uncharged(bytes)) => uncharged = Some(bytes),
+        _ => {}
+    }
+    Ok(Outcome {
+        ended,
+        verdict,
+        message,
+        wall_ms,
+        usage,
+        limits,
+        output,
+        degraded,
+        denied,
+        untold,
+        full,
+        sockets,
+        uncharged,
+    })
 }
 
 /// Passes the report on, one byte more than its limit at the most, so that the runner can tell a report that is too long.
@@ -195,6 +217,24 @@ fn choose_landlock(plan: &Plan, degraded: &mut Vec<Layer>) -> Result<Option<land
             Ok(None)
         }
         _ => Ok(Some(landlock::writable(plan))),
+    }
+}
+
+/// The stage's account in the ledger, which the runner has opened. The operator's word that there may be none counts only where
+/// the runner could open none.
+fn choose_ledger(plan: &Plan, degraded: &mut Vec<Layer>) -> Result<Option<Account>, LaunchError> {
+    if plan.off(Switch::Ledger) {
+        return Ok(None);
+    }
+    match plan.ledger {
+        Some(share) => Account::open(share).map(Some).map_err(failed("opening the stage's account in the ledger")),
+        None if plan.waives(Layer::Ledger) => {
+            degraded.push(Layer::Ledger);
+            Ok(None)
+        }
+        None => Err(failed("making a sandbox")(
+            "the plan has no account in the ledger of memory; to run without this layer say --allow-degraded ledger",
+        )),
     }
 }
 

@@ -5,6 +5,7 @@
 //! The crate knows nothing of tasks, pytest or HTTP.
 
 mod birth;
+mod bounds;
 pub mod cgroup;
 pub mod confine;
 pub mod copy;
@@ -16,6 +17,7 @@ pub mod init;
 pub mod inventory;
 pub mod launcher;
 pub mod leaves;
+pub mod ledger;
 pub mod mounts;
 pub mod order;
 pub mod outcome;

@@ -39,7 +39,11 @@ const MASKED: [&str; 12] = [
 
 /// Directories of /proc with settings of the host's; they become read-only. (Those of processes stay as they are: a program
 /// names its threads there.)
-const SETTINGS: [&str; 6] = ["/proc/sys", "/proc/irq", "/proc/bus", "/proc/fs", "/proc/scsi", "/proc/acpi"];
+///
+/// /proc/pressure is among them though it has none: whoever may write there makes the kernel watch for him, and each watch takes
+/// the kernel a grace period when it ends. 4096 of a process made its end last more than a minute, and nothing could hurry it.
+const SETTINGS: [&str; 7] =
+    ["/proc/sys", "/proc/irq", "/proc/bus", "/proc/fs", "/proc/scsi", "/proc/acpi", "/proc/pressure"];
 
 /// Where POSIX message queues are seen (mq_overview(7)).
 pub const QUEUES: &str = "/dev/mqueue";

@@ -37,6 +37,10 @@ pub struct Outcome {
     /// [`Verdict::MemoryLimit`] then.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sockets: Option<u64>,
+    /// Bytes of the kernel's memory that it held and that no control group counts, where these ended it: what the ledger had when
+    /// it was one page too many. The verdict is [`Verdict::MemoryLimit`] then, too.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub uncharged: Option<u64>,
 }
 
 /// A system call that the policy refused.
@@ -100,7 +104,7 @@ pub enum Verdict {
     /// The wall clock ran out.
     TimeLimit,
     /// The kernel killed a process of the sandbox because its memory limit was reached, and the command did not survive it; or its
-    /// sockets held more than that.
+    /// sockets, or all that the kernel holds for it and counts to no group, came to more than that.
     MemoryLimit,
     /// Output or a channel went beyond its limit, and the plan said to kill.
     OutputLimit,

@@ -61,6 +61,9 @@ pub struct Plan {
     pub channels: Channels,
     /// Where the cgroup is made.
     pub cgroup: crate::cgroup::Base,
+    /// Its account in the ledger; made when it is run ([`crate::ledger`]).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ledger: Option<crate::ledger::Share>,
     /// Layers that the operator has waived by name (`--allow-degraded`).
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub waived: BTreeSet<Layer>,
@@ -315,11 +318,13 @@ pub enum Layer {
     SwapLimit,
     /// The limit on cpu time.
     CpuLimit,
+    /// The ledger of memory that no control group pays for.
+    Ledger,
 }
 
 impl Layer {
     /// Every layer that can be waived.
-    pub const ALL: [Layer; 4] = [Layer::Landlock, Layer::Seccomp, Layer::SwapLimit, Layer::CpuLimit];
+    pub const ALL: [Layer; 5] = [Layer::Landlock, Layer::Seccomp, Layer::SwapLimit, Layer::CpuLimit, Layer::Ledger];
 
     /// The name that the operator uses.
     pub fn name(self) -> &'static str {
@@ -328,6 +333,7 @@ impl Layer {
             Layer::Seccomp => "seccomp",
             Layer::SwapLimit => "swap-limit",
             Layer::CpuLimit => "cpu-limit",
+            Layer::Ledger => "ledger",
         }
     }
 }

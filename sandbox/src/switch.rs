@@ -35,6 +35,8 @@ pub enum Switch {
     CgroupKill,
     /// The limits of the cgroup: they are set so high that they are never reached.
     CgroupLimits,
+    /// The ledger of memory that no group counts.
+    Ledger,
     /// The sizes of file systems and of output: likewise.
     Sizes,
     /// The wall clock: it stands at a guard against hanging.
@@ -43,7 +45,7 @@ pub enum Switch {
 
 impl Switch {
     /// All of them.
-    pub const ALL: [Switch; 14] = [
+    pub const ALL: [Switch; 15] = [
         Switch::Mounts,
         Switch::Ids,
         Switch::Capabilities,
@@ -56,6 +58,7 @@ impl Switch {
         Switch::Rlimits,
         Switch::CgroupKill,
         Switch::CgroupLimits,
+        Switch::Ledger,
         Switch::Sizes,
         Switch::WallClock,
     ];
@@ -75,6 +78,7 @@ impl Switch {
             Switch::Rlimits => "rlimits",
             Switch::CgroupKill => "cgroup-kill",
             Switch::CgroupLimits => "cgroup-limits",
+            Switch::Ledger => "ledger",
             Switch::Sizes => "sizes",
             Switch::WallClock => "wall-clock",
         }

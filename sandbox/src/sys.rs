@@ -3,6 +3,8 @@
 //! Each function is one system call (or one conversion) with safe arguments and an `io::Result`;
 //! policy belongs to the callers.
 
+pub mod bpf;
+
 use crate::switch::Switch;
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
@@ -410,12 +412,6 @@ pub fn waiting_call(listener: BorrowedFd<'_>) -> io::Result<Option<Waiting>> {
 pub fn refuse_call(listener: BorrowedFd<'_>, id: u64, errno: u32) -> io::Result<()> {
     // No flags: the one that there is would let the call go on.
     answer_call(listener, libc::seccomp_notif_resp { id, val: 0, error: -errno.cast_signed(), flags: 0 })
-}
-
-/// Lets a waiting call go on, as the other filters allow it: for what is decided by nothing that the caller could still change.
-pub fn let_call_go_on(listener: BorrowedFd<'_>, id: u64) -> io::Result<()> {
-    let flags = libc::SECCOMP_USER_NOTIF_FLAG_CONTINUE as u32;
-    answer_call(listener, libc::seccomp_notif_resp { id, val: 0, error: 0, flags })
 }
 
 fn answer_call(listener: BorrowedFd<'_>, answer: libc::seccomp_notif_resp) -> io::Result<()> {

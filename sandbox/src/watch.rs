@@ -33,6 +33,10 @@ const LAST_WORDS: Duration = Duration::from_secs(5);
 /// Longest pause between two looks at the number of processes, where the kernel keeps no peak.
 const SAMPLE: Duration = Duration::from_millis(50);
 
+/// Longest pause between two looks at the ledger. Whoever takes a page too many is killed by the kernel there and then; this is for
+/// the others.
+const LOOK: Duration = Duration::from_millis(25);
+
 /// What the loop saw.
 #[derive(Default)]
 pub struct Watched {
@@ -196,6 +200,10 @@ impl<'a, W: Write> Watch<'a, W> {
         reaped.map_err(|e| WatchError::Kernel { what: "reaping init", error: e.into() })?;
         // An answer may still lie in the socket, sent just before the end.
         while self.hear()? {}
+        // The kernel may have killed the command itself, before anybody looked.
+        if let Some(bytes) = self.uncharged()?.filter(|_| self.seen.stop.is_none()) {
+            self.seen.stop = Some(Stop::Uncharged(bytes));
+        }
         self.seen.denied = self.denials.finish();
         self.seen.full = self.places.full();
         self.group.kill()?;
@@ -227,6 +235,9 @@ impl<'a, W: Write> Watch<'a, W> {
         let mut timeout = timeout.min(untidy.unwrap_or(timeout)).min(Duration::from_secs(3600));
         if self.seen.pids_sampled.is_some() {
             timeout = timeout.min(SAMPLE);
+        }
+        if self.group.account().is_some() && self.started.is_some() && !self.killed {
+            timeout = timeout.min(LOOK);
         }
         if let Some(sockets) = self.sockets.as_ref().filter(|_| !self.killed) {
             timeout = timeout.min(sockets.due().saturating_duration_since(Instant::now()));
@@ -394,11 +405,23 @@ impl<'a, W: Write> Watch<'a, W> {
         if let (Some(figure), Some(now)) = (&mut self.seen.pids_sampled, self.group.sample_pids()) {
             figure.value = figure.value.max(now);
         }
-        let Some(sockets) = self.sockets.as_mut().filter(|_| !self.killed) else { return Ok(()) };
+        if self.killed {
+            return Ok(());
+        }
+        if let Some(bytes) = self.uncharged()? {
+            return self.stop(Stop::Uncharged(bytes));
+        }
+        let Some(sockets) = self.sockets.as_mut() else { return Ok(()) };
         let beyond = sockets
             .look(self.plan.limits.memory)
             .map_err(|error| WatchError::Kernel { what: "looking at the sandbox's sockets in /proc", error })?;
         beyond.map_or(Ok(()), |bytes| self.stop(Stop::Sockets(bytes)))
+    }
+
+    /// Bytes beyond the memory limit that no group counts, as the ledger has them.
+    fn uncharged(&self) -> Result<Option<u64>, WatchError> {
+        let Some(account) = self.group.account() else { return Ok(None) };
+        account.beyond().map_err(|error| WatchError::Kernel { what: "looking at the ledger", error })
     }
 
     /// Reads once from a stream and passes on what its limit allows.

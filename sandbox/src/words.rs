@@ -47,6 +47,16 @@ pub fn sockets(held: u64, limit: u64) -> String {
     )
 }
 
+/// `the kernel held 64.0 MiB of its own memory for it …`.
+pub fn uncharged(held: u64, limit: u64) -> String {
+    format!(
+        "the kernel held {} of its own memory for it, beside what counts as the program's, and the memory limit of {} is the limit \
+         of that, too: it is what waits in sockets, locks of files, and whatever else is opened, queued or set and never given back",
+        bytes(held),
+        bytes(limit)
+    )
+}
+
 /// Bytes with one decimal in the largest unit that fits.
 pub fn bytes(bytes: u64) -> String {
     match bytes {

@@ -53,6 +53,7 @@ fn plan() -> Plan {
             leaves: Some(LeafChannels { control: 5, gate: 6 }),
         },
         cgroup: Base::Unified { dir: "/sys/fs/cgroup/ostest-sandbox/0123456789ab".into() },
+        ledger: None,
         waived: [Layer::SwapLimit].into(),
         off: [].into(),
     }

@@ -54,10 +54,14 @@ FILTERS_OF_INIT, FILTERS_OF_TEST = 3, 4
 ARGUMENTS = {
     "clone": {0: 0xFFFFFFFF},
     "ioctl": {1: 0xFFFFFFFF},
+    "madvise": {2: 0xFFFFFFFF},
+    "mincore": {1: 0xFFFFFFFF << 32},
     "mknod": {1: 0o170000},
     "mknodat": {2: 0o170000},
     "personality": {0: 0xFFFFFFFF},
-    "prctl": {0: 0xFFFFFFFF},
+    "prctl": {0: 0xFFFFFFFF, 1: 0xFFFFFFFF},
+    "seccomp": {0: 0xFFFFFFFF, 1: 0xFFFFFFFF},
+    "setsockopt": {1: 0xFFFFFFFF, 2: 0xFFFFFFFF},
     "socket": {0: 0xFFFFFFFF, 1: 0xF, 2: 0xFFFFFFFF},
     "socketpair": {0: 0xFFFFFFFF},
 }

@@ -3,6 +3,7 @@
 use super::Finding;
 use super::facts::{boot_parameter, boot_with, read};
 use sandbox::host::Landlock;
+use sandbox::ledger::{Ledger, LedgerError};
 use sandbox::plan::{Layer, Policy};
 
 /// Whether Landlock is there.
@@ -106,6 +107,28 @@ fn judge_seccomp(actions: Option<&str>, compiled: Result<(), String>) -> Finding
     Finding::green(NAME, format!("filters are available, and each stage's can be made{told}"))
 }
 
+/// Whether memory that no control group pays for can be booked to whoever takes it.
+pub fn ledger() -> Finding {
+    judge_ledger(Ledger::open().map(|ledger| ledger.size()))
+}
+
+fn judge_ledger(opened: Result<u64, LedgerError>) -> Finding {
+    const NAME: &str = "ledger";
+    match opened {
+        Ok(bytes) => {
+            let found = format!(
+                "pages that no control group pays for are booked; its notes take {} MiB",
+                bytes.div_ceil(1 << 20)
+            );
+            Finding::green(NAME, found)
+        }
+        Err(error) => {
+            let found = format!("memory that no control group pays for is not held: {error}");
+            Finding::red(NAME, found, error.remedy()).lacking(Layer::Ledger)
+        }
+    }
+}
+
 /// Directories in /proc that the kernel keeps empty for others to mount on: nothing is hidden there.
 const EMPTY: [&str; 2] = ["/proc/sys/fs/binfmt_misc", "/proc/fs/nfsd"];
 
@@ -205,6 +228,18 @@ mod tests {
         let old = judge_seccomp(Some("kill trap errno trace allow"), Ok(()));
         assert!(old.found.contains("kill_process") && old.layer.is_none(), "{old:?}");
         assert_eq!(judge_seccomp(Some(ALL), Err("no policy for riscv64".into())).grade, Grade::Red);
+    }
+
+    #[test]
+    fn a_ledger_that_cannot_be_kept_says_what_to_do() {
+        assert_eq!(judge_ledger(Ok(16 << 20)).grade, Grade::Green);
+        let finding = judge_ledger(Err(LedgerError::Forbidden));
+        assert_eq!((finding.grade, finding.layer), (Grade::Red, Some(Layer::Ledger)));
+        assert!(
+            finding.remedy.contains("CAP_BPF") && finding.remedy.ends_with("--allow-degraded ledger"),
+            "{finding:?}"
+        );
+        assert!(judge_ledger(Err(LedgerError::NoTypes)).remedy.contains("CONFIG_DEBUG_INFO_BTF"));
     }
 
     const PROC: &str = "23 28 0:22 / /proc rw,nosuid,nodev,noexec,relatime shared:12 - proc proc rw\n\

@@ -190,6 +190,7 @@ pub fn look(subject: &Subject) -> Vec<Finding> {
         confinement::proc_in_sight(),
         confinement::landlock(),
         confinement::seccomp(),
+        confinement::ledger(),
         cgroups::driver(&host.state_dir),
         suites::core_pattern(),
         suites::ptrace(),

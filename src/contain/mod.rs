@@ -20,6 +20,7 @@ use anyhow::Context;
 use frames::{Collected, read_frame, read_log};
 use outlet::{Outlet, handed_out};
 use sandbox::cgroup::{Base, CgroupError, Offers};
+use sandbox::ledger::{Claim, Ledger};
 use sandbox::outcome::{Ended, Verdict};
 use sandbox::plan::{APART, CommandLine, Layer, Limits, Network, PLAN_VERSION, Plan, Rlimits, STUDENT_ID, User};
 use sandbox::wire::{Kind, Note};
@@ -67,6 +68,8 @@ pub struct Host {
     /// Held while the base is looked at and made anew: of two stages one does it.
     mending: Arc<Mutex<()>>,
     left: OnceLock<Vec<String>>,
+    /// Opened with the groups.
+    ledger: OnceLock<Ledger>,
 }
 
 /// Why a stage gave nothing back.
@@ -146,12 +149,22 @@ impl Host {
             serial: AtomicU64::new(0),
             mending: Arc::default(),
             left: OnceLock::new(),
+            ledger: OnceLock::new(),
         })
     }
 
     /// Makes the groups of this state directory, after sweeping away what a crashed run left behind, if no other
     /// process works in it. What cannot be swept is [`Host::left`].
     pub fn claim(&self) -> anyhow::Result<()> {
+        match Ledger::open() {
+            Ok(ledger) => drop(self.ledger.set(ledger)),
+            Err(_) if self.waived.contains(&Layer::Ledger) => {}
+            Err(error) => anyhow::bail!(
+                "the ledger of memory that no control group pays for cannot be kept: {error}; {}; to run without this layer say \
+                 --allow-degraded ledger",
+                error.remedy()
+            ),
+        }
         self.base.claim()?;
         if self.alone {
             let (groups, trees) = (self.base.sweep()?, self.state.sweep_work()?);
@@ -278,6 +291,7 @@ impl Host {
             policy: stage.policy,
             channels: stage.channels,
             cgroup: self.base.clone(),
+            ledger: None,
             waived: self.waived.clone(),
             off: BTreeSet::new(),
         }
@@ -308,6 +322,10 @@ impl Host {
             return Err(host("its plan has a proxy without rules, or rules without a proxy".into()));
         }
         self.make_ready(&plan.name).await.map_err(host)?;
+        // For as long as the launcher lives.
+        let account = self.ledger.get().map(|ledger| ledger.claim(plan.limits.memory)).transpose();
+        let account = account.map_err(|e| host(format!("the ledger of memory opens no account: {e}")))?;
+        let plan = &Plan { ledger: account.as_ref().map(Claim::share), ..plan.clone() };
         let (order, input) =
             order_pair().map_err(|e| host(format!("a socket pair for the launcher cannot be made: {e}")))?;
         let mut child = tokio::process::Command::new(&self.launcher)

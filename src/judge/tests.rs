@@ -20,6 +20,7 @@ fn outcome(verdict: Word, ended: Ended) -> Outcome {
         denied: Vec::new(),
         untold: None,
         sockets: None,
+        uncharged: None,
         full: Vec::new(),
     }
 }
@@ -173,6 +174,12 @@ fn a_run_that_is_killed_half_way_keeps_what_is_known() {
             Outcome { sockets: Some(600 << 20), ..outcome(Word::MemoryLimit, Ended::Killed) },
             "its sockets took up to 600.0 MiB of the kernel's memory, which is beyond the memory limit of 512.0 MiB: accept, read and \
              close what was connected, sent and opened",
+        ),
+        (
+            Outcome { uncharged: Some(512 << 20), ..outcome(Word::MemoryLimit, Ended::Killed) },
+            "the kernel held 512.0 MiB of its own memory for it, beside what counts as the program's, and the memory limit of 512.0 MiB is \
+             the limit of that, too: it is what waits in sockets, locks of files, and whatever else is opened, queued or set and never \
+             given back",
         ),
         (outcome(Word::Interrupted, Ended::Killed), "the run was interrupted"),
         (outcome(Word::Signaled, Ended::Signaled { signal: 9 }), "pytest was ended by signal 9 (SIGKILL)"),

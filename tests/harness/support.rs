@@ -213,6 +213,7 @@ impl Ran {
             denied: Vec::new(),
             untold: None,
             sockets: None,
+            uncharged: None,
             full: Vec::new(),
         };
         judge(&Run {

@@ -96,6 +96,7 @@ fn outcome(letters: &[u8]) -> Outcome {
         full: Vec::new(),
         untold: None,
         sockets: None,
+        uncharged: None,
     }
 }
 

@@ -31,6 +31,14 @@ pub enum CgroupError {
         /// The group's directory.
         dir: PathBuf,
     },
+    /// The ledger does not take a group.
+    #[error("{dir} could not be entered into the ledger of memory: {source}")]
+    Ledger {
+        /// The group's directory.
+        dir: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
     /// A name that cannot be that of a group.
     #[error(
         "{name:?} is no name for a control group; use 1 to 64 letters, digits, '-', '_' and '.', not beginning with '.'"

@@ -4,6 +4,7 @@ use super::limits::{Applied, swap_is_on};
 use super::tree::{self, PATIENCE};
 use super::usage::{self, Retired};
 use super::{Base, CgroupError, Rise, check_name, files, hybrid, unified};
+use crate::ledger::Account;
 use crate::outcome::{Meanwhile, Setting, Usage};
 use crate::plan::{Layer, Limits};
 use nix::unistd::Pid;
@@ -34,6 +35,8 @@ pub struct StageGroup {
     retired: Retired,
     /// Retired leaves whose directories are still there.
     dying: Vec<Base>,
+    /// To which pages are booked that the groups do not count.
+    account: Option<Account>,
     removed: bool,
     spared: bool,
 }
@@ -69,7 +72,7 @@ impl StageGroup {
         make_group(&stage, make_dir)?;
         // From here on dropping it cleans up.
         let (leaves, retired, dying) = (BTreeMap::new(), Retired::default(), Vec::new());
-        let mut group = StageGroup { stage, leaves, retired, dying, removed: false, spared: false };
+        let mut group = StageGroup { stage, leaves, retired, dying, account: None, removed: false, spared: false };
         match &group.stage {
             Base::Unified { dir } => {
                 unified::limit(dir, limits, &mut applied)?;
@@ -81,6 +84,24 @@ impl StageGroup {
             group.make_leaf_with(leaf, make_dir)?;
         }
         Ok((group, applied.settings, applied.degraded))
+    }
+
+    /// Books to this account what tasks in any leaf take of the kernel's memory that the groups do not count: of those that are there,
+    /// and of those that are made from now on.
+    ///
+    /// # Errors
+    /// When the ledger does not take a group.
+    pub fn book(&mut self, account: Account) -> Result<(), CgroupError> {
+        for leaf in self.leaves.values() {
+            enter(&account, leaf)?;
+        }
+        self.account = Some(account);
+        Ok(())
+    }
+
+    /// The account, where there is one.
+    pub fn account(&self) -> Option<&Account> {
+        self.account.as_ref()
     }
 
     /// The v2 directory of the `init` leaf, for clone3 with CLONE_INTO_CGROUP: a process that is
@@ -149,8 +170,9 @@ impl StageGroup {
             (Base::Hybrid { memory: stage, .. }, Base::Hybrid { memory: leaf, .. }) => hybrid::count_tcp(stage, leaf),
             _ => Ok(()),
         };
+        let booked = self.account.as_ref().map_or(Ok(()), |account| enter(account, &group));
         self.leaves.insert(leaf.into(), group);
-        within
+        within.and(booked)
     }
 
     /// Puts a process, with all its threads, into a leaf. What it used before stays counted where it
@@ -214,6 +236,10 @@ impl StageGroup {
     pub fn bury(&mut self) -> Result<usize, CgroupError> {
         for group in std::mem::take(&mut self.dying) {
             let mut gone = true;
+            if let Some(account) = &self.account {
+                // Nobody is in it. What stays in the table is in nobody's way, and the runner takes it away.
+                let _ = account.take_away(group.v2());
+            }
             for dir in group.dirs() {
                 gone &= tree::try_remove(dir)?;
             }
@@ -302,6 +328,11 @@ impl Drop for StageGroup {
             let _ = tree::destroy(&self.stage, DROP_PATIENCE);
         }
     }
+}
+
+/// Enters a group into the ledger.
+fn enter(account: &Account, group: &Base) -> Result<(), CgroupError> {
+    account.add(group.v2()).map_err(|error| CgroupError::Ledger { dir: group.v2().into(), source: error })
 }
 
 /// How a directory is made; tests put the files into it that the kernel would.

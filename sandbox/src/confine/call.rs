@@ -31,6 +31,9 @@ const TYPES: &[(u64, &str)] = &[
 
 /// Bits of clone, unshare and setns (linux/sched.h). CLONE_NEWTIME means this to unshare and setns alone.
 const NAMESPACES: &[(u64, &str)] = &[
+    (0x0000_0200, "CLONE_FS"),
+    (0x0000_0400, "CLONE_FILES"),
+    (0x0004_0000, "CLONE_SYSVSEM"),
     (0x0002_0000, "CLONE_NEWNS"),
     (0x0200_0000, "CLONE_NEWCGROUP"),
     (0x0400_0000, "CLONE_NEWUTS"),
@@ -45,33 +48,19 @@ const NEWTIME: u64 = 0x80;
 const REQUESTS: &[(u64, &str)] = &[(0x5412, "TIOCSTI"), (0x541c, "TIOCLINUX"), (0x5423, "TIOCSETD")];
 
 /// Options of prctl that are refused.
-const OPTIONS: &[(u64, &str)] = &[(35, "PR_SET_MM"), (62, "PR_SCHED_CORE")];
+const OPTIONS: &[(u64, &str)] = &[(22, "PR_SET_SECCOMP"), (35, "PR_SET_MM"), (62, "PR_SCHED_CORE")];
 
-/// Options of setsockopt that are counted, with their levels.
+/// Options of setsockopt that are refused, with their levels.
 const SOCKET_OPTIONS: &[((u64, u64), &str)] = &[
     ((1, 26), "SO_ATTACH_FILTER"),
     ((1, 50), "SO_ATTACH_BPF"),
     ((1, 51), "SO_ATTACH_REUSEPORT_CBPF"),
     ((1, 52), "SO_ATTACH_REUSEPORT_EBPF"),
-    ((0, 35), "IP_ADD_MEMBERSHIP"),
-    ((0, 39), "IP_ADD_SOURCE_MEMBERSHIP"),
-    ((0, 41), "IP_MSFILTER"),
-    ((0, 42), "MCAST_JOIN_GROUP"),
-    ((0, 46), "MCAST_JOIN_SOURCE_GROUP"),
-    ((0, 48), "MCAST_MSFILTER"),
-    ((41, 20), "IPV6_JOIN_GROUP"),
-    ((41, 27), "IPV6_JOIN_ANYCAST"),
-    ((41, 32), "IPV6_FLOWLABEL_MGR"),
-    ((41, 42), "MCAST_JOIN_GROUP"),
-    ((41, 46), "MCAST_JOIN_SOURCE_GROUP"),
-    ((41, 48), "MCAST_MSFILTER"),
-    ((6, 14), "TCP_MD5SIG"),
-    ((6, 32), "TCP_MD5SIG_EXT"),
-    ((6, 38), "TCP_AO_ADD_KEY"),
+    ((41, 6), "IPV6_2292PKTOPTIONS"),
 ];
 
-/// Commands of fcntl that are counted.
-const COMMANDS: &[(u64, &str)] = &[(6, "F_SETLK"), (7, "F_SETLKW"), (37, "F_OFD_SETLK"), (38, "F_OFD_SETLKW")];
+/// Advice that is refused.
+const ADVICE: &[(u64, &str)] = &[(9, "MADV_REMOVE")];
 
 /// Kinds of files (linux/stat.h).
 const KINDS: &[(u64, &str)] =
@@ -87,10 +76,12 @@ pub fn describe(name: &str, args: &[u64; 6]) -> String {
         }
         "clone" => bits(args[0], false),
         "unshare" => bits(int(0), true),
+        "seccomp" if int(0) == 0 => "SECCOMP_SET_MODE_STRICT".into(),
         // Its first argument is a number of the caller's; of the second nothing may be said.
         "setns" => bits(int(1), true),
         "ioctl" => named(REQUESTS, int(1)),
-        "fcntl" => named(COMMANDS, int(1)),
+        "madvise" => named(ADVICE, int(2)),
+        "mincore" => format!("{} bytes", args[1]),
         "setsockopt" => {
             let known = SOCKET_OPTIONS.iter().find(|(option, _)| *option == (int(1), int(2)));
             known.map_or_else(|| format!("{}, {}", int(1), int(2)), |(_, name)| name.to_string())

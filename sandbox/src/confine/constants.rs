@@ -14,6 +14,8 @@ const NUMBERS: &[(&str, u64)] = &[
     ("CLONE_NEWUSER", libc::CLONE_NEWUSER as u64),
     ("CLONE_NEWPID", libc::CLONE_NEWPID as u64),
     ("CLONE_NEWNET", libc::CLONE_NEWNET as u64),
+    // unshare, whose bit for it this is.
+    ("UNSHARE_NEWTIME", 0x80),
     // socket, socketpair
     ("AF_UNIX", libc::AF_UNIX as u64),
     ("AF_INET", libc::AF_INET as u64),
@@ -22,6 +24,8 @@ const NUMBERS: &[(&str, u64)] = &[
     ("NETLINK_ROUTE", libc::NETLINK_ROUTE as u64),
     ("SOCK_STREAM", libc::SOCK_STREAM as u64),
     ("SOCK_DGRAM", libc::SOCK_DGRAM as u64),
+    ("SOCK_SEQPACKET", libc::SOCK_SEQPACKET as u64),
+    ("SOCK_DCCP", 6),
     // include/linux/net.h: what lies above are SOCK_NONBLOCK and SOCK_CLOEXEC.
     ("SOCK_TYPE_MASK", 0xf),
     ("IPPROTO_TCP", libc::IPPROTO_TCP as u64),
@@ -39,33 +43,22 @@ const NUMBERS: &[(&str, u64)] = &[
     // prctl
     ("PR_SET_MM", libc::PR_SET_MM as u64),
     ("PR_SCHED_CORE", libc::PR_SCHED_CORE as u64),
+    ("PR_SET_SECCOMP", libc::PR_SET_SECCOMP as u64),
+    ("SECCOMP_MODE_STRICT", libc::SECCOMP_MODE_STRICT as u64),
+    ("SECCOMP_SET_MODE_STRICT", libc::SECCOMP_SET_MODE_STRICT as u64),
     ("PR_SET_NO_NEW_PRIVS", libc::PR_SET_NO_NEW_PRIVS as u64),
-    // setsockopt: levels, and options for which the kernel takes memory. They are names of one header each
-    // (asm-generic/socket.h, linux/in.h, linux/in6.h, linux/tcp.h), and not all of them in libc.
+    // setsockopt: levels, and options for which the kernel takes memory (asm-generic/socket.h, linux/in6.h).
     ("SOL_SOCKET", libc::SOL_SOCKET as u64),
-    ("IPPROTO_IP", libc::IPPROTO_IP as u64),
     ("IPPROTO_IPV6", libc::IPPROTO_IPV6 as u64),
     ("SO_ATTACH_FILTER", 26),
     ("SO_ATTACH_BPF", 50),
     ("SO_ATTACH_REUSEPORT_CBPF", 51),
     ("SO_ATTACH_REUSEPORT_EBPF", 52),
-    ("IP_ADD_MEMBERSHIP", 35),
-    ("IP_ADD_SOURCE_MEMBERSHIP", 39),
-    ("IP_MSFILTER", 41),
-    ("MCAST_JOIN_GROUP", 42),
-    ("MCAST_JOIN_SOURCE_GROUP", 46),
-    ("MCAST_MSFILTER", 48),
-    ("IPV6_JOIN_GROUP", 20),
-    ("IPV6_JOIN_ANYCAST", 27),
-    ("IPV6_FLOWLABEL_MGR", 32),
-    ("TCP_MD5SIG", 14),
-    ("TCP_MD5SIG_EXT", 32),
-    ("TCP_AO_ADD_KEY", 38),
-    // fcntl: locks of ranges, of a process and of an open file. libc has the latter for some C libraries only.
-    ("F_SETLK", libc::F_SETLK as u64),
-    ("F_SETLKW", libc::F_SETLKW as u64),
-    ("F_OFD_SETLK", 37),
-    ("F_OFD_SETLKW", 38),
+    ("IPV6_2292PKTOPTIONS", 6),
+    // madvise
+    ("MADV_REMOVE", libc::MADV_REMOVE as u64),
+    // mincore: this table's name for the upper half of a length.
+    ("ABOVE_4_GIB", 0xffff_ffff_0000_0000),
     // seccomp
     ("SECCOMP_FILTER_FLAG_NEW_LISTENER", libc::SECCOMP_FILTER_FLAG_NEW_LISTENER),
     // mknod
@@ -87,8 +80,10 @@ const ERRNOS: &[(&str, i32)] = &[
     ("EACCES", libc::EACCES),
     ("EBUSY", libc::EBUSY),
     ("EAFNOSUPPORT", libc::EAFNOSUPPORT),
-    ("ENOBUFS", libc::ENOBUFS),
-    ("ENOLCK", libc::ENOLCK),
+    ("EINVAL", libc::EINVAL),
+    ("ENOMEM", libc::ENOMEM),
+    ("ENOPROTOOPT", libc::ENOPROTOOPT),
+    ("EPROTONOSUPPORT", libc::EPROTONOSUPPORT),
     ("EOPNOTSUPP", libc::EOPNOTSUPP),
     ("ENOSYS", libc::ENOSYS),
 ];

@@ -10,7 +10,7 @@ pub const POLICIES: [&str; 4] = ["fetch", "build", "test", "init"];
 /// How a call is answered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Kind {
-    /// The kernel carries it out; where it is counted, until there were too many.
+    /// The kernel carries it out.
     Allowed,
     /// It depends on the arguments.
     Conditional,
@@ -27,15 +27,13 @@ pub struct Listing<'a> {
     pub allow: Vec<&'a Entry>,
     /// Those that refuse it.
     pub refuse: Vec<&'a Entry>,
-    /// Those that count what is allowed.
-    pub count: Vec<&'a Entry>,
 }
 
 impl Policy {
     /// What is said of a call.
     pub fn listing(&self, syscall: &str) -> Listing<'_> {
         let those = |says| self.entries.iter().filter(|entry| entry.syscall == syscall && entry.says == says).collect();
-        Listing { allow: those(Says::Allowed), refuse: those(Says::Refused), count: those(Says::Counted) }
+        Listing { allow: those(Says::Allowed), refuse: those(Says::Refused) }
     }
 
     /// The calls of which anything is said.
@@ -77,7 +75,7 @@ impl<'a> Listing<'a> {
 
     /// What to do instead of what is refused, in words for students.
     pub fn instead(&self) -> Option<&'a str> {
-        self.refuse.iter().chain(&self.allow).chain(&self.count).find_map(|entry| entry.instead.as_deref())
+        self.refuse.iter().chain(&self.allow).find_map(|entry| entry.instead.as_deref())
     }
 
     /// Who needs it, though it was not seen.

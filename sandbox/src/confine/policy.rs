@@ -1,20 +1,16 @@
 //! The allow-lists of `policies/*.json`, read, checked and put together.
 //!
-//! A file has an `about`, a list of files to `include`, rules that `allow`, rules that
-//! `refuse` and rules that `count`. Every rule says `why` and names its `syscalls`; a rule with `args` holds only for
+//! A file has an `about`, a list of files to `include`, rules that `allow` and rules that
+//! `refuse`. Every rule says `why` and names its `syscalls`; a rule with `args` holds only for
 //! these arguments. What the lists mean together:
 //!
 //! - a call that is allowed nowhere is answered with ENOSYS, because that is the only error on
 //!   which the C library tries an older call instead;
 //! - a call that is allowed only with certain arguments is answered with the rule's `otherwise`;
 //! - a call that is refused is answered with the rule's `errno`, so that a program says
-//!   "Operation not permitted" instead of "Function not implemented";
-//! - a call that is counted is an allowed one by which the kernel takes up memory, `bytes` of it, that it charges to no
-//!   control group; a sandbox has so much of it, and the call is answered with the rule's `errno` from then on
-//!   ([`super::told`]).
+//!   "Operation not permitted" instead of "Function not implemented".
 //!
-//! A refusal, by an `errno` or an `otherwise`, that is not ENOSYS is told to whoever reads the result
-//! ([`super::told`]); a rule's `instead` says what the course allows, and `quiet` keeps one untold.
+//! A refusal, by an `errno` or an `otherwise`, is told to whoever reads the result ([`super::told`]); a rule's `instead` says what the course allows, and `quiet` keeps one untold.
 
 use super::constants;
 use super::rules::AnyOf;
@@ -44,8 +40,6 @@ pub struct Policy {
     pub allow: BTreeMap<String, Allowed>,
     /// What is refused with an error of its own, in the order in which it is written.
     pub refuse: Vec<Refused>,
-    /// What is counted, and refused like this when there have been too many.
-    pub count: Vec<Counted>,
     /// The same as it is written, for people: a rule for each of its calls, in the order in which it is written.
     pub entries: Vec<Entry>,
 }
@@ -63,8 +57,6 @@ pub struct Entry {
     pub when: Vec<String>,
     /// The name of the error: of what it refuses, or of what it allows with other arguments.
     pub errno: Option<String>,
-    /// Bytes that a call of it takes up, where it counts.
-    pub bytes: Option<u64>,
     /// Its reason.
     pub why: String,
     /// Who needs the call, though it was not seen.
@@ -80,8 +72,6 @@ pub enum Says {
     Allowed,
     /// It refuses.
     Refused,
-    /// It counts what another one allows.
-    Counted,
 }
 
 /// How a call is allowed.
@@ -111,15 +101,6 @@ pub struct Refused {
     pub errno: u32,
     /// What is said of it.
     pub words: Words,
-}
-
-/// A call that is allowed, and counted.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Counted {
-    /// Bytes that it takes up.
-    pub bytes: u64,
-    /// What it gets when there were too many.
-    pub then: Refused,
 }
 
 /// What whoever made a call that is refused is told of it, beside the error.
@@ -195,7 +176,6 @@ impl Policy {
                 about: String::new(),
                 allow: BTreeMap::new(),
                 refuse: Vec::new(),
-                count: Vec::new(),
                 entries: Vec::new(),
             },
         };
@@ -208,17 +188,10 @@ impl Policy {
     /// would refuse it, but a reader of the allow-list would believe otherwise.
     fn check_conflicts(&self) -> Result<(), PolicyError> {
         let wrong = |why: &str, what: String| Err(PolicyError::Rule { name: self.name.clone(), why: why.into(), what });
-        let refused = self.refuse.iter().filter(|refused| refused.rule.is_none());
-        if let Some(both) = refused.into_iter().find(|r| self.allow.contains_key(&r.syscall)) {
-            return wrong("allow and refuse", format!("{} is in both; take it out of one", both.syscall));
-        }
-        // A call that is counted goes on unless there were too many: so nothing else may be against it.
-        let always = |call: &str| self.allow.get(call) == Some(&Allowed::Always);
-        let refused = |call: &str| self.refuse.iter().any(|refused| refused.syscall == call);
-        let calls = || self.count.iter().map(|counted| counted.then.syscall.as_str());
-        match calls().find(|call| !always(call) || refused(call)) {
+        let mut refused = self.refuse.iter().filter(|refused| refused.rule.is_none());
+        match refused.find(|refused| self.allow.contains_key(&refused.syscall)) {
             None => Ok(()),
-            Some(other) => wrong("count", format!("{other} is not allowed whatever its arguments")),
+            Some(both) => wrong("allow and refuse", format!("{} is in both; take it out of one", both.syscall)),
         }
     }
 }
@@ -252,11 +225,11 @@ impl Assembly<'_> {
         for include in &file.include {
             self.add_file(include)?;
         }
-        let lists = [(&file.allow, Says::Allowed), (&file.refuse, Says::Refused), (&file.count, Says::Counted)];
+        let lists = [(&file.allow, Says::Allowed), (&file.refuse, Says::Refused)];
         for (rule, says) in lists.into_iter().flat_map(|(list, says)| list.iter().map(move |rule| (rule, says))) {
             let added = match says {
                 Says::Allowed => self.allow(rule),
-                Says::Refused | Says::Counted => self.refuse(rule, says),
+                Says::Refused => self.refuse(rule),
             };
             added.map_err(|what| PolicyError::Rule { name: name.to_owned(), why: rule.why.clone(), what })?;
         }
@@ -274,7 +247,6 @@ impl Assembly<'_> {
             says,
             when: written.words(),
             errno: written.errno.clone().or(written.otherwise.clone()),
-            bytes: written.bytes,
             why: written.why.clone(),
             needed_by: written.needed_by(syscall).cloned(),
             instead: written.instead.clone(),
@@ -288,9 +260,6 @@ impl Assembly<'_> {
         }
         if written.errno.is_some() {
             return Err("a rule that allows has no errno; it may have an otherwise".into());
-        }
-        if written.bytes.is_some() {
-            return Err("a rule that allows has no bytes; one that counts has".into());
         }
         if written.instead.is_some() && written.otherwise.is_none() {
             return Err("it says what to do instead, and refuses nothing".into());
@@ -322,29 +291,24 @@ impl Assembly<'_> {
         Ok(())
     }
 
-    /// What is refused, or counted: then it is refused in the end.
-    fn refuse(&mut self, written: &Rule, says: Says) -> Result<(), String> {
+    fn refuse(&mut self, written: &Rule) -> Result<(), String> {
         if !written.applies_to(self.arch)? {
             return Ok(());
         }
         if written.otherwise.is_some() {
-            return Err("a rule that refuses or counts has no otherwise".into());
+            return Err("a rule that refuses has no otherwise".into());
         }
         if !written.needed_by.is_empty() {
-            return Err("a rule that refuses or counts has no \"for\": that is said by the one that allows".into());
+            return Err("a rule that refuses has no \"for\": that is said by the one that allows".into());
         }
         let name = written.errno.as_deref();
         let errno = errno(name.ok_or("it refuses without an errno")?)?;
         let rule = written.args()?;
         for syscall in &written.syscalls {
             let refused = Refused { syscall: syscall.clone(), rule: rule.clone(), errno, words: written.told() };
-            match written.bytes {
-                Some(bytes) if says == Says::Counted => self.policy.count.push(Counted { bytes, then: refused }),
-                None if says == Says::Refused => self.policy.refuse.push(refused),
-                _ => return Err("a rule that counts says how many bytes a call takes up, and no other does".into()),
-            }
+            self.policy.refuse.push(refused);
         }
-        self.note(written, says);
+        self.note(written, Says::Refused);
         Ok(())
     }
 }

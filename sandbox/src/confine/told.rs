@@ -3,12 +3,8 @@
 //! A filter that answers with an error number tells nobody. So these calls are answered with
 //! SECCOMP_RET_USER_NOTIF, by which the kernel asks whoever holds the filter's listener, the
 //! launcher, and lets the caller wait. The launcher takes a note and gives the error that the plain
-//! filter would have given ([`Answers`]); it never lets such a call go on.
-//!
-//! What it lets go on are calls that the policy *counts*, until there were too many: they are allowed whatever their
-//! arguments, by every filter, and the answer depends on nothing but their number. (Where an answer depends on memory that the
-//! caller can change meanwhile, to let it go on would be no answer at all: seccomp_unotify(2).) Where refusals are not told
-//! nothing is counted.
+//! filter would have given ([`Answers`]); it never lets a call go on. So nobody is asked about a call that is allowed: it would
+//! cost each honest caller a wait, and an EINTR where a signal comes meanwhile.
 //!
 //! What keeps this as closed as the plain filters:
 //!
@@ -23,7 +19,7 @@
 //! For that reason there is none where a container around the sandbox has one already ([`availability`]); then the plain
 //! filters are in force, and refusals are not told.
 
-use super::policy::{Allowed, Counted, Policy, Refused};
+use super::policy::{Allowed, Policy, Refused};
 use super::rules::{self, AnyOf};
 use super::seccomp::{self, Programs, SeccompError};
 use super::verdict::holds;
@@ -36,7 +32,6 @@ use std::io;
 use std::os::fd::OwnedFd;
 
 const EPERM: u32 = libc::EPERM as u32;
-const ENOSYS: u32 = libc::ENOSYS as u32;
 
 /// A refusal of a policy, whichever way it is written.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -64,9 +59,9 @@ impl Refusal {
         }
     }
 
-    /// Whether somebody is to hear of it. Not of ENOSYS: that is what libraries ask for to find out what a kernel has.
+    /// Whether somebody is to hear of it. Not of what libraries ask for to find out what a kernel has: these rules are quiet.
     pub fn is_told(&self) -> bool {
-        !self.quiet && self.errno != ENOSYS
+        !self.quiet
     }
 }
 
@@ -96,47 +91,22 @@ pub struct Answers {
     policy: Policy,
     arch: TargetArch,
     told: Vec<Refusal>,
-    counted: Vec<Counting>,
     /// The calls' numbers. Found out when the first call is refused: it takes longer than to compile all filters.
     numbers: OnceCell<BTreeMap<u32, String>>,
 }
 
-/// What comes of a call that is counted.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Counting {
-    /// Bytes that it takes up.
-    pub bytes: u64,
-    /// What it gets when there were too many.
-    pub then: Refusal,
-}
-
-/// What comes of a call that the launcher is asked about.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Asked<'a> {
-    /// It is refused.
-    Refused(&'a Refusal),
-    /// It is counted, and goes on unless there were too many.
-    Counted(&'a Counting),
-}
-
 impl Answers {
-    /// What a call with these arguments meets. `None` is not to be expected, and is to be refused as well.
-    pub fn find(&self, number: u32, args: &[u64; 6]) -> Option<Asked<'_>> {
+    /// The rule that refuses a call with these arguments. `None` is not to be expected, and is to be refused as well.
+    pub fn find(&self, number: u32, args: &[u64; 6]) -> Option<&Refusal> {
         let name = self.numbers.get_or_init(|| self.numbers()).get(&number)?;
         let fits = |rule: &&Refusal| {
             rule.syscall == *name && rule.rule.as_ref().is_none_or(|arguments| holds(arguments, args))
         };
-        let refused = self.told.iter().filter(fits).max_by_key(|told| precedence(told.errno)).map(Asked::Refused);
-        refused.or_else(|| self.counted.iter().find(|counted| fits(&&counted.then)).map(Asked::Counted))
+        self.told.iter().filter(fits).max_by_key(|told| precedence(told.errno))
     }
 
     fn numbers(&self) -> BTreeMap<u32, String> {
-        let names: BTreeSet<&String> = self
-            .told
-            .iter()
-            .chain(self.counted.iter().map(|counted| &counted.then))
-            .map(|rule| &rule.syscall)
-            .collect();
+        let names: BTreeSet<&String> = self.told.iter().map(|rule| &rule.syscall).collect();
         // One that cannot be found out is refused without a name. The tests find all.
         let number = |name: &String| Some((seccomp::number(&self.policy, self.arch, name).ok()?, name.clone()));
         names.into_iter().filter_map(number).collect()
@@ -167,17 +137,14 @@ pub fn compile(policy: crate::plan::Policy) -> Result<(Listening, Answers), Secc
 pub fn compile_for(name: &str, arch: TargetArch) -> Result<(Listening, Answers), SeccompError> {
     let policy = Policy::load(name, arch)?;
     let told: Vec<Refusal> = refusals(&policy).into_iter().filter(Refusal::is_told).collect();
-    let counting = |counted: &Counted| Counting { bytes: counted.bytes, then: Refusal::of(&counted.then) };
-    let counted: Vec<Counting> = policy.count.iter().map(counting).collect();
-    let asked = told.iter().chain(counted.iter().map(|counted| &counted.then));
-    let mut listener = seccomp::one_filter(&policy, arch, asked, EPERM)?;
+    let mut listener = seccomp::one_filter(&policy, arch, &told, EPERM)?;
     // seccompiler cannot write it. Where this found nothing the filter would refuse by itself, and nothing be open.
     let plain = libc::SECCOMP_RET_ERRNO | EPERM;
     for instruction in listener.iter_mut().filter(|i| i.code == RETURN && i.k == plain) {
         instruction.k = libc::SECCOMP_RET_USER_NOTIF;
     }
     let others = seccomp::stack(&policy, arch, &told)?;
-    let answers = Answers { policy, arch, told, counted, numbers: OnceCell::new() };
+    let answers = Answers { policy, arch, told, numbers: OnceCell::new() };
     Ok((Listening { listener: Programs::one(listener), others }, answers))
 }
 

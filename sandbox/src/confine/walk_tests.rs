@@ -94,8 +94,7 @@ fn every_number_is_answered_as_the_rules_say() {
                 }
             }
             // Nothing that the policy speaks of was left out because the tables call it differently.
-            let counted = policy.count.iter().map(|counted| &counted.then);
-            let refused = policy.refuse.iter().chain(counted).map(|refused| &refused.syscall);
+            let refused = policy.refuse.iter().map(|refused| &refused.syscall);
             let named = policy.allow.keys().chain(refused);
             let missed: Vec<&String> = named.filter(|call| !walked.contains(call.as_str())).collect();
             assert!(missed.is_empty(), "{missed:?} of {name} on {arch:?} have no number in the table that is walked");

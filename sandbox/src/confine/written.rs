@@ -17,8 +17,6 @@ pub(super) struct File {
     pub allow: Vec<Rule>,
     #[serde(default)]
     pub refuse: Vec<Rule>,
-    #[serde(default)]
-    pub count: Vec<Rule>,
 }
 
 /// A rule as it is written.
@@ -35,8 +33,6 @@ pub(super) struct Rule {
     args: Option<Vec<Vec<Arg>>>,
     pub otherwise: Option<String>,
     pub errno: Option<String>,
-    /// Bytes of the kernel's that a call takes up which is counted.
-    pub bytes: Option<u64>,
     /// What to do instead of what is refused, in words for students.
     pub instead: Option<String>,
     /// Nobody is told of it.

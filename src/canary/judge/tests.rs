@@ -37,6 +37,7 @@ fn good() -> Graded {
             denied: Vec::new(),
             untold: None,
             sockets: None,
+            uncharged: None,
             full: Vec::new(),
         }),
         reached: Step::Test,

@@ -3,7 +3,7 @@
 use super::{programs, some};
 use crate::cli::out;
 use sandbox::confine::listing::{Kind, Listing, POLICIES};
-use sandbox::confine::policy::{Entry, Policy};
+use sandbox::confine::policy::Policy;
 use serde_json::json;
 use std::collections::BTreeSet;
 
@@ -61,10 +61,6 @@ fn between(first: &Policy, second: &Policy) -> Differences {
         if old != new && before.kind() != Kind::Allowed && after.kind() != Kind::Allowed {
             found.otherwise.push(format!("{call}: {} -> {}", old.join(", "), new.join(", ")));
         }
-        let (old, new) = (counts(&before), counts(&after));
-        if old != new && before.kind() == Kind::Allowed && after.kind() == Kind::Allowed {
-            found.otherwise.push(format!("{call}: {old} -> {new}"));
-        }
     }
     found
 }
@@ -75,14 +71,6 @@ fn ways(call: &str, listing: &Listing<'_>) -> BTreeSet<String> {
         Kind::Allowed => BTreeSet::from([call.to_string()]),
         _ => listing.when().into_iter().map(|when| format!("{call} when {when}")).collect(),
     }
-}
-
-/// How it is counted, where it is.
-fn counts(listing: &Listing<'_>) -> String {
-    let count =
-        |entry: &&Entry| format!("counted as {} bytes when {}", entry.bytes.unwrap_or(0), entry.when.join(" or "));
-    let counts: Vec<String> = listing.count.iter().map(count).collect();
-    if counts.is_empty() { "not counted".into() } else { counts.join(", ") }
 }
 
 /// With which errors it is answered, and when.

@@ -80,16 +80,7 @@ fn said(listing: &Listing<'_>) -> String {
             );
         }
     }
-    for entry in &listing.count {
-        let when = if entry.when.is_empty() { String::new() } else { format!(" when {}", entry.when.join(" or ")) };
-        let _ = writeln!(
-            text,
-            "  counted{when}, as {} bytes of the kernel's memory each: {} when all that is counted comes to half of the memory limit",
-            entry.bytes.unwrap_or(0),
-            entry.errno.as_deref().unwrap_or("an error")
-        );
-    }
-    for entry in listing.allow.iter().chain(&listing.refuse).chain(&listing.count) {
+    for entry in listing.allow.iter().chain(&listing.refuse) {
         let _ = writeln!(text, "  why: {} (policies/{}.json)", entry.why, entry.file);
     }
     if let Some(who) = listing.needed_by() {
@@ -124,9 +115,9 @@ mod tests {
         assert!(socket.contains("otherwise refused with EPERM"), "{socket}");
         assert!(socket.contains("with EAFNOSUPPORT when its first argument is not AF_UNIX or"), "{socket}");
         assert!(in_stage("test", "mount").contains("instead: "));
-        let locks = in_stage("test", "fcntl");
-        assert!(locks.starts_with("allowed\n  counted when its second argument is F_SETLK or F_SETLKW or"), "{locks}");
-        assert!(locks.contains("as 384 bytes of the kernel's memory each: ENOLCK when"), "{locks}");
+        assert!(in_stage("test", "fcntl").starts_with("allowed\n  why: "));
+        let advice = in_stage("test", "madvise");
+        assert!(advice.contains("  with EINVAL when its third argument is MADV_REMOVE"), "{advice}");
         assert!(in_stage("test", "seccomp").contains("for: the sandbox itself"));
     }
 }

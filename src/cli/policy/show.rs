@@ -64,7 +64,6 @@ pub fn one(kernel: &Kernel, name: &str, as_json: bool) -> anyhow::Result<()> {
 /// The answer in a word: an error, if it is one.
 fn word(listing: &Listing<'_>) -> String {
     match listing.kind() {
-        Kind::Allowed if !listing.count.is_empty() => "allowed, counted".into(),
         Kind::Allowed => "allowed".into(),
         Kind::Conditional => format!("allowed, or {}", listing.errno().unwrap_or("an error")),
         Kind::Refused => listing.errno().unwrap_or("an error").into(),
@@ -124,18 +123,12 @@ fn stage(kernel: &Kernel, policy: &Policy) -> Value {
 /// What a policy says of a call, as JSON.
 pub fn described(policy: &Policy, call: &str, listing: &Listing<'_>) -> Value {
     let rule = |entry: &&Entry| json!({"file": entry.file, "when": entry.when, "errno": entry.errno, "why": entry.why});
-    let counted = |entry: &&Entry| {
-        let mut shown = rule(entry);
-        shown["bytes"] = json!(entry.bytes);
-        shown
-    };
     json!({
         "verdict": verdict(listing.kind()),
         "errno": listing.errno(),
         "when": listing.when(),
         "allow": listing.allow.iter().map(rule).collect::<Vec<_>>(),
         "refuse": listing.refuse.iter().map(rule).collect::<Vec<_>>(),
-        "count": listing.count.iter().map(counted).collect::<Vec<_>>(),
         "seen": seen::programs([policy.name.as_str()], call),
         "for": listing.needed_by(),
         "instead": listing.instead(),

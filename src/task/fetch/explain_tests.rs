@@ -22,6 +22,7 @@ fn finished(verdict: Verdict, message: &str) -> Finished {
             untold: None,
             full: Vec::new(),
             sockets: None,
+            uncharged: None,
         },
         stdout: Tail::default(),
         stderr: Tail::default(),

@@ -17,6 +17,7 @@ fn outcome(verdict: Verdict, code: i32) -> Outcome {
         untold: None,
         full: Vec::new(),
         sockets: None,
+        uncharged: None,
     }
 }
 

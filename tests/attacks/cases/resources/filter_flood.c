@@ -1,7 +1,7 @@
 /* Puts the longest filters on sockets: machine code, for which the kernel has a budget for the whole host, and without which
  * nobody gets a system call filter any more.
  * goal: a hundred of them, 5 MiB of that budget, under a limit of 64 MiB
- * stopped by: the system call filter, which has the launcher count such calls
+ * stopped by: the system call filter, which refuses such calls
  * first: seccomp
  * second: -
  * alone: the kernel has one budget for everybody who has no capability (net.core.bpf_jit_limit)

@@ -1,9 +1,9 @@
 /* Gives empty files access lists of 64 KiB each: memory of the kernel's that is charged to nobody and has no part in a file's size.
  * goal: half as much memory again as the limit
- * stopped by: the system call filter, which has the launcher count calls that set attributes
+ * stopped by: the system call filter, and the ledger of pages that no control group pays for
  * first: seccomp
- * second: -
- * alone: the size of a file system in memory does not count access lists, and its inodes are many
+ * second: ledger
+ * ends: exit, memory-limit
  */
 #include "attack.h"
 #include <sys/xattr.h>

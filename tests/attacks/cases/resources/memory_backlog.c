@@ -1,6 +1,6 @@
 /* Connects to itself and accepts nothing: the kernel makes the other ends, which outlive whoever connected, and charges them to nobody.
  * goal: half as much memory again as the limit
- * stopped by: the launcher, which looks at the sandbox's sockets
+ * stopped by: the launcher, which looks at the sandbox's sockets, and the ledger of pages
  * first: cgroup-limits
  * second: -
  * alone: no limit of the kernel's counts connections that wait to be accepted, but for each listening socket

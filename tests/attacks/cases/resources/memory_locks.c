@@ -1,15 +1,16 @@
 /* Locks every second byte of files: each lock is memory of the kernel's that is charged to nobody.
  * goal: half as much memory again as the limit
- * stopped by: the system call filter, which has the launcher count calls that lock
- * first: seccomp
+ * stopped by: the ledger of pages that no control group pays for
+ * first: ledger
  * second: -
- * memory: 16
+ * memory: 32
  * alone: the kernel has no limit on locks any more (RLIMIT_LOCKS ended with Linux 2.4)
+ * ends: memory-limit
  */
 #include "attack.h"
 int main(void) {
     many_descriptors();
-    /* Against a limit of its own, a small one: the launcher is asked for each. */
+    /* Against a limit of its own, a small one: locks of one file are looked through for each new one. */
     size_t wanted = figure("ATTACK_MEMORY") / 2 * 3 / 192, got = 0;
     for (int i = 0; got < wanted; i++) {
         char path[64];

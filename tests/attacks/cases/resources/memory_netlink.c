@@ -1,7 +1,7 @@
 /* Asks the kernel again and again which network interfaces there are, and reads no answer, with buffers as large as they
  * can be, so that few sockets hold much.
  * goal: four times as much memory as the limit: what a busy host lets in while the launcher waits for a processor is less
- * stopped by: the launcher, which looks at the sandbox's sockets
+ * stopped by: the launcher, which looks at the sandbox's sockets, and the ledger of pages
  * first: cgroup-limits
  * second: -
  * alone: no limit of the kernel's counts what waits in such sockets, but for each of them

@@ -1,9 +1,10 @@
 /* Has sockets join groups without end, and learn keys: memory of the kernel's that is charged to nobody.
  * goal: half as much memory again as the limit
- * stopped by: the system call filter, which has the launcher count such calls
- * first: seccomp
+ * stopped by: the ledger of pages that no control group pays for
+ * first: ledger
  * second: -
  * alone: the kernel has limits on these for each socket only
+ * ends: memory-limit, exit
  */
 #include "attack.h"
 #include <linux/tcp.h>

@@ -39,6 +39,10 @@ KERNEL = {name: getattr(posix, name) for name in (*SET_USER, *SET_GROUP, *SET_GR
 
 # The student's user and group, once the harness is apart. None: it is not.
 student = None
+# The group that may read what the suite hides.
+group = None
+# Whether this process has become a student's for good.
+given_up = False
 
 
 class Reachable(Exception):
@@ -47,7 +51,7 @@ class Reachable(Exception):
 
 def begin():
     """Sets this process apart. Raises where that is not so afterwards."""
-    global student
+    global student, group
     uid, gid = (int(word) for word in os.environ.pop("OSTEST_APART").split(":"))
     ours = (os.getuid(), os.getgid())
     prefer_others()
@@ -57,7 +61,7 @@ def begin():
     if library.prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) != 0:
         raise Reachable("the kernel refuses to make it not dumpable")
     look(library, uid, gid, *ours)
-    student = ours
+    student, group = ours, gid
     answer_for_effective()
 
 
@@ -79,13 +83,13 @@ def c_library():
     return ctypes.CDLL(None, use_errno=True)
 
 
-def keep_setgid(library):
+def keep_setgid(library, kept=1 << CAP_SETGID):
     """Gives up every capability but CAP_SETGID, and that one does not outlive an exec."""
     import ctypes
 
     header = (ctypes.c_uint32 * 2)(CAPABILITY_VERSION_3, 0)
     # Effective, permitted, inheritable, of the lower 32 and of the upper ones. What is not inheritable is not ambient.
-    sets = (ctypes.c_uint32 * 6)(1 << CAP_SETGID, 1 << CAP_SETGID, 0, 0, 0, 0)
+    sets = (ctypes.c_uint32 * 6)(kept, kept, 0, 0, 0, 0)
     if library.capset(header, sets) != 0:
         raise Reachable("the kernel refuses to take capabilities away: %s" % os.strerror(ctypes.get_errno()))
 
@@ -157,3 +161,12 @@ def become_student():
         KERNEL["setgroups"]([])
         KERNEL["setregid"](gid, gid)
         KERNEL["setreuid"](uid, uid)
+
+
+def give_up():
+    """In a forked child that goes on in Python: a student's process from here on, with nothing that a student does not have."""
+    global student, given_up
+    if student is not None:
+        become_student()
+        keep_setgid(c_library(), 0)
+        student, given_up = None, True

@@ -449,6 +449,7 @@ def install(program, gate_fd, leaves_fd, library=""):
     leaves = Leaves(leaves_fd)
     gate = Gate(program, gate_fd, library, leaves)
     gate.stand_in()
+    leaves.gate = gate
 
     def after_fork():
         if not getattr(gate.piped, "none", False):

@@ -23,6 +23,7 @@ import stat
 
 import ostest_start
 import pytest
+from ostest_called import Called
 
 VERSION = 1
 # A message of a SOCK_SEQPACKET socket is sent in one piece or not at all, and the receiver's buffer has an end.
@@ -385,10 +386,16 @@ def load():
         pytest=clean(pytest.__version__),
         apart=taken.apart,
     )
-    if taken.guard:
-        taken.guard.report_to(lambda text: channel.send("tampering", text=clean(text)))
     harness = Harness(channel, taken.leaves, selection, broken or unkept or taken.unfit)
-    return [plugin for plugin in (harness, deadline) if plugin is not None]
+    held = None
+    if taken.notes:
+        # Not needed, and not there, where nothing is held.
+        from ostest_held import Held
+
+        taken.notes.report_to(lambda kind, text: channel.send(kind, text=clean(text)))
+        held = Held(taken)
+    called = Called(lambda: harness.current and channel.send("ran", index=harness.current.index))
+    return [plugin for plugin in (harness, deadline, called, held) if plugin is not None]
 
 
 _plugins = load()

@@ -17,6 +17,7 @@ class Stand:
             setattr(self, name, getattr(original, name, None))
 
     def __call__(self, *given, **named):
+        __tracebackhide__ = True
         return self._function(*given, **named)
 
     def __repr__(self):

@@ -8,7 +8,8 @@ OSTEST_REPORT_FD    the memory file that takes the JUnit report; only made close
 OSTEST_APART        the ids that set the harness apart (ostest_apart.py); absent: it is not
 OSTEST_GATE, OSTEST_SPAWN, OSTEST_GATE_FD, OSTEST_LEAVES_FD
                     how memory is counted for each test (ostest_gate.py); absent: it is not
-OSTEST_GUARD        `1`: what a student could have written is not loaded (ostest_guard.py)
+OSTEST_GUARD        `held`: what a student could have written is not loaded, and configures nothing (ostest_guard.py,
+                    ostest_config.py); then what may be loaded all the same, `modules` and `libraries`, each behind a comma
 
 All of them are gone afterwards; OSTEST_BEGUN is there until the plugin has begun. Standard library only, Python 3.9 and later.
 """
@@ -26,6 +27,7 @@ class Taken:
         self.apart = False
         self.events, self.report = take_fd("OSTEST_EVENTS_FD"), take_fd("OSTEST_REPORT_FD")
         self.leaves, self.unfit, self.guard = None, None, None
+        self.notes, self.configuration = None, None
         for fd in (self.events, self.report):
             # What is wrong with one shows when it is used: the runner gets nothing, or pytest cannot write.
             try:
@@ -38,10 +40,28 @@ class Taken:
             ostest_apart.begin()
             self.apart = True
         self.install_gate()
-        if os.environ.pop("OSTEST_GUARD", ""):
-            import ostest_guard
+        held = os.environ.pop("OSTEST_GUARD", "")
+        if held:
+            self.install_guards(held.split(","))
 
-            self.guard = ostest_guard.install()
+    def install_guards(self, allowed):
+        import ostest_config
+        import ostest_guard
+        from ostest_imported import Imported
+        from ostest_notes import Notes
+
+        self.notes, imported = Notes(), Imported()
+        self.guard = ostest_guard.install(self.notes, imported, allowed)
+        self.configuration = ostest_config.Configuration(self.notes, "modules" in allowed)
+        imported.after("_pytest.config", self.configuration.hold)
+        if self.apart:
+            import ostest_hidden
+
+            ostest_hidden.install(self.notes)
+            if self.leaves is not None:
+                import ostest_multi
+
+                ostest_multi.install(imported, self.leaves.gate, "modules" not in allowed)
 
     def install_gate(self):
         program, library = os.environ.pop("OSTEST_GATE", ""), os.environ.pop("OSTEST_SPAWN", "")

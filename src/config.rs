@@ -549,6 +549,8 @@ pub struct SuiteTestOptions {
     pub hidden: Option<Vec<Hidden>>,
     /// What may be loaded into pytest.
     pub imports: Imports,
+    /// Whether also code of the submission's may, of whatever kind: then it answers for itself.
+    pub load_student_code: bool,
 }
 
 /// What may be loaded into pytest.

@@ -55,6 +55,11 @@ pub enum Event {
         /// Its place in the list.
         index: usize,
     },
+    /// The function of the test that is running was called, and its call phase has ended.
+    Ran {
+        /// Its place in the list.
+        index: usize,
+    },
     /// A test has ended, its tear-down included.
     End {
         /// Its place in the list.
@@ -70,6 +75,21 @@ pub enum Event {
     },
     /// The harness refused something that only the submission could have wanted.
     Tampering {
+        /// A sentence.
+        text: String,
+    },
+    /// The suite itself loads what the submission could have written into pytest, which was refused.
+    StudentCode {
+        /// The file.
+        text: String,
+    },
+    /// What the submission could have written was loaded into pytest, as the suite allows it.
+    Loaded {
+        /// A sentence.
+        text: String,
+    },
+    /// What has to be known, and is nobody's fault.
+    Remark {
         /// A sentence.
         text: String,
     },
@@ -147,6 +167,8 @@ pub struct Test {
     pub name: String,
     /// Whether it has begun.
     pub started: bool,
+    /// Whether its function was called; without this it has not passed either.
+    pub ran: bool,
     /// How it ended; without this it has not passed, whatever else is known.
     pub end: Option<End>,
 }
@@ -174,6 +196,9 @@ pub struct Log {
     collect_errors: Vec<CollectError>,
     finish: Option<i64>,
     tampering: Vec<String>,
+    student_code: Vec<String>,
+    loaded: Vec<String>,
+    remarks: Vec<String>,
     problems: Vec<String>,
 }
 
@@ -200,7 +225,12 @@ impl Log {
 
     fn fold(&mut self, event: Event) -> Result<(), String> {
         // On its way out Python still runs code.
-        if self.finish.is_some() && !matches!(event, Event::Tampering { .. }) {
+        if self.finish.is_some()
+            && !matches!(
+                event,
+                Event::Tampering { .. } | Event::StudentCode { .. } | Event::Loaded { .. } | Event::Remark { .. }
+            )
+        {
             return Err("the harness went on talking after pytest's end".into());
         }
         match (&event, &self.hello) {
@@ -235,11 +265,11 @@ impl Log {
             }
             Event::Start { index } => return self.start(index),
             Event::End { index, status, duration, text } => return self.end(index, status, duration, &text),
-            Event::Tampering { text } => {
-                if self.tampering.len() < MAX_PROBLEMS && !self.tampering.contains(&text) {
-                    self.tampering.push(cut_middle(&text, MAX_TEXT));
-                }
-            }
+            Event::Ran { index } => return self.ran(index),
+            Event::Tampering { text } => note(&mut self.tampering, &text),
+            Event::StudentCode { text } => note(&mut self.student_code, &text),
+            Event::Loaded { text } => note(&mut self.loaded, &text),
+            Event::Remark { text } => note(&mut self.remarks, &text),
             Event::Finish { exitstatus } => self.finish = Some(exitstatus),
         }
         Ok(())
@@ -265,6 +295,7 @@ impl Log {
             nodeid: cut_middle(nodeid, MAX_TEXT),
             name: cut_middle(name, MAX_TEXT),
             started: false,
+            ran: false,
             end: None,
         });
         Ok(())
@@ -284,6 +315,14 @@ impl Log {
         }
         test.started = true;
         self.running = Some(index);
+        Ok(())
+    }
+
+    fn ran(&mut self, index: usize) -> Result<(), String> {
+        match self.tests.get_mut(index) {
+            Some(test) if self.running == Some(index) => test.ran = true,
+            _ => return Err(format!("test {index} was called, and was not running")),
+        }
         Ok(())
     }
 
@@ -347,6 +386,21 @@ impl Log {
         &self.tampering
     }
 
+    /// Files that the suite wanted to load into pytest and the submission could have written.
+    pub fn student_code(&self) -> &[String] {
+        &self.student_code
+    }
+
+    /// What the submission could have written and was loaded into pytest, as the suite allows it.
+    pub fn loaded(&self) -> &[String] {
+        &self.loaded
+    }
+
+    /// What has to be known and is nobody's fault, the first first.
+    pub fn remarks(&self) -> &[String] {
+        &self.remarks
+    }
+
     /// Messages that could not be understood or contradict others, the first first.
     pub fn problems(&self) -> &[String] {
         &self.problems
@@ -360,6 +414,14 @@ impl Log {
     /// How many tests have ended, and how many there are, for a display of progress.
     pub fn progress(&self) -> (usize, usize) {
         (self.done, self.tests.len())
+    }
+}
+
+/// Keeps a note that is not there yet.
+fn note(notes: &mut Vec<String>, text: &str) {
+    let text = cut_middle(text, MAX_TEXT);
+    if notes.len() < MAX_PROBLEMS && !notes.contains(&text) {
+        notes.push(text);
     }
 }
 

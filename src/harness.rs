@@ -1,19 +1,27 @@
 //! The harness: what the test stage finds in PYTHONPATH and beside it.
 
 /// Files of Python by their names, each after those that it imports: the plugin that reports from inside pytest, and what comes before it.
-pub const FILES: [(&str, &str); 13] = [
+pub const FILES: [(&str, &str); 21] = [
     ("sitecustomize.py", include_str!("../harness/sitecustomize.py")),
     ("ostest_start.py", include_str!("../harness/ostest_start.py")),
     ("ostest_apart.py", include_str!("../harness/ostest_apart.py")),
     ("ostest_stand.py", include_str!("../harness/ostest_stand.py")),
-    ("ostest_guard.py", include_str!("../harness/ostest_guard.py")),
+    ("ostest_trust.py", include_str!("../harness/ostest_trust.py")),
     ("ostest_fds.py", include_str!("../harness/ostest_fds.py")),
+    ("ostest_notes.py", include_str!("../harness/ostest_notes.py")),
+    ("ostest_imported.py", include_str!("../harness/ostest_imported.py")),
+    ("ostest_guard.py", include_str!("../harness/ostest_guard.py")),
+    ("ostest_config.py", include_str!("../harness/ostest_config.py")),
+    ("ostest_hidden.py", include_str!("../harness/ostest_hidden.py")),
     ("ostest_call.py", include_str!("../harness/ostest_call.py")),
     ("ostest_quick.py", include_str!("../harness/ostest_quick.py")),
     ("ostest_spawn.py", include_str!("../harness/ostest_spawn.py")),
     ("ostest_leaves.py", include_str!("../harness/ostest_leaves.py")),
     ("ostest_gate.py", include_str!("../harness/ostest_gate.py")),
+    ("ostest_multi.py", include_str!("../harness/ostest_multi.py")),
     ("ostest_deadline.py", include_str!("../harness/ostest_deadline.py")),
+    ("ostest_called.py", include_str!("../harness/ostest_called.py")),
+    ("ostest_held.py", include_str!("../harness/ostest_held.py")),
     ("ostest_harness.py", include_str!("../harness/ostest_harness.py")),
 ];
 

@@ -14,6 +14,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::time::Duration;
 use words::{exit_status, show_seconds, show_signal};
 
+mod called;
 mod reasons;
 #[cfg(test)]
 mod tests;
@@ -78,6 +79,7 @@ pub fn judge(input: &Run<'_>) -> Verdict {
                     .into(),
             ),
             tampering: Vec::new(),
+            remarks: Vec::new(),
             duration: Duration::from_millis(input.outcome.wall_ms),
         };
     }
@@ -85,7 +87,7 @@ pub fn judge(input: &Run<'_>) -> Verdict {
     let mut errors = run_errors(input);
     let cause = cause(input);
     let mut cases: Vec<Case> = Vec::new();
-    let mut disagreements = Vec::new();
+    let (mut disagreements, mut uncalled) = (Vec::new(), Vec::new());
     for (index, test) in input.log.tests().iter().enumerate() {
         let found = reported.by_name.get(&*test.name).copied();
         let mut case = Case {
@@ -108,6 +110,11 @@ pub fn judge(input: &Run<'_>) -> Verdict {
                     let worst = reported.ended.get(&*test.name).copied();
                     disagreements.extend(compare(&mut case, worst.unwrap_or(end.status), found));
                 }
+                if case.status == Status::Passed && !test.ran {
+                    case.status = Status::Failed;
+                    case.description = called::NEVER.into();
+                    uncalled.push(&*test.name);
+                }
             }
             None if test.started || input.log.running() == Some(index) => {
                 case.status = Status::Stopped;
@@ -128,13 +135,16 @@ pub fn judge(input: &Run<'_>) -> Verdict {
             some_of(disagreements.iter().map(String::as_str), NAMES)
         ));
     }
+    errors.extend(called::uncalled(input.log, &uncalled));
+    errors.extend(called::student_code(input.log));
     errors.extend(broken_cases(&cases));
     cases.extend(missing_names(input));
     errors.extend(contradictions(input));
     Verdict {
         cases,
         error: (!errors.is_empty()).then(|| errors.join("\n")),
-        tampering: input.log.tampering().iter().map(|text| cut_middle(text, QUOTE)).collect(),
+        tampering: quoted(input.log.tampering()),
+        remarks: [quoted(input.log.loaded()), quoted(input.log.remarks())].concat(),
         duration: Duration::from_millis(input.outcome.wall_ms),
     }
 }
@@ -416,6 +426,10 @@ fn missing_names(input: &Run<'_>) -> impl Iterator<Item = Case> {
             measured: None,
         }
     })
+}
+
+fn quoted(texts: &[String]) -> Vec<String> {
+    texts.iter().map(|text| cut_middle(text, QUOTE)).collect()
 }
 
 /// What the log could not make sense of.

@@ -12,6 +12,8 @@ pub struct Verdict {
     pub error: Option<String>,
     /// What was seen of attempts to change the result: sentences. They change nothing else.
     pub tampering: Vec<String>,
+    /// What has to be known of the run, and is nobody's fault: sentences. They change nothing either.
+    pub remarks: Vec<String>,
     /// Wall clock of the suite's run.
     pub duration: Duration,
 }
@@ -81,13 +83,27 @@ pub enum Status {
 impl Verdict {
     /// A verdict for a run that broke before any test was known.
     pub fn broken(error: impl Into<String>) -> Self {
-        Verdict { cases: Vec::new(), error: Some(error.into()), tampering: Vec::new(), duration: Duration::ZERO }
+        Verdict {
+            cases: Vec::new(),
+            error: Some(error.into()),
+            tampering: Vec::new(),
+            remarks: Vec::new(),
+            duration: Duration::ZERO,
+        }
     }
 
-    /// What is said beside the cases: what broke the run, and what was seen of tampering; empty for most.
+    /// What is said beside the cases: what broke the run, what was seen of tampering, and what else has to be known; empty for most.
     pub fn details(&self) -> String {
-        let parts = [self.error.clone().unwrap_or_default(), self.tampering_told()];
+        let parts = [self.error.clone().unwrap_or_default(), self.noted()];
         parts.into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join("\n")
+    }
+
+    /// What was seen of tampering, and what else has to be known, a line each; empty for most.
+    pub fn noted(&self) -> String {
+        let mut lines = vec![self.tampering_told()];
+        lines.extend(self.remarks.iter().map(|text| format!("note: {text}")));
+        lines.retain(|line| !line.is_empty());
+        lines.join("\n")
     }
 
     /// What was seen of tampering, in a sentence; empty for most.

@@ -295,7 +295,9 @@ fn a_suite_says_what_it_hides_and_what_it_loads() {
     assert_eq!(passed, [false, true, true, false]);
     assert!(error.contains("/task/suite/made_now.py was not loaded"), "{error}");
     let own = "[test]\nhidden = ['lab/*.key']\nimports = 'anything'\n";
-    assert_eq!(grade(own), (vec![true, false, true, true], String::new()));
+    let (passed, error) = grade(own);
+    assert_eq!(passed, [true, false, true, true]);
+    assert!(error.starts_with("note: /task/suite/made_now.py was loaded into pytest"), "{error}");
 }
 
 #[test]

@@ -57,6 +57,8 @@ fn contradictions_are_problems_and_change_nothing() {
         (&[HELLO, A, COLLECTED], "listed 1 tests and counted 2"),
         (&[HELLO, A, B, COLLECTED, c], "after it was complete"),
         (&[HELLO, A, B, COLLECTED, COLLECTED], "after it was complete"),
+        (&[HELLO, A, B, COLLECTED, r#"{"event":"ran","index":0}"#], "was not running"),
+        (&[HELLO, A, B, COLLECTED, START, r#"{"event":"ran","index":1}"#], "was not running"),
         (&[HELLO, A, B, START], "before the list of tests was complete"),
         (&[HELLO, A, B, COLLECTED, END], "ended without a start"),
         (&[HELLO, A, B, COLLECTED, START, start_b], "while test 0 was running"),
@@ -106,6 +108,7 @@ fn any_event() -> impl Strategy<Value = Event> {
         1 => any::<String>().prop_map(|test| Event::Unknown(Unknown { test, text: String::new() })),
         1 => any::<String>().prop_map(|text| Event::CollectError(CollectError { nodeid: "n".into(), text })),
         5 => index.clone().prop_map(|index| Event::Start { index }),
+        3 => index.clone().prop_map(|index| Event::Ran { index }),
         5 => (index, status, any::<Option<f64>>(), any::<String>())
             .prop_map(|(index, status, duration, text)| Event::End { index, status, duration, text }),
         1 => any::<i64>().prop_map(|exitstatus| Event::Finish { exitstatus }),
@@ -135,6 +138,7 @@ proptest! {
             for (i, test) in log.tests().iter().enumerate() {
                 prop_assert_eq!(test.end.as_ref().map(|e| e.status), first_ends[i]);
                 prop_assert!(test.end.is_none() || test.started);
+                prop_assert!(!test.ran || test.started);
             }
             let ended = log.tests().iter().filter(|t| t.end.is_some()).count();
             prop_assert_eq!(log.progress(), (ended, log.tests().len()));

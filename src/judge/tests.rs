@@ -59,6 +59,7 @@ fn whole(ends: &[(TestOutcome, &str)], exitstatus: i64) -> Vec<Event> {
     let mut events = Vec::new();
     for (index, (status, text)) in ends.iter().enumerate() {
         events.push(Event::Start { index });
+        events.push(Event::Ran { index });
         events.push(end(index, *status, text));
     }
     events.push(Event::Finish { exitstatus });
@@ -141,6 +142,42 @@ fn tampering_is_told_and_changes_nothing() {
 }
 
 #[test]
+fn a_test_that_was_never_called_has_not_passed() {
+    let events = |first: Option<Event>| {
+        let mut events: Vec<Event> = first.into_iter().collect();
+        events.extend(whole(&[(Passed, ""), (Passed, "")], 0));
+        events.retain(|event| !matches!(event, Event::Ran { index: 1 }));
+        log(&["a::t", "a::u"], events)
+    };
+    let plain = events(None);
+    let verdict = judge(&run(&plain, xml(BOTH), &ok()));
+    assert_eq!(statuses(&verdict), [("a::t", Status::Passed), ("a::u", Status::Failed)]);
+    assert!(verdict.cases[1].description.contains("never called"), "{verdict:?}");
+    // Nothing of the submission's was in pytest: the suite did it.
+    assert!(verdict.error.as_deref().is_some_and(|e| e.contains("--setup-plan") && e.ends_with("a::u")), "{verdict:?}");
+    let foreign = events(Some(Event::Loaded { text: "x.so was loaded into pytest".into() }));
+    let verdict = judge(&run(&foreign, xml(BOTH), &ok()));
+    assert_eq!(statuses(&verdict), [("a::t", Status::Passed), ("a::u", Status::Failed)]);
+    assert_eq!((verdict.error.as_deref(), &*verdict.details()), (None, "note: x.so was loaded into pytest"));
+}
+
+#[test]
+fn a_suite_that_loads_student_code_is_told_how_not_to() {
+    let mut events = vec![Event::StudentCode { text: "/task/project/libx.so".into() }];
+    events.extend(whole(&[(Passed, ""), (Passed, "")], 0));
+    events.push(Event::Remark { text: "x was not read".into() });
+    let log = log(&["a::t", "a::u"], events);
+    assert_eq!(log.problems(), [""; 0]);
+    let verdict = judge(&run(&log, xml(BOTH), &ok()));
+    let details = verdict.details();
+    assert!(!verdict.is_passed() && verdict.error.is_some(), "{verdict:?}");
+    for said in ["/task/project/libx.so", "a process of its own", "load-student-code = true", "\nnote: x was not read"]
+    {
+        assert!(details.contains(said), "{said}: {details}");
+    }
+}
+
+#[test]
 fn a_good_run_passes() {
     let log = log(&["a::t", "a::u"], whole(&[(Passed, ""), (Passed, "")], 0));
     let verdict = judge(&run(&log, xml(BOTH), &ok()));
@@ -166,7 +203,8 @@ fn failures_and_skips_are_no_errors() {
 
 #[test]
 fn a_run_that_is_killed_half_way_keeps_what_is_known() {
-    let half = || vec![Event::Start { index: 0 }, end(0, Passed, ""), Event::Start { index: 1 }];
+    let half =
+        || vec![Event::Start { index: 0 }, Event::Ran { index: 0 }, end(0, Passed, ""), Event::Start { index: 1 }];
     for (outcome, says) in [
         (outcome(Word::TimeLimit, Ended::Killed), "time limit of 600 s reached, which is for all tests together"),
         (outcome(Word::MemoryLimit, Ended::Killed), "memory limit of 512.0 MiB reached, peak 512.0 MiB"),
@@ -313,7 +351,7 @@ fn two_tests_of_one_name_are_two_cases_and_the_worse_is_compared() {
 proptest! {
     #[test]
     fn nothing_passes_without_its_end(
-        steps in prop::collection::vec((0usize..3, any::<bool>(), 0usize..4), 0..12),
+        steps in prop::collection::vec((0usize..3, 0usize..3, 0usize..4), 0..18),
         finish in prop::option::of(0i64..7),
         reported in prop::option::of(prop::collection::vec((0usize..4, any::<bool>()), 0..5)),
         word in prop::sample::select(vec![
@@ -322,8 +360,9 @@ proptest! {
     ) {
         let names = ["a::0", "a::1", "a::2"];
         let mut events: Vec<Event> = steps.iter().map(|(index, start, status)| match start {
-            true => Event::Start { index: *index },
-            false => end(*index, [Passed, Skipped, Failed, Error][*status], "text"),
+            0 => Event::Start { index: *index },
+            1 => Event::Ran { index: *index },
+            _ => end(*index, [Passed, Skipped, Failed, Error][*status], "text"),
         }).collect();
         events.extend(finish.map(|exitstatus| Event::Finish { exitstatus }));
         let log = log(&names, events);
@@ -334,7 +373,7 @@ proptest! {
         let verdict = judge(&run(&log, report, &outcome));
         prop_assert_eq!(verdict.cases.iter().map(|c| &*c.name).collect::<Vec<_>>(), names);
         for (case, test) in verdict.cases.iter().zip(log.tests()) {
-            let passed = test.end.as_ref().is_some_and(|e| e.status == Passed);
+            let passed = test.ran && test.end.as_ref().is_some_and(|e| e.status == Passed);
             prop_assert!(case.status != Status::Passed || passed);
             prop_assert!(case.status == Status::Passed || !case.description.is_empty());
         }

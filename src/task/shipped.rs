@@ -99,6 +99,7 @@ mod tests {
             cases: vec![case(Status::Passed), case(Status::Skipped)],
             error: None,
             tampering: Vec::new(),
+            remarks: Vec::new(),
             duration: Duration::ZERO,
         };
         let texts = |all: &[&str]| all.iter().map(|text| text.to_string()).collect();

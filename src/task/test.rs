@@ -3,7 +3,7 @@
 use super::shipped::Shipped;
 use super::suite::Suite;
 use super::{Context, Event, Progress, TaskError, sandbox_failed, starter};
-use crate::config::Imports;
+use crate::config::{Imports, SuiteTestOptions};
 use crate::contain::tree::{self, inside};
 use crate::contain::work::WorkTree;
 use crate::contain::{ContainError, Finished, PATH, Stage};
@@ -175,6 +175,15 @@ fn command(context: &Context<'_>, suite: &Suite) -> Result<Vec<String>, Fault> {
     Ok(argv)
 }
 
+/// What the harness holds pytest to, and what it lets in all the same.
+fn guard(suite: &SuiteTestOptions) -> &'static str {
+    match (suite.load_student_code, suite.imports) {
+        (true, _) => "held,modules,libraries",
+        (false, Imports::Anything) => "held,modules",
+        (false, Imports::Suite) => "held",
+    }
+}
+
 fn stage(context: &Context<'_>, work: &WorkTree, suite: &Suite, venv: &Path) -> Result<Stage, TaskError> {
     let (own, suites) = (&context.grading.test, &suite.options.test);
     let assignment = context.assignment;
@@ -219,9 +228,7 @@ fn stage(context: &Context<'_>, work: &WorkTree, suite: &Suite, venv: &Path) -> 
     set("OSTEST_GATE", GATE.into());
     set("OSTEST_SPAWN", SPAWN.into());
     set("OSTEST_APART", format!("{}:{}", APART.uid, APART.gid));
-    if suite.options.test.imports == Imports::Suite {
-        set("OSTEST_GUARD", "1".into());
-    }
+    set("OSTEST_GUARD", guard(suites).into());
     if let Some(limit) = test_time(context, suite) {
         set("OSTEST_TEST_TIMEOUT", limit.as_secs_f64().to_string());
     }

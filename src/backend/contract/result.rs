@@ -223,6 +223,7 @@ mod tests {
             ],
             error: None,
             tampering: Vec::new(),
+            remarks: Vec::new(),
             duration: Duration::from_millis(15_866),
         }
     }

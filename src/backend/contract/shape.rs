@@ -64,7 +64,7 @@ pub const NOTE_CASE: &str = "ostest::note";
 /// `errorDetails`, its control characters escaped, in so many characters.
 pub(super) fn details(verdict: &Verdict, limit: ErrorLimit) -> String {
     let error = visible(verdict.error.as_deref().unwrap_or_default());
-    brief_of_two(error.trim_end(), &visible(&verdict.tampering_told()), limit.get())
+    brief_of_two(error.trim_end(), &visible(&verdict.noted()), limit.get())
 }
 
 /// The case that says the whole of `errorDetails`. It never says of the run what the rest does not: it passes where all passed.

@@ -77,6 +77,7 @@ mod tests {
             ],
             error: Some("it broke 🦀 ".repeat(100)),
             tampering: Vec::new(),
+            remarks: Vec::new(),
             duration: Duration::from_secs(3),
         }
     }

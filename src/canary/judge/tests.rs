@@ -17,6 +17,7 @@ fn good() -> Graded {
             cases: EXPECTED.iter().map(|(name, status)| case(name, *status)).collect(),
             error: None,
             tampering: Vec::new(),
+            remarks: Vec::new(),
             duration: Duration::ZERO,
         },
         commit: None,

@@ -1,23 +1,6 @@
-//! Text from elsewhere, made fit to be logged, quoted and stored.
+//! Text from elsewhere, made cut to be quoted and stored.
 
-use std::fmt::Write as _;
-
-/// Makes control characters visible: all but newline and tab become `\x1b`-like escapes.
-///
-/// Nothing else is touched. A terminal does not obey what a student printed, and databases that cannot hold NUL
-/// take the text.
-pub fn visible(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    for c in text.chars() {
-        if c.is_control() && c != '\n' && c != '\t' {
-            // Writing to a String cannot fail.
-            let _ = write!(out, "\\x{:02x}", u32::from(c));
-        } else {
-            out.push(c);
-        }
-    }
-    out
-}
+use crate::text::visible;
 
 /// Cuts the middle out of a text longer than `cap` bytes, and says there how many bytes are missing.
 ///
@@ -64,11 +47,6 @@ fn ceil_boundary(text: &str, mut at: usize) -> usize {
 mod tests {
     use super::*;
     use proptest::prelude::*;
-
-    #[test]
-    fn control_characters_become_visible_and_the_rest_stays() {
-        assert_eq!(visible("a\u{1b}[31m\r\n\tб\0\u{85}"), "a\\x1b[31m\\x0d\n\tб\\x00\\x85");
-    }
 
     #[test]
     fn an_excerpt_is_one_line_and_says_that_it_was_cut() {

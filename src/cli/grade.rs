@@ -78,7 +78,7 @@ fn go(args: &GradeArgs, signals: Signals) -> anyhow::Result<u8> {
     });
     host.release();
     // The files are written in any case.
-    let printed = out::print(table::show(&graded, std::io::stdout().is_terminal()));
+    let printed = out::coloured(table::show(&graded, std::io::stdout().is_terminal()));
     write_files(args, &graded, &project.display().to_string())?;
     printed?;
     Ok(match (graded.verdict.is_passed(), &graded.verdict.error) {

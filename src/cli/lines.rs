@@ -4,6 +4,7 @@
 //! it was written.
 
 use super::journal;
+use crate::text::{visible, visible_json, visible_line};
 use serde_json::Value;
 use std::fmt::{self, Write};
 use std::time::SystemTime;
@@ -167,31 +168,20 @@ fn text(time: SystemTime, level: Level, fields: &Fields, coloured: bool) -> Stri
 /// student has printed can pass for a line of the log.
 fn body(level: Level, fields: &Fields) -> String {
     let mut message = fields.message.trim_end().lines();
-    let mut line = format!("{level} {}", clean(message.next().unwrap_or_default()));
-    let mut below = message.map(|more| format!("\n    {}", clean(more))).collect::<String>();
+    let mut line = format!("{level} {}", visible(message.next().unwrap_or_default()));
+    let mut below = message.map(|more| format!("\n    {}", visible(more))).collect::<String>();
     for (name, value) in &fields.fields {
         // Writing to a string does not fail.
         let _ = match value {
             Shown::Plain(text) if text.trim_end().contains('\n') => {
-                text.trim_end().lines().try_for_each(|one| write!(below, "\n    {name}: {}", clean(one)))
+                text.trim_end().lines().try_for_each(|one| write!(below, "\n    {name}: {}", visible(one)))
             }
-            Shown::Plain(text) => write!(line, " {name}={}", clean(text.trim_end())),
-            Shown::Quoted(text) => write!(line, " {name}={text:?}"),
+            Shown::Plain(text) => write!(line, " {name}={}", visible(text.trim_end())),
+            Shown::Quoted(text) => write!(line, " {name}={}", visible_line(&format!("{text:?}"))),
             Shown::Json(value) => write!(line, " {name}={value}"),
         };
     }
     line + &below
-}
-
-/// Without what a terminal would obey.
-fn clean(text: &str) -> String {
-    text.chars().fold(String::with_capacity(text.len()), |mut all, c| {
-        match c.is_control() && c != '\t' {
-            true => all.extend(c.escape_default()),
-            false => all.push(c),
-        }
-        all
-    })
 }
 
 fn json(time: SystemTime, level: Level, fields: &Fields) -> String {
@@ -207,7 +197,7 @@ fn json(time: SystemTime, level: Level, fields: &Fields) -> String {
     // By hand, because a map would sort them, and people read these, too.
     let parts: Vec<String> =
         head.into_iter().chain(fields).map(|(name, value)| format!("{}:{value}", Value::from(name))).collect();
-    format!("{{{}}}\n", parts.join(","))
+    format!("{{{}}}\n", visible_json(&parts.join(",")))
 }
 
 #[cfg(test)]
@@ -279,7 +269,7 @@ mod tests {
             written(LogFormat::Text, || tracing::info!(stdout = %said, task = %"attempt 2", "what the suite printed"));
         let lines: Vec<&str> = text.lines().collect();
         assert!(lines[0].ends_with("INFO what the suite printed task=attempt 2"), "{text}");
-        assert_eq!(lines[2], "    stdout: 2026-11-29T00:00:00Z ERROR forged task=attempt 1\\u{1b}[2J");
+        assert_eq!(lines[2], "    stdout: 2026-11-29T00:00:00Z ERROR forged task=attempt 1\\x1b[2J");
         assert!(lines[1..].iter().all(|line| line.starts_with("    stdout: ")), "{text}");
     }
 

@@ -2,7 +2,8 @@
 
 use super::shape::{self, Shape};
 use super::{Key, Value};
-use crate::backend::text::{shorten, visible};
+use crate::backend::text::shorten;
+use crate::text::visible;
 use crate::verdict::{Case, Verdict, memory_of};
 use serde_json::{Map, json};
 use std::fmt;

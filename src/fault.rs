@@ -112,7 +112,8 @@ impl Fault {
 
     /// Any.
     pub fn new(blame: Blame, cause: Cause, message: impl Into<String>) -> Fault {
-        Fault { blame, cause, message: message.into(), detail: String::new() }
+        // Many a message has what a tool or a program has printed below its first line.
+        Fault { blame, cause, message: quoted(&message.into()), detail: String::new() }
     }
 
     /// With what only the operator needs; much of it is what git, pip and other tools say.

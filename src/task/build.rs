@@ -7,7 +7,6 @@ use crate::contain::Stage;
 use crate::contain::tree::{self, inside};
 use crate::contain::work::WorkTree;
 use crate::fault::{Cause, Fault};
-use crate::text::quoted;
 use sandbox::outcome::Verdict;
 use sandbox::plan::{Beyond, Policy};
 
@@ -45,7 +44,7 @@ pub async fn project(
         Verdict::Interrupted => Err(TaskError::Interrupted),
         _ => {
             let command = command.join(" ");
-            let said = quoted(&both.lines(SHOWN_LINES));
+            let said = both.lines(SHOWN_LINES);
             let lacks = fetched.submodules_sentence();
             Err(Fault::submission(format!("the build failed: `{command}`: {}{lacks}\n{said}", outcome.message)).into())
         }

@@ -2,7 +2,7 @@
 
 use super::shape::{self, Shape};
 use super::{Key, Value};
-use crate::backend::text::shorten;
+use crate::backend::text::{shorten, shorten_reason};
 use crate::text::visible;
 use crate::verdict::{Case, Verdict, memory_of};
 use serde_json::{Map, json};
@@ -166,7 +166,7 @@ fn tell(case: &Case, unit: MemoryUnit, cap: usize, duration: Value) -> Value {
     json!({
         "name": told(&case.name, NAME_CAP),
         "isPassed": case.status == crate::verdict::Status::Passed,
-        "description": told(&case.description, cap),
+        "description": shorten_reason(visible(&case.description), cap),
         "duration": duration,
         "memoryUsed": unit.of(case.memory),
     })

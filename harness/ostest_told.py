@@ -99,7 +99,10 @@ def excerpt(text):
 
 
 def bared(lines):
-    return (QUOTED.sub("", line, count=1) if QUOTED.match(line) and not line.startswith("    #") else line.strip() for line in lines)
+    """The lines without what stands before the first of them because it is quoted."""
+    quoted = QUOTED.match(lines[0])
+    before = quoted.group() if quoted else ""
+    return (line[len(before) :] if line.startswith(before) else line for line in lines)
 
 
 def sanitizer(lines):

@@ -366,7 +366,6 @@ class Harness:
 
     def text_of(self, running, config):
         sections = running.sections if SEVERITY[running.status] > SEVERITY["skipped"] else []
-        sections = [(name, shown(text)) for name, text in sections]
         return self.told.whole(running.texts, sections, getattr(config.option, "showcapture", "all"))
 
     # Before fixtures are set up: without a leaf none of them runs, and nothing of the test. No wrapper, because pytest's own

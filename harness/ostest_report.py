@@ -28,6 +28,7 @@ class Report:
     def __init__(self, current):
         self.current = current
         self.owners = {}
+        self.logs = False
         self.budget = Budget(TOGETHER, LEAST, part=8)
 
     def watch(self, config):
@@ -35,6 +36,7 @@ class Report:
         xml = log_of(config)
         if xml is None:
             return
+        self.logs = getattr(xml, "logging", "no") != "no"
         original = xml.node_reporter
 
         def node_reporter(report):
@@ -59,9 +61,12 @@ class Report:
 
     def bound(self, report, text):
         """Cuts what a report of one phase holds, before anybody writes it down. `text` is what it says, as a text."""
-        if len(text) > TEXT:
+        if len(text) > TEXT and report.failed:
             report.longrepr = self.budget.take(text, TEXT)
-        report.sections = [(name, self.budget.take(part, TEXT)) for name, part in report.sections]
+        elif len(text) > TEXT and isinstance(report.longrepr, tuple):
+            report.longrepr = tuple(self.budget.take(part, TEXT) if isinstance(part, str) else part for part in report.longrepr)
+        if self.logs:
+            report.sections = [(name, self.budget.take(part, TEXT)) for name, part in report.sections]
         properties = getattr(report, "user_properties", None)
         if isinstance(properties, list):
             report.user_properties = [

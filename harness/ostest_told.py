@@ -12,6 +12,8 @@ REPR = 24000
 SECTION = 6000
 SECTIONS = 18000
 EXCERPT = 4000
+# Characters of a captured text that are looked through: who writes without end is not read to the end.
+SEARCHED = 400000
 EXCERPT_LINES = 40
 # All that is told in one run. What is left is shared out, so that the last test still has some.
 TOGETHER = 48 << 20
@@ -72,11 +74,11 @@ class Budget:
         return text
 
 
-def wanted(sections, shown):
+def wanted(sections, show):
     """The sections that pytest would print under a failure (`--show-capture`), without those that are empty."""
-    if shown == "no":
+    if show == "no":
         return []
-    return [(name, text) for name, text in sections if text.strip() and (shown == "all" or shown in name)]
+    return [(name, text) for name, text in sections if text.strip() and (show == "all" or show in name)]
 
 
 def excerpt(text):
@@ -162,10 +164,10 @@ class Told:
     def __init__(self):
         self.budget = Budget(TOGETHER, LEAST)
 
-    def whole(self, texts, sections, shown="all"):
+    def whole(self, texts, sections, show="all"):
         """The text on a test: an excerpt first where there is one, what pytest says, what was captured."""
         said = "\n\n".join(texts)
-        captured = wanted(sections, shown)
+        captured = [(name, shown(cut(text, SEARCHED))) for name, text in wanted(sections, show)]
         parts = []
         found = self.excerpt(said, captured)
         if found:

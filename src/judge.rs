@@ -6,15 +6,17 @@
 use crate::config::Skips;
 use crate::events::Log;
 use crate::junit::{About, JunitError, Outcome as TestOutcome, Report, ReportCase};
-use crate::text::{apart, cut_middle, last_lines, quoted, some_of, visible_line};
+use crate::text::{cut_middle, last_lines, quoted, some_of};
 use crate::units::show_bytes;
 use crate::verdict::{Case, Status, Verdict, memory_of};
+use parts::{skipped_parts, tell_apart};
 use reasons::Met;
 use sandbox::outcome::{Ended, LeafUsage, Outcome, Verdict as Word};
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::time::Duration;
 use words::{exit_status, show_seconds, show_signal};
 
+mod parts;
 mod reasons;
 mod starved;
 #[cfg(test)]
@@ -23,9 +25,6 @@ mod words;
 
 /// Names in one sentence at the most.
 const NAMES: usize = 10;
-
-/// Bytes of a name at the most.
-const NAME: usize = 2000;
 
 /// Bytes of a foreign text inside an error at the most.
 const QUOTE: usize = 4000;
@@ -439,29 +438,6 @@ fn broken_cases(cases: &[Case]) -> Option<String> {
             some_of(broken, NAMES)
         )
     })
-}
-
-/// Parts of the suite that were skipped as a whole: nothing that was in them has passed.
-fn skipped_parts(input: &Run<'_>) -> impl Iterator<Item = Case> {
-    input.log.collect_skips().iter().map(|part| Case {
-        name: part.name.clone(),
-        status: Status::Skipped,
-        description: format!("skipped as a whole, with all tests in it: {}", cut_middle(&part.text, QUOTE)),
-        duration: Duration::ZERO,
-        memory: 0,
-        measured: None,
-    })
-}
-
-/// Gives each case a name of its own: files of one name in two folders, or a name that was cut, make two tests look like one.
-fn tell_apart(input: &Run<'_>, cases: &mut [Case]) {
-    let tests = input.log.tests().iter().map(|test| &*test.nodeid);
-    let parts = input.log.collect_skips().iter().map(|part| &*part.nodeid);
-    let keys = tests.chain(parts).chain(std::iter::repeat(""));
-    let names: Vec<(String, &str)> = cases.iter().map(|case| visible_line(&case.name)).zip(keys).collect();
-    for (case, name) in cases.iter_mut().zip(apart(&names, NAME)) {
-        case.name = name;
-    }
 }
 
 /// The named tests that the suite does not have. They are cases that failed, not a run that broke.

@@ -203,6 +203,7 @@ fn json(time: SystemTime, level: Level, fields: &Fields) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::text::is_hidden;
     use proptest::prelude::*;
     use std::sync::{Arc, Mutex};
     use tracing_subscriber::layer::SubscriberExt;
@@ -289,15 +290,17 @@ mod tests {
 
     proptest! {
         #[test]
-        fn whatever_is_said_only_its_first_line_begins_at_the_margin(message in "(\\PC|[\\n\\r\\t\\x1b]){0,60}", value in "(\\PC|[\\n\\r\\x1b]){0,60}") {
+        fn whatever_is_said_only_its_first_line_begins_at_the_margin(message in "(\\PC|[\\n\\r\\t\\x1b\\u{9b}\\u{202e}]){0,60}", value in "(\\PC|[\\n\\r\\x1b\\u{85}\\u{2066}]){0,60}") {
             let fields = Fields { message, fields: vec![("a", Shown::Plain(value.clone())), ("b", Shown::Quoted(value))] };
             let text = text(SystemTime::UNIX_EPOCH, Level::INFO, &fields, false);
             let lines: Vec<&str> = text.lines().collect();
             prop_assert!(lines[0].starts_with("1970-01-01T00:00:00.000000Z  INFO "));
             prop_assert!(lines[1..].iter().all(|line| line.starts_with("    ")), "{:?}", lines);
-            prop_assert!(!text.contains(['\x1b', '\r']) && text.ends_with('\n'));
+            let obeyed = |text: &str| text.chars().any(|c| is_hidden(c) && c != '\n' && c != '\t');
+            prop_assert!(!obeyed(&text) && text.ends_with('\n'));
             let json = json(SystemTime::UNIX_EPOCH, Level::INFO, &fields);
             prop_assert_eq!(json.lines().count(), 1);
+            prop_assert!(!obeyed(&json));
             let read: Value = serde_json::from_str(&json).unwrap();
             prop_assert_eq!(read["message"].as_str(), Some(&*fields.message));
         }

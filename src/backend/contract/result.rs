@@ -104,7 +104,7 @@ pub fn summary(result: &Value) -> String {
 
 /// The result of a submission that no backend asked for: the first dialect without `attempt`.
 ///
-/// Each case also has `status` (one of `passed`, `failed`, `error`, `skipped`, `stopped`, `not-run`) and `memoryBytes`,
+/// Each case also has `status` (one of `passed`, `failed`, `error`, `skipped`, `skip-allowed`, `stopped`, `not-run`) and `memoryBytes`,
 /// the exact figure behind `memoryUsed`; and of a test that ran `memorySource` ([`crate::verdict::MemorySource`]), `programs`
 /// (that it started), `wallSeconds`, and `cpuSeconds`, `peakPids`, `oomKills` of those programs. `extras` are put beside `testResults`, which they cannot replace.
 pub fn render_local(verdict: &Verdict, unit: MemoryUnit, extras: Map<String, Value>) -> Value {

@@ -22,7 +22,8 @@ PATIENCE = max(0.5, float(os.environ.get("OSTEST_PROXY_TIMEOUT") or 10) / 6)
 TURN = 0.005  # how long to wait before looking again
 LOOK = 0.02  # how often it is looked at what the program does
 IDLE = 0.05  # what one look costs at the most while the program does nothing: longer ones were the machine's doing
-LONGEST = 40  # times the patience, by the clock on the wall: whatever happens, a test ends
+LONGEST = 10  # times the patience, by the clock on the wall: whatever happens, a test ends
+CROWD = 64  # processes of one program with which it keeps itself busy, whatever else the machine does
 TICK = os.sysconf("SC_CLK_TCK")
 
 
@@ -44,12 +45,14 @@ class Patience:
         passed = now - self.looked
         if passed >= LOOK:
             self.looked = now
-            wants, used = self._look()
+            wants, used, crowd = self._look()
             worked, self.used = max(0.0, used - self.used), used
-            self.left -= min(worked, passed) if wants else min(passed, IDLE)
+            self.left -= passed if crowd else min(worked, passed) if wants else min(passed, IDLE)
         return self.left <= 0 or now - self.begun > LONGEST * self.seconds
 
     def _look(self):
-        """Whether any of the program's processes is running, is waiting for its turn, or for a disk; and their processor time."""
+        """Whether any of the program's processes is running, is waiting for its turn, or for a disk; their processor time; and
+        whether they are so many that they are in each other's way."""
         group = processes.in_group(self.group)
-        return any(process.state in "RD" for process in group), sum(process.ticks for process in group) / TICK
+        wants = any(process.state in "RD" for process in group)
+        return wants, sum(process.ticks for process in group) / TICK, len(group) > CROWD

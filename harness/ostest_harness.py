@@ -24,6 +24,9 @@ import stat
 import ostest_start
 import pytest
 from ostest_called import Called
+from ostest_diff import Diff
+from ostest_report import Report, bound_capture
+from ostest_told import Told, shown
 
 VERSION = 1
 # A message of a SOCK_SEQPACKET socket is sent in one piece or not at all, and the receiver's buffer has an end.
@@ -186,6 +189,12 @@ def public_name(item):
     return without_prefix(clean(classname) + "::" + name, "tests.") if classname else name
 
 
+def module_name(nodeid):
+    """The name of a module, a class or a folder, of the same form."""
+    names = [name for name in mangle(nodeid) if name not in ("", ".")]
+    return without_prefix(clean("::".join([".".join(names[:-1]), names[-1]] if names[1:] else names)), "tests.") or "the suite"
+
+
 def accepted_names(item):
     """Every name by which a task may select this test. Whole names only: `test1` must never select `test10`."""
     full = item.name
@@ -215,6 +224,7 @@ class Running:
         self.index = index
         self.status = "passed"
         self.texts = []
+        self.sections = []
         self.duration = 0.0
 
     def add(self, report):
@@ -226,24 +236,28 @@ class Running:
             self.status = status
         if text:
             self.texts.append(text)
+        # Each phase's report has those of the phases before it.
+        if len(report.sections) >= len(self.sections):
+            self.sections = report.sections
+        return text
 
 
 def describe(report):
     """Status and text of one phase's report, as `_NodeReporter` in pytest's junitxml.py writes them."""
     if report.failed:
         if report.when != "call":
-            return "error", clean(report.longrepr)
+            return "error", shown(report.longrepr)
         if hasattr(report, "wasxfail"):
             return "failed", XPASS_TEXT
-        return "failed", clean(report.longrepr)
+        return "failed", shown(report.longrepr)
     if report.skipped:
         if hasattr(report, "wasxfail"):
-            reason = clean(without_prefix(str(report.wasxfail), "reason: "))
+            reason = shown(without_prefix(str(report.wasxfail), "reason: "))
             return "skipped", "expected failure: " + reason if reason else "expected failure"
         if isinstance(report.longrepr, tuple) and len(report.longrepr) == 3:
             path, line, reason = report.longrepr
-            return "skipped", clean("%s:%s: %s" % (path, line, without_prefix(str(reason), "Skipped: ")))
-        return "skipped", clean(report.longrepr)
+            return "skipped", shown("%s:%s: %s" % (path, line, without_prefix(str(reason), "Skipped: ")))
+        return "skipped", shown(report.longrepr)
     return "passed", ""
 
 
@@ -259,6 +273,9 @@ class Harness:
         self.uncounted = None
         self.current = None
         self.collect_errors = 0
+        self.skipped = []
+        self.told = Told()
+        self.report = Report(lambda: self.current and self.current.index)
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_configure(self, config):
@@ -268,11 +285,19 @@ class Harness:
         # Tests that run in other processes, beside each other, have no order, and no memory of their own to measure.
         if getattr(config.option, "numprocesses", None) or getattr(config.option, "tx", None):
             raise pytest.UsageError("tests have to run one after the other here: take pytest-xdist's -n out of the options")
+        bound_capture(config)
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_sessionstart(self, session):
+        # The report is there once all plugins are configured.
+        self.report.watch(session.config)
 
     def pytest_collectreport(self, report):
         if report.failed:
             self.collect_errors += 1
             self.channel.send("collect-error", nodeid=clean(report.nodeid), text=clean(report.longrepr))
+        elif report.skipped:
+            self.skipped.append((clean(report.nodeid), describe(report)[1]))
 
     # Around all others: what the suite itself leaves out is known, and nothing is put back after the selection.
     @pytest.hookimpl(hookwrapper=True, tryfirst=True)
@@ -303,10 +328,15 @@ class Harness:
             return "it exists, but the options with which the suite is run leave it out"
         if self.collect_errors:
             return "a part of the suite could not be collected"
+        if self.skipped:
+            return "skipped as a whole: " + "; ".join("%s, %s" % part for part in self.skipped[:10])
         return ""
 
     @pytest.hookimpl(trylast=True)
     def pytest_collection_finish(self, session):
+        # A task that names its tests says itself what it is about; one of them that was in there is unknown.
+        for nodeid, text in self.skipped if self.selection is None else ():
+            self.channel.send("collect-skip", nodeid=nodeid, name=module_name(nodeid), text=text)
         for index, item in enumerate(session.items):
             self.indices[id(item)] = index
             self.channel.send("test", index=index, nodeid=clean(item.nodeid), name=public_name(item))
@@ -332,8 +362,12 @@ class Harness:
                 index=index,
                 status=running.status,
                 duration=round(running.duration, 6),
-                text="\n\n".join(running.texts),
+                text=self.text_of(running, item.config),
             )
+
+    def text_of(self, running, config):
+        sections = running.sections if SEVERITY[running.status] > SEVERITY["skipped"] else []
+        return self.told.whole(running.texts, sections, getattr(config.option, "showcapture", "all"))
 
     # Before fixtures are set up: without a leaf none of them runs, and nothing of the test. No wrapper, because pytest's own
     # wrappers need to have been there when the test is taken down.
@@ -345,11 +379,12 @@ class Harness:
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_logreport(self, report):
         if self.current is not None:
-            self.current.add(report)
+            self.report.bound(report, self.current.add(report))
 
     # Around all others: the JUnit report is complete when the runner hears of the end.
     @pytest.hookimpl(hookwrapper=True, tryfirst=True)
     def pytest_sessionfinish(self, session, exitstatus):
+        self.report.finish()
         outcome = yield
         if outcome.excinfo is None:
             status = getattr(session, "exitstatus", exitstatus)
@@ -395,7 +430,7 @@ def load():
         taken.notes.report_to(lambda kind, text: channel.send(kind, text=clean(text)))
         held = Held(taken)
     called = Called(lambda: harness.current and channel.send("ran", index=harness.current.index))
-    return [plugin for plugin in (harness, deadline, called, held) if plugin is not None]
+    return [plugin for plugin in (harness, deadline, Diff(), called, held) if plugin is not None]
 
 
 _plugins = load()

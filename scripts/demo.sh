@@ -41,7 +41,7 @@ done
 run "$bin" --backend-url "$url" --once --concurrent 2 --logger-level warning \
   --tests "$top/examples/course" --git-mirror "https://course.example/submissions/=$dir/submissions" \
   --allow-url https://course.example/ --state-dir "$dir/state" \
-  --mem-limit 256M --pids-limit 128 --timeout 120
+  --mem-limit 256M --pids-limit 128 --timeout 600
 wait "$backend"
 
 say

@@ -4,6 +4,9 @@
 //! flags without their dashes; unknown keys are errors. The suite's own `ostest.toml` may say how it is built and
 //! started, and may lower limits, never raise them.
 
+mod needs;
+mod skips;
+
 use crate::backend::contract::{ErrorLimit, MemoryUnit};
 use crate::proxy::{Internal, Place};
 use crate::units::{parse_duration, parse_size};
@@ -13,6 +16,9 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::time::Duration;
+
+pub use needs::{Need, Version};
+pub use skips::Skips;
 
 /// A size in bytes, written `512M`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -338,6 +344,8 @@ pub struct TestOptions {
     pub timeout: Option<Span>,
     /// Wall clock of each of set-up, call and tear-down of a test; none: only the suite's.
     pub test_timeout: Option<Span>,
+    /// Which tests may be skipped; none: the suite's word.
+    pub skips: Option<Skips>,
 }
 
 /// How `[build]` is run.
@@ -530,8 +538,39 @@ pub struct SuiteOptions {
     pub build: StageOptions,
     /// How the suite is started.
     pub test: SuiteTestOptions,
-    /// Limits by laboratory.
-    pub lab: Labs,
+    /// Limits and needs by laboratory.
+    pub lab: BTreeMap<String, SuiteLabOptions>,
+    /// Programs of the host without which it cannot judge anybody.
+    pub needs: Vec<Need>,
+}
+
+/// What a suite says of one laboratory.
+#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
+#[expect(missing_docs, reason = "they are those of LimitOptions")]
+pub struct SuiteLabOptions {
+    pub mem_limit: Option<Size>,
+    pub pids_limit: Option<Processes>,
+    pub cpu_limit: Option<Cores>,
+    pub disk_limit: Option<Size>,
+    pub output_limit: Option<Size>,
+    pub timeout: Option<Span>,
+    /// Programs that it needs beside the suite's.
+    pub needs: Vec<Need>,
+}
+
+impl SuiteLabOptions {
+    /// Its limits.
+    pub fn limits(&self) -> LimitOptions {
+        LimitOptions {
+            mem_limit: self.mem_limit,
+            pids_limit: self.pids_limit,
+            cpu_limit: self.cpu_limit,
+            disk_limit: self.disk_limit,
+            output_limit: self.output_limit,
+            timeout: self.timeout,
+        }
+    }
 }
 
 /// How a suite wants to be run, by its own `ostest.toml`.
@@ -551,6 +590,8 @@ pub struct SuiteTestOptions {
     pub imports: Imports,
     /// Whether also code of the submission's may, of whatever kind: then it answers for itself.
     pub load_student_code: bool,
+    /// Which tests may be skipped.
+    pub skips: Skips,
 }
 
 /// What may be loaded into pytest.
@@ -608,9 +649,19 @@ impl SuiteOptions {
         check_labs(&suite.lab).map_err(|e| format!("the suite's ostest.toml: {e}"))?;
         Ok(suite)
     }
+
+    /// What it says of a laboratory, or nothing.
+    pub fn of_lab(&self, lab: Option<u32>) -> SuiteLabOptions {
+        lab.and_then(|n| self.lab.get(&n.to_string())).cloned().unwrap_or_default()
+    }
+
+    /// What it needs for a laboratory.
+    pub fn needs_of(&self, lab: Option<u32>) -> Vec<Need> {
+        self.needs.iter().cloned().chain(self.of_lab(lab).needs).collect()
+    }
 }
 
-fn check_labs(labs: &Labs) -> Result<(), String> {
+fn check_labs<T>(labs: &BTreeMap<String, T>) -> Result<(), String> {
     // A section of another spelling, such as 01, would be valid and never found.
     let plain = |key: &str| key.parse::<u32>().is_ok_and(|number| number.to_string() == key);
     match labs.keys().find(|key| !plain(key)) {

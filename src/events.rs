@@ -50,6 +50,8 @@ pub enum Event {
     Unknown(Unknown),
     /// A file or folder of the suite could not be collected.
     CollectError(CollectError),
+    /// A file or folder of the suite was skipped as a whole.
+    CollectSkip(CollectSkip),
     /// A test begins.
     Start {
         /// Its place in the list.
@@ -135,6 +137,17 @@ pub struct CollectError {
     pub text: String,
 }
 
+/// A part of the suite that was skipped as a whole, with all tests in it.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub struct CollectSkip {
+    /// pytest's node id of the file or folder.
+    pub nodeid: String,
+    /// The name under which the backend hears of it.
+    pub name: String,
+    /// Why it was skipped.
+    pub text: String,
+}
+
 /// Why a message cannot be understood.
 #[derive(Debug, thiserror::Error)]
 #[error("a message of the harness cannot be understood ({reason}): {message:?}")]
@@ -194,6 +207,7 @@ pub struct Log {
     done: usize,
     unknown: Vec<Unknown>,
     collect_errors: Vec<CollectError>,
+    collect_skips: Vec<CollectSkip>,
     finish: Option<i64>,
     tampering: Vec<String>,
     student_code: Vec<String>,
@@ -239,7 +253,7 @@ impl Log {
             (_, None) => return Err("the harness spoke before it said hello".into()),
         }
         if self.collected
-            && let Event::Test { .. } | Event::Collected { .. } | Event::Unknown(_) = &event
+            && let Event::Test { .. } | Event::Collected { .. } | Event::Unknown(_) | Event::CollectSkip(_) = &event
         {
             return Err("the harness changed the list of tests after it was complete".into());
         }
@@ -262,6 +276,11 @@ impl Log {
                 let (nodeid, text) = (cut_middle(&nodeid, MAX_TEXT), cut_middle(&text, MAX_TEXT));
                 below_cap(self.collect_errors.len())?;
                 self.collect_errors.push(CollectError { nodeid, text });
+            }
+            Event::CollectSkip(CollectSkip { nodeid, name, text }) => {
+                below_cap(self.collect_skips.len())?;
+                let [nodeid, name, text] = [nodeid, name, text].map(|text| cut_middle(&text, MAX_TEXT));
+                self.collect_skips.push(CollectSkip { nodeid, name, text });
             }
             Event::Start { index } => return self.start(index),
             Event::End { index, status, duration, text } => return self.end(index, status, duration, &text),
@@ -374,6 +393,11 @@ impl Log {
     /// Parts of the suite that could not be collected.
     pub fn collect_errors(&self) -> &[CollectError] {
         &self.collect_errors
+    }
+
+    /// Parts of the suite that were skipped as a whole.
+    pub fn collect_skips(&self) -> &[CollectSkip] {
+        &self.collect_skips
     }
 
     /// pytest's own exit status, once it is through.

@@ -3,6 +3,7 @@
 //! The place that makes the error decides on the blame, because only there it is known what failed. Nothing converts into a
 //! [`Fault`] by itself: `?` on an `io::Error` would blame whoever the conversion names.
 
+use crate::text::quoted;
 use std::fmt;
 
 /// Who has to act on an error.
@@ -48,6 +49,8 @@ pub enum Cause {
     Index,
     /// The Python environment of the suite.
     Environment,
+    /// Programs of this host that the suite needs.
+    Programs,
     /// Whatever a sandbox is made of: control groups, mounts, the launcher, the work tree.
     Sandbox,
     /// The runner's own code.
@@ -65,6 +68,7 @@ impl fmt::Display for Cause {
             Cause::Suite => f.write_str("the test suite"),
             Cause::Index => f.write_str("the package index"),
             Cause::Environment => f.write_str("the suite's Python environment"),
+            Cause::Programs => f.write_str("the look for the programs that the suite needs"),
             Cause::Sandbox => f.write_str("the sandbox"),
             Cause::Runner => f.write_str("the runner"),
             Cause::Deadline => f.write_str("the time for an answer"),
@@ -108,13 +112,14 @@ impl Fault {
 
     /// Any.
     pub fn new(blame: Blame, cause: Cause, message: impl Into<String>) -> Fault {
-        Fault { blame, cause, message: message.into(), detail: String::new() }
+        // Many a message has what a tool or a program has printed below its first line.
+        Fault { blame, cause, message: quoted(&message.into()), detail: String::new() }
     }
 
-    /// With what only the operator needs.
+    /// With what only the operator needs; much of it is what git, pip and other tools say.
     #[must_use]
     pub fn with_detail(self, detail: impl Into<String>) -> Fault {
-        Fault { detail: detail.into(), ..self }
+        Fault { detail: quoted(&detail.into()), ..self }
     }
 
     /// Whether the same task can succeed later without the student doing anything. Such a task is held and tried again, and the

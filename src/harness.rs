@@ -1,7 +1,7 @@
 //! The harness: what the test stage finds in PYTHONPATH and beside it.
 
 /// Files of Python by their names, each after those that it imports: the plugin that reports from inside pytest, and what comes before it.
-pub const FILES: [(&str, &str); 21] = [
+pub const FILES: [(&str, &str); 24] = [
     ("sitecustomize.py", include_str!("../harness/sitecustomize.py")),
     ("ostest_start.py", include_str!("../harness/ostest_start.py")),
     ("ostest_apart.py", include_str!("../harness/ostest_apart.py")),
@@ -22,6 +22,9 @@ pub const FILES: [(&str, &str); 21] = [
     ("ostest_deadline.py", include_str!("../harness/ostest_deadline.py")),
     ("ostest_called.py", include_str!("../harness/ostest_called.py")),
     ("ostest_held.py", include_str!("../harness/ostest_held.py")),
+    ("ostest_told.py", include_str!("../harness/ostest_told.py")),
+    ("ostest_report.py", include_str!("../harness/ostest_report.py")),
+    ("ostest_diff.py", include_str!("../harness/ostest_diff.py")),
     ("ostest_harness.py", include_str!("../harness/ostest_harness.py")),
 ];
 

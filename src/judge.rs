@@ -3,11 +3,13 @@
 //! Pure. Three sources that do not know of one another have to agree, and where they do not, the worse word counts and
 //! the verdict says so: a test passes only if it was listed, ended, and the report says the same.
 
+use crate::config::Skips;
 use crate::events::Log;
 use crate::junit::{About, JunitError, Outcome as TestOutcome, Report, ReportCase};
-use crate::text::{cut_middle, last_lines, some_of};
+use crate::text::{cut_middle, last_lines, quoted, some_of};
 use crate::units::show_bytes;
 use crate::verdict::{Case, Status, Verdict, memory_of};
+use parts::{skipped_parts, tell_apart};
 use reasons::Met;
 use sandbox::outcome::{Ended, LeafUsage, Outcome, Verdict as Word};
 use std::collections::{BTreeMap, HashMap, HashSet};
@@ -15,7 +17,9 @@ use std::time::Duration;
 use words::{exit_status, show_seconds, show_signal};
 
 mod called;
+mod parts;
 mod reasons;
+mod starved;
 #[cfg(test)]
 mod tests;
 mod words;
@@ -41,6 +45,8 @@ pub struct Run<'a> {
     pub apart: bool,
     /// The end of what the suite wrote to its standard error (or output).
     pub suite_stderr_tail: &'a str,
+    /// Which tests may be skipped.
+    pub skips: &'a Skips,
     /// The limits that were in force.
     pub limits: InForce,
     /// The wall clock that the stage was given.
@@ -84,12 +90,13 @@ pub fn judge(input: &Run<'_>) -> Verdict {
         };
     }
     let reported = Reported::new(input);
-    let mut errors = run_errors(input);
-    let cause = cause(input);
+    let starved = starved::reason(input);
+    let mut errors = if starved.is_some() { Vec::new() } else { run_errors(input) };
+    let cause = starved.clone().unwrap_or_else(|| cause(input));
     let mut cases: Vec<Case> = Vec::new();
     let (mut disagreements, mut uncalled) = (Vec::new(), Vec::new());
     for (index, test) in input.log.tests().iter().enumerate() {
-        let found = reported.by_name.get(&*test.name).copied();
+        let found = reported.of(index, &test.name);
         let mut case = Case {
             name: test.name.clone(),
             status: Status::NotRun,
@@ -103,12 +110,12 @@ pub fn judge(input: &Run<'_>) -> Verdict {
             Some(end) => {
                 case.status = status(end.status);
                 if end.status != TestOutcome::Passed {
-                    case.description = end.text.clone();
+                    case.description = quoted(&end.text);
                 }
                 case.duration = end.duration.unwrap_or(case.duration);
                 if input.report_is_due() {
-                    let worst = reported.ended.get(&*test.name).copied();
-                    disagreements.extend(compare(&mut case, worst.unwrap_or(end.status), found));
+                    let ended = reported.ended(index, &test.name, end.status);
+                    disagreements.extend(compare(&mut case, ended, found));
                 }
                 if case.status == Status::Passed && !test.ran {
                     case.status = Status::Failed;
@@ -117,7 +124,7 @@ pub fn judge(input: &Run<'_>) -> Verdict {
                 }
             }
             None if test.started || input.log.running() == Some(index) => {
-                case.status = Status::Stopped;
+                case.status = if starved.is_some() { Status::Failed } else { Status::Stopped };
                 case.description = format!("stopped: {cause}");
             }
             None => {
@@ -126,9 +133,12 @@ pub fn judge(input: &Run<'_>) -> Verdict {
             }
         }
         explain(input, &mut case, &leaf_name(index));
+        starved::is_no_error(input, &mut case);
         cases.push(case);
     }
-    disagreements.extend(reported.strangers(input));
+    if starved.is_none() {
+        disagreements.extend(reported.strangers(input));
+    }
     if !disagreements.is_empty() {
         errors.push(format!(
             "pytest's report and what pytest said while it ran disagree, and the worse counts: {}",
@@ -137,8 +147,13 @@ pub fn judge(input: &Run<'_>) -> Verdict {
     }
     errors.extend(called::uncalled(input.log, &uncalled));
     errors.extend(called::student_code(input.log));
-    errors.extend(broken_cases(&cases));
+    cases.extend(skipped_parts(input));
     cases.extend(missing_names(input));
+    tell_apart(input, &mut cases);
+    for case in cases.iter_mut().filter(|case| case.status == Status::Skipped && input.skips.allow(&case.name)) {
+        case.status = Status::SkipAllowed;
+    }
+    errors.extend(broken_cases(&cases));
     errors.extend(contradictions(input));
     Verdict {
         cases,
@@ -257,7 +272,7 @@ fn run_errors(input: &Run<'_>) -> Vec<String> {
             .collect_errors()
             .iter()
             .take(NAMES)
-            .map(|e| format!("{}: {}", cut_middle(&e.nodeid, 200), cut_middle(&e.text, QUOTE)));
+            .map(|e| format!("{}: {}", cut_middle(&e.nodeid, 200), quoted(&cut_middle(&e.text, QUOTE))));
         errors.push(format!(
             "{} of the suite's files or folders could not be collected:\n{}",
             log.collect_errors().len(),
@@ -275,7 +290,7 @@ fn run_errors(input: &Run<'_>) -> Vec<String> {
 fn output(input: &Run<'_>) -> String {
     match last_lines(input.suite_stderr_tail, 30, QUOTE) {
         "" => "; it wrote nothing".to_owned(),
-        tail => format!("; the last lines of its output:\n{tail}"),
+        tail => format!("; the last lines of its output:\n{}", quoted(tail)),
     }
 }
 
@@ -294,6 +309,8 @@ fn finish_error(input: &Run<'_>, status: i64) -> Option<String> {
         1 => Some("pytest says that tests failed (exit status 1), but no test did".into()),
         // The named tests that do not exist say it themselves.
         5 if tests.is_empty() && !input.log.unknown().is_empty() => None,
+        // So do the parts that were skipped.
+        5 if tests.is_empty() && !input.log.collect_skips().is_empty() => None,
         5 => Some("the suite has no tests for this task (pytest's exit status 5)".into()),
         // Already said by the list of what could not be collected.
         2 if !input.log.collect_errors().is_empty() => None,
@@ -316,7 +333,9 @@ fn report_error(input: &Run<'_>) -> Option<String> {
 
 /// The report, arranged for comparison.
 struct Reported<'a> {
-    /// The worst case of each name.
+    /// The worst case of each test, by the number that the harness gave it.
+    by_number: HashMap<usize, (TestOutcome, &'a ReportCase)>,
+    /// The worst case of each name, of those without a number.
     by_name: HashMap<String, (TestOutcome, &'a ReportCase)>,
     /// The worst end that events tell, by name: different files can give two tests one name.
     ended: HashMap<&'a str, TestOutcome>,
@@ -327,8 +346,12 @@ struct Reported<'a> {
 impl<'a> Reported<'a> {
     fn new(input: &'a Run<'_>) -> Self {
         let mut by_name: HashMap<String, (TestOutcome, &ReportCase)> = HashMap::new();
+        let mut by_number: HashMap<usize, (TestOutcome, &ReportCase)> = HashMap::new();
         for case in cases_about(input, About::Test) {
-            let worst = by_name.entry(case.contract_name()).or_insert((case.outcome, case));
+            let worst = match case.number {
+                Some(number) => by_number.entry(number).or_insert((case.outcome, case)),
+                None => by_name.entry(case.contract_name()).or_insert((case.outcome, case)),
+            };
             if case.outcome > worst.0 {
                 *worst = (case.outcome, case);
             }
@@ -341,7 +364,21 @@ impl<'a> Reported<'a> {
             }
         }
         let listed = input.log.tests().iter().map(|t| &*t.name).collect();
-        Reported { by_name, ended, listed }
+        Reported { by_number, by_name, ended, listed }
+    }
+
+    /// The report's word on a test: by its number, and where the report has none for it by its name.
+    fn of(&self, index: usize, name: &str) -> Option<(TestOutcome, &'a ReportCase)> {
+        let (numbered, named) = (self.by_number.get(&index).copied(), self.by_name.get(name).copied());
+        numbered.into_iter().chain(named).max_by_key(|(outcome, _)| *outcome)
+    }
+
+    /// The end of which the report speaks under what it has: a name may be that of several tests.
+    fn ended(&self, index: usize, name: &str, end: TestOutcome) -> TestOutcome {
+        match self.by_number.contains_key(&index) {
+            true => end,
+            false => self.ended.get(name).copied().unwrap_or(end),
+        }
     }
 
     /// What the report tells and the events do not.
@@ -349,7 +386,11 @@ impl<'a> Reported<'a> {
         let mut strangers = Vec::new();
         for case in cases_about(input, About::Test) {
             let name = case.contract_name();
-            if !self.listed.contains(&*name) {
+            let known = match case.number {
+                Some(number) => number < input.log.tests().len(),
+                None => self.listed.contains(&*name),
+            };
+            if !known {
                 strangers.push(format!("{} ({} in the report, never listed)", cut_middle(&name, 200), case.outcome));
             }
         }
@@ -392,7 +433,7 @@ fn compare(case: &mut Case, ended: TestOutcome, found: Option<(TestOutcome, &Rep
     }
     if outcome > ended {
         case.status = status(outcome);
-        case.description = report.text.clone();
+        case.description = quoted(&report.text);
     }
     Some(format!("{name} ({ended} by events, {outcome} in the report)"))
 }
@@ -438,7 +479,7 @@ fn contradictions(input: &Run<'_>) -> Option<String> {
     (!problems.is_empty()).then(|| {
         format!(
             "the harness contradicted itself, and what it said first counts: {}",
-            cut_middle(&problems.join("; "), QUOTE)
+            quoted(&cut_middle(&problems.join("; "), QUOTE))
         )
     })
 }

@@ -56,6 +56,8 @@ pub struct ReportCase {
     pub text: String,
     /// What the case speaks of.
     pub about: About,
+    /// The number of the test that it speaks of, which the harness has put there: names are the suite's to choose.
+    pub number: Option<usize>,
 }
 
 /// How a test ended, the worse the greater.

@@ -1,5 +1,6 @@
 //! What a runner says of itself to whoever looks: `status.json` in its state directory, which `check` reads.
 
+use crate::text::visible_json;
 use anyhow::Context;
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
@@ -206,7 +207,8 @@ impl Board {
     /// Whole, but not synced: after a loss of power nobody asks what a runner was doing.
     fn write(&self, status: &Status) {
         let aside = self.path.with_extension("new");
-        let text = serde_json::to_vec_pretty(status).unwrap_or_default();
+        // Somebody will look at it with `cat`.
+        let text = visible_json(&serde_json::to_string_pretty(status).unwrap_or_default());
         let written = std::fs::write(&aside, text).and_then(|()| std::fs::rename(&aside, &self.path));
         let before = self.kept.swap(written.is_ok(), Ordering::Relaxed);
         if let Err(error) = written

@@ -1,4 +1,10 @@
-//! Texts of untrusted length, kept short.
+//! Texts of untrusted content, made fit to be shown, and of untrusted length, kept short.
+
+mod names;
+mod shown;
+
+pub use names::apart;
+pub use shown::{MARK, is_hidden, quoted, visible, visible_json, visible_line};
 
 /// Leaves out the middle of a text that has more than `max` bytes and says how much: the head of a failure says what
 /// was tried, its tail what came of it. The result has at most `max` bytes and the note.

@@ -96,7 +96,7 @@ fn every_submission_gets_the_verdict_it_was_made_for() {
     let place = Place::new();
     let tasks = Path::new(TOP).join("examples/tasks.json");
     let mut suite = Path::new(TOP).join("examples/course");
-    let mut more = vec!["--concurrent", "2", "--timeout", "120"];
+    let mut more = vec!["--concurrent", "2", "--timeout", "600"];
     if std::env::var_os("OSTEST_EMULATED").is_some_and(|value| value == "1") {
         // The same verdicts, with the time that they take there: for the programs, and within the suite's own limits.
         suite = unhurried(&place, &suite);

@@ -402,7 +402,7 @@ fn tests_that_are_listed_twice_or_never_are_told() {
     };
     let (cases, passed, error, said) =
         graded("twice", "def pytest_collection_modifyitems(items): items.append(items[0])\n");
-    assert_eq!(cases, ["test_it::test_a not-run", "test_it::test_b passed", "test_it::test_a passed"]);
+    assert_eq!(cases, ["test_it::test_a not-run", "test_it::test_b passed", "test_it::test_a (2) passed"]);
     assert_eq!((passed, error), (false.into(), true.into()));
     assert!(said.contains("test_it::test_a began twice"), "{said}");
     let (cases, passed, error, said) = graded(

@@ -58,6 +58,42 @@ fn meets(slots: &str, fault: &Everybodys) -> usize {
 }
 
 #[test]
+fn a_program_that_the_suite_needs_and_the_host_lacks_costs_no_attempt() {
+    if !need_root("a_program_that_the_suite_needs_and_the_host_lacks_costs_no_attempt") {
+        return;
+    }
+    let write = |suite: &Path, text: &str| std::fs::write(suite.join("ostest.toml"), text).expect("it is written");
+    let lacking = Everybodys {
+        name: "program missing",
+        remote: false,
+        make: &|_, suite| write(suite, "needs = [\"sh\", \"no-such-program\"]\n"),
+        mend: &|_, suite| write(suite, "needs = [\"sh\"]\n"),
+    };
+    assert!(meets("2", &lacking) <= 2);
+
+    // What one laboratory needs keeps no task of another.
+    let (place, suite) = place();
+    write(&suite, "[lab.2]\nneeds = [\"no-such-program\"]\n");
+    let of_lab = |attempt, lab: u32| {
+        let mut task = task(attempt);
+        task["laboratoryNumber"] = json!(lab);
+        task
+    };
+    let backend = Counting::start([of_lab(1, 2)], || ());
+    let runner = Running::start(&place, &backend, &suite, &["--concurrent", "1"]);
+    wait_until("a task is held", || status(&place)["held"].as_array().is_some_and(|held| !held.is_empty()));
+    assert_eq!(status(&place)["held"][0]["blame"], "host", "{}", runner.log());
+    backend.books().queue.extend([of_lab(2, 1)]);
+    backend.wait("the other laboratory's result", |books| books.taken.len() == 1);
+    assert!(
+        passed(&backend.books().taken[0]) && backend.books().taken[0]["attempt"] == 2,
+        "{:#?}",
+        backend.books().taken
+    );
+    runner.ends();
+}
+
+#[test]
 fn a_suite_that_is_away_costs_no_attempt_and_stops_the_taking() {
     if !need_root("a_suite_that_is_away_costs_no_attempt_and_stops_the_taking") {
         return;

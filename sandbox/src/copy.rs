@@ -2,9 +2,10 @@
 //!
 //! Every step goes through a descriptor of the directory it happens in and follows no link: a
 //! submission that replaces a directory by a link while it is copied gains nothing. Regular files, directories and
-//! links (as links) are copied; sockets, pipes and devices are left out and counted.
+//! links (as links) are copied; sockets, pipes and devices are left out and counted. Times of modification are kept, by
+//! which make decides what is to be built again.
 
-use rustix::fs::{self, AtFlags, CWD, Dir, FileType, Mode, OFlags};
+use rustix::fs::{self, AtFlags, CWD, Dir, FileType, Mode, OFlags, Timespec, Timestamps};
 use rustix::process::{Gid, Uid};
 use std::ffi::CStr;
 use std::io;
@@ -215,6 +216,12 @@ pub(crate) fn list(dir: BorrowedFd<'_>) -> rustix::io::Result<Vec<(std::ffi::CSt
     Ok(entries)
 }
 
+/// The times of a file, for its copy. That of reading is the one of modification, too: reading the original was our own doing.
+fn times(stat: &fs::Stat) -> Timestamps {
+    let modified = Timespec { tv_sec: stat.st_mtime as _, tv_nsec: stat.st_mtime_nsec as _ };
+    Timestamps { last_access: modified, last_modification: modified }
+}
+
 impl Job {
     fn dir(&mut self, from: OwnedFd, to: BorrowedFd<'_>, shown: &str, depth: u32) -> Result<(), CopyError> {
         if depth > MAX_DEPTH {
@@ -230,11 +237,14 @@ impl Job {
                 FileType::Directory => {
                     let open = OFlags::DIRECTORY | OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW;
                     let source = fs::openat(&from, &name, open, Mode::empty()).map_err(fail(Side::Source, &path))?;
-                    let mode = fs::fstat(&source).map_err(fail(Side::Source, &path))?.st_mode & 0o777;
+                    let stat = fs::fstat(&source).map_err(fail(Side::Source, &path))?;
                     fs::mkdirat(to, &name, Mode::from_raw_mode(0o700)).map_err(fail(Side::Target, &path))?;
                     let target = fs::openat(to, &name, open, Mode::empty()).map_err(fail(Side::Target, &path))?;
                     self.dir(source, target.as_fd(), &path, depth + 1)?;
-                    self.own_dir(target.as_fd(), mode | 0o700).map_err(fail(Side::Target, &path))?;
+                    let mode = (stat.st_mode & 0o777) | 0o700;
+                    self.own_dir(target.as_fd(), mode).map_err(fail(Side::Target, &path))?;
+                    // After all that was made in it.
+                    fs::futimens(&target, &times(&stat)).map_err(fail(Side::Target, &path))?;
                 }
                 FileType::Symlink => self.link(from.as_fd(), to, &name, &path)?,
                 FileType::RegularFile => self.file(from.as_fd(), to, &name, &path)?,
@@ -262,7 +272,9 @@ impl Job {
         let target = fs::readlinkat(from, name, Vec::new()).map_err(fail(Side::Source, path))?;
         fs::symlinkat(target, to, name).map_err(fail(Side::Target, path))?;
         let (uid, gid) = (Uid::from_raw(self.owner.uid), Gid::from_raw(self.owner.gid));
-        fs::chownat(to, name, Some(uid), Some(gid), AtFlags::SYMLINK_NOFOLLOW).map_err(fail(Side::Target, path))
+        fs::chownat(to, name, Some(uid), Some(gid), AtFlags::SYMLINK_NOFOLLOW).map_err(fail(Side::Target, path))?;
+        let stat = fs::statat(from, name, AtFlags::SYMLINK_NOFOLLOW).map_err(fail(Side::Source, path))?;
+        fs::utimensat(to, name, &times(&stat), AtFlags::SYMLINK_NOFOLLOW).map_err(fail(Side::Target, path))
     }
 
     fn file(&mut self, from: BorrowedFd<'_>, to: BorrowedFd<'_>, name: &CStr, path: &str) -> Result<(), CopyError> {
@@ -282,7 +294,8 @@ impl Job {
         fs::fchown(&target, Some(uid), Some(gid)).map_err(fail(Side::Target, path))?;
         let execute = stat.st_mode & 0o111;
         let mode = if self.owner.shielded { 0o444 | execute } else { (stat.st_mode & 0o777) | 0o600 };
-        fs::fchmod(&target, Mode::from_raw_mode(mode)).map_err(fail(Side::Target, path))
+        fs::fchmod(&target, Mode::from_raw_mode(mode)).map_err(fail(Side::Target, path))?;
+        fs::futimens(&target, &times(&stat)).map_err(fail(Side::Target, path))
     }
 
     /// The bytes of a file. Not `io::copy`, whose errors do not say which side they are of.
@@ -328,6 +341,31 @@ mod tests {
         assert_eq!(done, Copied { bytes: 6, entries: 5, left_out: 1 });
         assert_eq!(std::fs::read_link(to.path().join("src/link")).unwrap(), Path::new("/etc/shadow"));
         assert!(!to.path().join(".git").exists() && to.path().join("src/.git").exists());
+    }
+
+    #[test]
+    fn times_of_modification_are_kept() {
+        let (from, to) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        std::fs::create_dir(from.path().join("src")).unwrap();
+        std::fs::write(from.path().join("src/a.c"), "int a;").unwrap();
+        symlink("a.c", from.path().join("src/link")).unwrap();
+        for (path, seconds) in [("src/a.c", 1_000_000_001), ("src/link", -5), ("src", 4_000_000_000)] {
+            let time = Timespec { tv_sec: seconds, tv_nsec: 123_456_789 };
+            let times = Timestamps { last_access: time, last_modification: time };
+            fs::utimensat(CWD, from.path().join(path), &times, AtFlags::SYMLINK_NOFOLLOW).unwrap();
+        }
+        for shielded in [false, true] {
+            let to = to.path().join(shielded.to_string());
+            std::fs::create_dir(&to).unwrap();
+            copy_tree(from.path(), &to, me(shielded), CAP, &[]).unwrap();
+            for path in ["src/a.c", "src/link", "src"] {
+                let of = |top: &Path| {
+                    let found = std::fs::symlink_metadata(top.join(path)).unwrap();
+                    (found.mtime(), found.mtime_nsec())
+                };
+                assert_eq!(of(&to), of(from.path()), "{path}");
+            }
+        }
     }
 
     #[test]

@@ -1,23 +1,6 @@
-//! Text from elsewhere, made fit to be logged, quoted and stored.
+//! Text from elsewhere, made cut to be quoted and stored.
 
-use std::fmt::Write as _;
-
-/// Makes control characters visible: all but newline and tab become `\x1b`-like escapes.
-///
-/// Nothing else is touched. A terminal does not obey what a student printed, and databases that cannot hold NUL
-/// take the text.
-pub fn visible(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    for c in text.chars() {
-        if c.is_control() && c != '\n' && c != '\t' {
-            // Writing to a String cannot fail.
-            let _ = write!(out, "\\x{:02x}", u32::from(c));
-        } else {
-            out.push(c);
-        }
-    }
-    out
-}
+use crate::text::visible;
 
 /// Cuts the middle out of a text longer than `cap` bytes, and says there how many bytes are missing.
 ///
@@ -32,6 +15,24 @@ pub fn shorten(text: String, cap: usize) -> String {
     let tail = ceil_boundary(&text, text.len() - keep / 2);
     format!("{}\n[... {} bytes left out ...]\n{}", &text[..head], tail - head, &text[tail..])
 }
+
+/// The same for what is told of a test, where what its programs wrote stands last and is the least: that is cut first, to a third
+/// where both parts are long.
+pub fn shorten_reason(text: String, cap: usize) -> String {
+    match text.find(CAPTURED) {
+        Some(at) if text.len() > cap && cap >= 3 * 64 => {
+            let (said, captured) = text.split_at(at);
+            let room = (cap / 3).max(cap.saturating_sub(said.len()));
+            let captured = shorten(captured.to_owned(), room);
+            let said = shorten(said.to_owned(), cap - captured.len());
+            said + &captured
+        }
+        _ => shorten(text, cap),
+    }
+}
+
+/// What stands before what was captured (`ostest_told.py`).
+const CAPTURED: &str = "\n\n--- Captured ";
 
 /// The beginning of a foreign text on one line, for an error message.
 ///
@@ -66,11 +67,6 @@ mod tests {
     use proptest::prelude::*;
 
     #[test]
-    fn control_characters_become_visible_and_the_rest_stays() {
-        assert_eq!(visible("a\u{1b}[31m\r\n\tб\0\u{85}"), "a\\x1b[31m\\x0d\n\tб\\x00\\x85");
-    }
-
-    #[test]
     fn an_excerpt_is_one_line_and_says_that_it_was_cut() {
         assert_eq!(excerpt(b"<html>\n  no\xff", 100), "<html> no\u{fffd}");
         assert_eq!(excerpt(b"abcdef", 3), "abc…");
@@ -84,7 +80,25 @@ mod tests {
         assert_eq!(shorten("short".into(), 164), "short");
     }
 
+    #[test]
+    fn of_a_reason_what_was_captured_goes_first() {
+        let said = format!("E {}", "a".repeat(150));
+        let whole = format!("{said}\n\n--- Captured stdout call ---\n{}", "b".repeat(4000));
+        let short = shorten_reason(whole.clone(), 600);
+        assert!(short.len() <= 600 && short.starts_with(&said) && short.contains("bytes left out"), "{short}");
+        let both = format!("E {}\n\n--- Captured stdout call ---\n{}", "a".repeat(4000), "b".repeat(4000));
+        let short = shorten_reason(both, 600);
+        assert!(short.len() <= 600 && short.matches("bytes left out").count() == 2 && short.ends_with('b'), "{short}");
+        assert_eq!(shorten_reason(whole.clone(), 10_000), whole);
+    }
+
     proptest! {
+        #[test]
+        fn shortening_a_reason_keeps_to_its_cap(said in "\\PC{0,300}", captured in "\\PC{0,300}", cap in 64usize..500) {
+            let whole = format!("{said}{CAPTURED}{captured}");
+            prop_assert!(shorten_reason(whole, cap).len() <= cap);
+        }
+
         #[test]
         fn shortening_keeps_to_its_cap(text in "\\PC{0,400}", cap in 64usize..300) {
             let short = shorten(text, cap);

@@ -9,6 +9,7 @@ mod confinement;
 pub mod descriptors;
 mod facts;
 mod kernel;
+pub mod needs;
 pub mod runner;
 mod state;
 mod suites;

@@ -6,6 +6,7 @@ use super::signals::Signals;
 use super::table::columns;
 use crate::attacks::{self, Off, Report, Verdict};
 use crate::contain::slots::Slot;
+use crate::text::visible;
 use anyhow::Context;
 use std::fmt::Write;
 use std::io::IsTerminal;
@@ -55,9 +56,9 @@ pub fn run(settings: &Settings, wanted: &Wanted<'_>, signals: Signals) -> anyhow
     if wanted.json {
         let kernel = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
         let text = serde_json::json!({ "kernel": kernel.trim(), "driver": host.driver(), "attacks": reports });
-        out::line(serde_json::to_string_pretty(&text)?)?;
+        out::json(serde_json::to_string_pretty(&text)?)?;
     } else {
-        out::print(show(&reports, std::io::stdout().is_terminal()))?;
+        out::coloured(show(&reports, std::io::stdout().is_terminal()))?;
     }
     Ok(if reports.iter().all(is_well) { 0 } else { UNFIT })
 }
@@ -89,10 +90,10 @@ fn show(reports: &[Report], coloured: bool) -> String {
         match &report.verdict {
             Verdict::Contained => {}
             Verdict::Reached { what } => {
-                let _ = writeln!(text, "        it wanted {}, and got: {}", report.goal, what.join("; "));
+                let _ = writeln!(text, "        it wanted {}, and got: {}", report.goal, visible(&what.join("; ")));
             }
             Verdict::NotTried { why } | Verdict::Passed { why } => {
-                let _ = writeln!(text, "        {why}");
+                let _ = writeln!(text, "        {}", visible(why));
             }
         }
     }

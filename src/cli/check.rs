@@ -108,9 +108,9 @@ fn go(args: &CheckArgs, signals: Signals) -> anyhow::Result<u8> {
     anyhow::ensure!(!cancel.is_cancelled(), "interrupted before everything was looked at");
     let findings = &fitness.findings;
     if args.json {
-        out::line(serde_json::to_string_pretty(&findings.report())?)?;
+        out::json(serde_json::to_string_pretty(&findings.report())?)?;
     } else {
-        out::print(show(&findings.all, std::io::stdout().is_terminal()))?;
+        out::coloured(show(&findings.all, std::io::stdout().is_terminal()))?;
         if !fitness.canary {
             out::line("The canary was not graded, because something above is red.")?;
         }

@@ -88,7 +88,7 @@ fn go(args: &ExecArgs, file: &FileOptions, ro: Vec<PathBuf>, signals: Signals) -
         super::log::start(&args.log, file, false)?;
         let host = Host::open(&args.host.resolve(file), false)?;
         let slot = Slot::take(0)?;
-        out::line(serde_json::to_string_pretty(&host.plan(&slot, &stage))?)?;
+        out::json(serde_json::to_string_pretty(&host.plan(&slot, &stage))?)?;
         return Ok(0);
     }
     let host = super::open_host(&args.host, &args.log, file, super::For::Command)?;

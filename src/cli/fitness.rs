@@ -8,6 +8,7 @@ use crate::check::{self, Finding, Findings, Grade, Subject};
 use crate::contain::Host;
 use crate::contain::slots::{self, Slot};
 use crate::task::Progress;
+use crate::text::visible;
 use std::fmt::Write;
 use tokio_util::sync::CancellationToken;
 
@@ -95,6 +96,9 @@ impl Fitness {
             self.findings.extend(canary::run_with(host, &settings.grading, slot, when, cancel, progress).await);
             self.canary = true;
             if self.findings.worst() != Grade::Red && !cancel.is_cancelled() {
+                self.findings.extend(check::needs::look(host, &settings.grading, slot, cancel).await);
+            }
+            if self.findings.worst() != Grade::Red && !cancel.is_cancelled() {
                 self.findings.extend(canary::try_limits(host, &settings.grading, slot, when, cancel).await);
             }
         }
@@ -136,7 +140,7 @@ pub fn show<'a>(findings: impl IntoIterator<Item = &'a Finding>, coloured: bool)
         };
         let _ = writeln!(text, "{on}{line}{off}");
         if !finding.remedy.is_empty() {
-            let _ = writeln!(text, "        to fix it: {}", finding.remedy);
+            let _ = writeln!(text, "        to fix it: {}", visible(&finding.remedy));
         }
     }
     text

@@ -8,6 +8,7 @@ use crate::backend::contract::{MemoryUnit, render_local};
 use crate::config::LimitOptions;
 use crate::contain::slots::Slot;
 use crate::task::{Assignment, Graded, Source};
+use crate::text::visible_json;
 use anyhow::Context;
 use clap::Args;
 use std::io::IsTerminal;
@@ -78,7 +79,7 @@ fn go(args: &GradeArgs, signals: Signals) -> anyhow::Result<u8> {
     });
     host.release();
     // The files are written in any case.
-    let printed = out::print(table::show(&graded, std::io::stdout().is_terminal()));
+    let printed = out::coloured(table::show(&graded, std::io::stdout().is_terminal()));
     write_files(args, &graded, &project.display().to_string())?;
     printed?;
     Ok(match (graded.verdict.is_passed(), &graded.verdict.error) {
@@ -98,6 +99,7 @@ fn write_files(args: &GradeArgs, graded: &Graded, title: &str) -> anyhow::Result
             extra.insert("memoryScope".into(), "test".into());
         }
         let text = serde_json::to_string_pretty(&render_local(&graded.verdict, MemoryUnit::KiB, extra))?;
+        let text = visible_json(&text);
         std::fs::write(path, text + "\n")
             .with_context(|| format!("the result {} cannot be written", path.display()))?;
     }

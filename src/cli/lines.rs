@@ -4,6 +4,7 @@
 //! it was written.
 
 use super::journal;
+use crate::text::{visible, visible_json, visible_line};
 use serde_json::Value;
 use std::fmt::{self, Write};
 use std::time::SystemTime;
@@ -167,31 +168,20 @@ fn text(time: SystemTime, level: Level, fields: &Fields, coloured: bool) -> Stri
 /// student has printed can pass for a line of the log.
 fn body(level: Level, fields: &Fields) -> String {
     let mut message = fields.message.trim_end().lines();
-    let mut line = format!("{level} {}", clean(message.next().unwrap_or_default()));
-    let mut below = message.map(|more| format!("\n    {}", clean(more))).collect::<String>();
+    let mut line = format!("{level} {}", visible(message.next().unwrap_or_default()));
+    let mut below = message.map(|more| format!("\n    {}", visible(more))).collect::<String>();
     for (name, value) in &fields.fields {
         // Writing to a string does not fail.
         let _ = match value {
             Shown::Plain(text) if text.trim_end().contains('\n') => {
-                text.trim_end().lines().try_for_each(|one| write!(below, "\n    {name}: {}", clean(one)))
+                text.trim_end().lines().try_for_each(|one| write!(below, "\n    {name}: {}", visible(one)))
             }
-            Shown::Plain(text) => write!(line, " {name}={}", clean(text.trim_end())),
-            Shown::Quoted(text) => write!(line, " {name}={text:?}"),
+            Shown::Plain(text) => write!(line, " {name}={}", visible(text.trim_end())),
+            Shown::Quoted(text) => write!(line, " {name}={}", visible_line(&format!("{text:?}"))),
             Shown::Json(value) => write!(line, " {name}={value}"),
         };
     }
     line + &below
-}
-
-/// Without what a terminal would obey.
-fn clean(text: &str) -> String {
-    text.chars().fold(String::with_capacity(text.len()), |mut all, c| {
-        match c.is_control() && c != '\t' {
-            true => all.extend(c.escape_default()),
-            false => all.push(c),
-        }
-        all
-    })
 }
 
 fn json(time: SystemTime, level: Level, fields: &Fields) -> String {
@@ -207,12 +197,13 @@ fn json(time: SystemTime, level: Level, fields: &Fields) -> String {
     // By hand, because a map would sort them, and people read these, too.
     let parts: Vec<String> =
         head.into_iter().chain(fields).map(|(name, value)| format!("{}:{value}", Value::from(name))).collect();
-    format!("{{{}}}\n", parts.join(","))
+    format!("{{{}}}\n", visible_json(&parts.join(",")))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::text::is_hidden;
     use proptest::prelude::*;
     use std::sync::{Arc, Mutex};
     use tracing_subscriber::layer::SubscriberExt;
@@ -279,7 +270,7 @@ mod tests {
             written(LogFormat::Text, || tracing::info!(stdout = %said, task = %"attempt 2", "what the suite printed"));
         let lines: Vec<&str> = text.lines().collect();
         assert!(lines[0].ends_with("INFO what the suite printed task=attempt 2"), "{text}");
-        assert_eq!(lines[2], "    stdout: 2026-11-29T00:00:00Z ERROR forged task=attempt 1\\u{1b}[2J");
+        assert_eq!(lines[2], "    stdout: 2026-11-29T00:00:00Z ERROR forged task=attempt 1\\x1b[2J");
         assert!(lines[1..].iter().all(|line| line.starts_with("    stdout: ")), "{text}");
     }
 
@@ -299,15 +290,17 @@ mod tests {
 
     proptest! {
         #[test]
-        fn whatever_is_said_only_its_first_line_begins_at_the_margin(message in "(\\PC|[\\n\\r\\t\\x1b]){0,60}", value in "(\\PC|[\\n\\r\\x1b]){0,60}") {
+        fn whatever_is_said_only_its_first_line_begins_at_the_margin(message in "(\\PC|[\\n\\r\\t\\x1b\\u{9b}\\u{202e}]){0,60}", value in "(\\PC|[\\n\\r\\x1b\\u{85}\\u{2066}]){0,60}") {
             let fields = Fields { message, fields: vec![("a", Shown::Plain(value.clone())), ("b", Shown::Quoted(value))] };
             let text = text(SystemTime::UNIX_EPOCH, Level::INFO, &fields, false);
             let lines: Vec<&str> = text.lines().collect();
             prop_assert!(lines[0].starts_with("1970-01-01T00:00:00.000000Z  INFO "));
             prop_assert!(lines[1..].iter().all(|line| line.starts_with("    ")), "{:?}", lines);
-            prop_assert!(!text.contains(['\x1b', '\r']) && text.ends_with('\n'));
+            let obeyed = |text: &str| text.chars().any(|c| is_hidden(c) && c != '\n' && c != '\t');
+            prop_assert!(!obeyed(&text) && text.ends_with('\n'));
             let json = json(SystemTime::UNIX_EPOCH, Level::INFO, &fields);
             prop_assert_eq!(json.lines().count(), 1);
+            prop_assert!(!obeyed(&json));
             let read: Value = serde_json::from_str(&json).unwrap();
             prop_assert_eq!(read["message"].as_str(), Some(&*fields.message));
         }

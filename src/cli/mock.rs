@@ -154,8 +154,8 @@ fn go(args: &MockArgs, tasks: Vec<Value>, mut signals: Signals) -> anyhow::Resul
     let unread = CancellationToken::new();
     let gone = unread.clone();
     let backend = MockBackend::new(options, move |task: Option<&Value>, result: &Value| {
-        let text = if json { result.to_string() } else { line(task, result, unit) };
-        if out::line(text).is_err() || out::is_unread() {
+        let printed = if json { out::json(result) } else { out::line(line(task, result, unit)) };
+        if printed.is_err() || out::is_unread() {
             gone.cancel();
         }
     });

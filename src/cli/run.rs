@@ -215,7 +215,7 @@ async fn fit(mut fitness: Fitness, settings: &Settings, stop: &Stop) -> anyhow::
         return Ok(fitness.open);
     }
     fitness.release();
-    super::out::say(show(fitness.findings.of(Grade::Red), std::io::stderr().is_terminal()).trim_end());
+    super::out::say_coloured(show(fitness.findings.of(Grade::Red), std::io::stderr().is_terminal()).trim_end());
     anyhow::bail!(
         "this host is not fit to grade ({red} red); `ostest-sandbox check` with the same flags shows everything"
     )

@@ -4,6 +4,7 @@ use super::options::STATE_DIR;
 use super::{Failure, WRONG, out, table};
 use crate::config::{BackendUrl, FileOptions};
 use crate::spool::{Entry, Lying, Shelf, Stage};
+use crate::text::visible_json;
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 use std::path::PathBuf;
@@ -92,7 +93,8 @@ fn go(args: &SpoolArgs, file: FileOptions) -> anyhow::Result<u8> {
             // One at a time: a thousand of them can be longer than the memory.
             let mut sign = '[';
             for lying in shelf.list()? {
-                out::print(format_args!("{sign}\n{}", serde_json::to_string_pretty(&as_json(&lying))?))?;
+                out::print(format_args!("{sign}\n"))?;
+                out::coloured(visible_json(&serde_json::to_string_pretty(&as_json(&lying))?))?;
                 sign = ',';
             }
             out::line(if sign == '[' { "[]" } else { "\n]" })?;
@@ -105,7 +107,7 @@ fn go(args: &SpoolArgs, file: FileOptions) -> anyhow::Result<u8> {
         What::Show { name } => {
             for lying in shelf.find(name)? {
                 match lying.read() {
-                    Ok(entry) => out::line(serde_json::to_string_pretty(&entry)?)?,
+                    Ok(entry) => out::json(serde_json::to_string_pretty(&entry)?)?,
                     Err(_) => out::print(String::from_utf8_lossy(&std::fs::read(&lying.path)?))?,
                 }
             }

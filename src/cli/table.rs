@@ -1,12 +1,16 @@
 //! Tables and verdicts as a person reads them.
 
 use crate::task::Graded;
+use crate::text::{visible, visible_line};
 use crate::units::show_bytes;
 use crate::verdict::{Case, Status, Verdict};
 use std::fmt::Write;
 
-/// Pads the columns of a table to their widest cell. Colour codes do not count, so colours come after.
+/// Pads the columns of a table to their widest cell. Colour codes do not count, so colours come after; what a cell holds that a
+/// terminal would obey is shown instead.
 pub fn columns(rows: &[Vec<String>]) -> Vec<String> {
+    let on_one_line = |cell: &String| visible(cell).replace(['\n', '\t'], " ");
+    let rows: Vec<Vec<String>> = rows.iter().map(|row| row.iter().map(on_one_line).collect()).collect();
     let count = rows.iter().map(Vec::len).max().unwrap_or(0);
     let width = |column: usize| rows.iter().filter_map(|r| r.get(column)).map(|c| c.chars().count()).max().unwrap_or(0);
     let widths: Vec<usize> = (0..count).map(width).collect();
@@ -28,6 +32,7 @@ pub fn word(status: Status) -> &'static str {
         Status::Failed => "FAILED",
         Status::Error => "ERROR",
         Status::Skipped => "skipped",
+        Status::SkipAllowed => "skip ok",
         Status::Stopped => "STOPPED",
         Status::NotRun => "not run",
     }
@@ -36,12 +41,13 @@ pub fn word(status: Status) -> &'static str {
 fn colour(status: Status) -> &'static str {
     match status {
         Status::Passed => "\x1b[32m",
-        Status::Skipped | Status::NotRun => "\x1b[33m",
+        Status::Skipped | Status::SkipAllowed | Status::NotRun => "\x1b[33m",
         Status::Failed | Status::Error | Status::Stopped => "\x1b[31m",
     }
 }
 
-/// A graded submission: a line per test, then what failed and why, then the sum.
+/// A graded submission: a line per test, then what failed and why, then the sum. Only what is ours begins at the margin, so that nothing
+/// that a program prints can pass for a line of it.
 pub fn show(graded: &Graded, coloured: bool) -> String {
     let verdict = &graded.verdict;
     let mut text = String::new();
@@ -51,13 +57,20 @@ pub fn show(graded: &Graded, coloured: bool) -> String {
         let _ = writeln!(text, "{on}{line}{off}");
     }
     for case in verdict.cases.iter().filter(|c| !c.description.is_empty() && c.status != Status::Passed) {
-        let _ = writeln!(text, "\n--- {} ({})\n{}", case.name, word(case.status), case.description.trim_end());
+        let _ = write!(text, "\n--- {} ({})\n", visible_line(&case.name), word(case.status));
+        visible(case.description.trim_end()).lines().for_each(|line| indented(&mut text, line));
     }
-    if !verdict.details().is_empty() {
-        let _ = writeln!(text, "\n{}", verdict.details());
+    let details = visible(&verdict.details());
+    if let Some(first) = details.lines().next() {
+        let _ = writeln!(text, "\n{first}");
+        details.lines().skip(1).for_each(|line| indented(&mut text, line));
     }
     let _ = writeln!(text, "\n{}", sum(verdict));
     text
+}
+
+fn indented(text: &mut String, line: &str) {
+    let _ = writeln!(text, "{}", format_args!("    {line}").to_string().trim_end());
 }
 
 fn row(case: &Case) -> Vec<String> {
@@ -70,7 +83,8 @@ fn row(case: &Case) -> Vec<String> {
 /// One line on a verdict.
 pub fn sum(verdict: &Verdict) -> String {
     let count = |status: Status| verdict.cases.iter().filter(|c| c.status == status).count();
-    let all = [Status::Passed, Status::Failed, Status::Error, Status::Skipped, Status::Stopped, Status::NotRun];
+    use Status::*;
+    let all = [Passed, Failed, Error, Skipped, SkipAllowed, Stopped, NotRun];
     let parts: Vec<String> =
         all.into_iter().filter(|s| count(*s) > 0).map(|s| format!("{} {}", count(s), word(s).to_lowercase())).collect();
     let head = match (verdict.is_passed(), &verdict.error) {
@@ -107,7 +121,7 @@ pub fn html(graded: &Graded, title: &str) -> String {
          body{{font:15px sans-serif;margin:2em}}table{{border-collapse:collapse}}td,th{{border:1px solid #bbb;\
          padding:.3em .6em;text-align:left;vertical-align:top}}pre{{margin:0;white-space:pre-wrap}}\
          .passed td:first-child{{background:#cfc}}.failed,.error,.stopped{{background:#fdd}}\
-         .skipped,.not-run{{background:#ffd}}</style>\n<h1>{title}</h1><p>{}</p>{error}\n\
+         .skipped,.skip-ok,.not-run{{background:#ffd}}</style>\n<h1>{title}</h1><p>{}</p>{error}\n\
          <table><tr><th>Outcome</th><th>Test</th><th>Time</th><th>Peak memory</th><th>Why</th></tr>\n{rows}</table></html>\n",
         escape(&sum(verdict)),
         title = escape(title),
@@ -115,7 +129,7 @@ pub fn html(graded: &Graded, title: &str) -> String {
 }
 
 fn escape(text: &str) -> String {
-    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
+    visible(text).replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
 }
 
 #[cfg(test)]
@@ -130,6 +144,6 @@ mod tests {
 
     #[test]
     fn hostile_text_does_not_become_markup() {
-        assert_eq!(escape("<script>\"&"), "&lt;script&gt;&quot;&amp;");
+        assert_eq!(escape("<script>\"&\u{9b}\u{202e}"), "&lt;script&gt;&quot;&amp;\\x9b\\u202e");
     }
 }

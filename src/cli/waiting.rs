@@ -1,8 +1,9 @@
 //! What a person reads while a command works: on a terminal a line that changes, elsewhere a line for what takes long.
 
 use crate::task::{Event, Step};
+use crate::text::visible_line;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
-use std::io::{IsTerminal, Write};
+use std::io::IsTerminal;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
@@ -45,7 +46,7 @@ impl Waiting {
 
     /// What is done now; a terminal alone shows it.
     pub fn show(&self, what: &str) {
-        self.bar.set_message(what.to_owned());
+        self.bar.set_message(visible_line(what));
     }
 
     /// What the task that is waited for has come to.
@@ -55,8 +56,7 @@ impl Waiting {
             Event::Waits(what) => {
                 let what = self.whole(&what);
                 if self.speaks && !self.terminal {
-                    // Who has closed it does not want to know.
-                    let _ = writeln!(std::io::stderr(), "ostest-sandbox: {what}; this can take a minute or more");
+                    super::out::say(format_args!("ostest-sandbox: {what}; this can take a minute or more"));
                 }
                 self.show(&what);
             }

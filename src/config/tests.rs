@@ -145,7 +145,7 @@ proptest! {
     fn what_a_suite_asks_for_is_found_lowers_and_leaves_something(limit in any_limit(), lab: u32) {
         let base = Limits::from_options(LimitOptions::default(), 2);
         if let Ok(suite) = SuiteOptions::parse(&format!("[lab.{lab}]\n{limit}")) {
-            let wish = lab_section(&suite.lab, Some(lab));
+            let wish = suite.of_lab(Some(lab)).limits();
             prop_assert_ne!(wish, LimitOptions::default());
             let low = base.lowered_by(wish);
             for (is, was) in [

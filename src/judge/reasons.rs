@@ -2,13 +2,11 @@
 //! figure and what to do.
 //!
 //! All of it comes from the kernel, by way of the launcher. It stands in front of what pytest says, each clause on a line of
-//! its own behind [`MARK`]: what a program prints can look like one, but stands further down.
+//! its own behind [`MARK`]. What a program prints is quoted where it begins like that ([`crate::text::quoted`]).
 
+use crate::text::MARK;
 use sandbox::outcome::{Denied, Figure, Full, LeafUsage};
 use sandbox::words::{self, bytes};
-
-/// Begins each line.
-const MARK: &str = "sandbox: ";
 
 /// What is known of one test that did not pass.
 #[derive(Debug, Clone, Copy)]

@@ -102,6 +102,8 @@ fn run<'a>(log: &'a Log, report: Option<Result<Report, JunitError>>, outcome: &'
         leaves: leaves(),
         apart: true,
         suite_stderr_tail: "first\nERROR: no such option\n",
+
+        skips: &crate::config::Skips::Refused,
         limits: InForce { memory: 512 << 20, pids: 64, cpu_millis: 1000, file: 1 << 30, test_time: None },
         time_limit: Duration::from_secs(600),
     }
@@ -345,7 +347,7 @@ fn two_tests_of_one_name_are_two_cases_and_the_worse_is_compared() {
     );
     let verdict = judge(&run(&log, report, &failed(1)));
     assert_eq!(verdict.error, None);
-    assert_eq!(statuses(&verdict), [("a::t", Status::Failed), ("a::t", Status::Passed)]);
+    assert_eq!(statuses(&verdict), [("a::t", Status::Failed), ("a::t (2)", Status::Passed)]);
 }
 
 proptest! {

@@ -60,6 +60,7 @@ struct Attributes {
     time: Option<String>,
     message: Option<String>,
     kind: Option<String>,
+    number: Option<String>,
 }
 
 /// A text that stops growing at its cap and counts what it left out.
@@ -111,7 +112,7 @@ pub(super) struct State<'a> {
     case: Option<OpenCase>,
     result: Option<OpenResult>,
     cases: Vec<(ReportCase, Capped)>,
-    by_name: HashMap<(About, String, String), usize>,
+    by_name: HashMap<(About, Option<usize>, String, String), usize>,
 }
 
 impl<'a> State<'a> {
@@ -263,7 +264,8 @@ impl<'a> State<'a> {
                 return Err(JunitError::Nameless { position: case.position });
             }
         };
-        let key = (case.about, classname.clone(), name.clone());
+        let number = case.attributes.number.as_deref().and_then(|text| text.parse().ok());
+        let key = (case.about, number, classname.clone(), name.clone());
         match self.by_name.get(&key).and_then(|i| self.cases.get_mut(*i)) {
             // One test twice: a failure in its call, then an error in its tear-down.
             Some((earlier, text)) => {
@@ -274,7 +276,7 @@ impl<'a> State<'a> {
             None => {
                 self.by_name.insert(key, self.cases.len());
                 let (outcome, about) = (case.outcome, case.about);
-                let report = ReportCase { classname, name, time, outcome, text: String::new(), about };
+                let report = ReportCase { classname, name, time, outcome, text: String::new(), about, number };
                 self.cases.push((report, case.text));
             }
         }
@@ -307,6 +309,7 @@ fn attributes(start: &BytesStart<'_>, position: u64) -> Result<Attributes, Junit
             "time" => &mut found.time,
             "message" => &mut found.message,
             "type" => &mut found.kind,
+            "ostest" => &mut found.number,
             _ => continue,
         };
         let value = attribute.normalized_value(XmlVersion::Implicit1_0).map_err(|e| wrong(e.to_string()))?;

@@ -218,6 +218,7 @@ proptest! {
             }
             xml += "</testcase>";
             expected.push(ReportCase {
+                number: None,
                 classname,
                 name: name.clone(),
                 time: Duration::from_secs_f64(seconds),

@@ -78,11 +78,17 @@ impl Shared {
             Cause::Server(_) | Cause::Mirror(_) if step != Step::Fetch => false,
             Cause::Server(_) | Cause::Mirror(_) => {
                 let Some((known, branch)) = self.known_good.other_than(cause, url) else { return false };
-                let tried = self.rehearse(slot, &Source::Git { url: known, branch }, Step::Fetch).await;
+                let tried = self.rehearse(slot, &Source::Git { url: known, branch }, &[], Step::Fetch).await;
                 // A repository that is gone since was said to be gone by the server.
                 tried.is_ok_and(|fault| fault.is_none_or(|fault| fault.blame == Blame::Submission))
             }
             Cause::Sandbox | Cause::Runner => self.canary(slot).await.is_ok(),
+            // What one laboratory needs keeps no other.
+            Cause::Programs => {
+                let tried =
+                    self.rehearse(slot, &Source::Git { url: url.into(), branch: String::new() }, &[], step).await;
+                tried.is_ok_and(|fault| fault.is_none())
+            }
             // Every task needs these.
             Cause::Suite | Cause::Index | Cause::Environment | Cause::Submission | Cause::Deadline => false,
         }
@@ -92,12 +98,18 @@ impl Shared {
     ///
     /// # Errors
     /// The runner was told to stop meanwhile.
-    pub(super) async fn rehearse(&self, slot: &Slot, source: &Source, step: Step) -> Result<Option<Fault>, ()> {
+    pub(super) async fn rehearse(
+        &self,
+        slot: &Slot,
+        source: &Source,
+        labs: &[u32],
+        step: Step,
+    ) -> Result<Option<Fault>, ()> {
         let rules = self.rules();
         let assignment = Assignment {
             attempt: "probe".into(),
             source: source.clone(),
-            labs: Vec::new(),
+            labs: labs.to_vec(),
             connected_tests: Vec::new(),
         };
         let done = rehearse(&self.runner.host, &rules.grading, slot, &assignment, step, &self.stop.now).await;

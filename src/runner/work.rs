@@ -108,7 +108,7 @@ impl Shared {
             }
             _ => {
                 let source = Source::Git { url: job.task.repository_url.clone(), branch: job.task.branch.clone() };
-                match self.rehearse(slot, &source, step).await {
+                match self.rehearse(slot, &source, &job.task.labs, step).await {
                     Ok(found) => found,
                     Err(()) => return self.holds().untried(cause, Instant::now()),
                 }
@@ -373,6 +373,7 @@ fn remedy(cause: &Cause) -> &'static str {
         Cause::Suite => "correct the suite; `ostest-sandbox grade` tries it on one submission",
         Cause::Index => "see whether this host reaches it ([prepare] env and hosts, DNS, certificates)",
         Cause::Environment => "see what pip says; `ostest-sandbox check` builds one",
+        Cause::Programs => "install them; `ostest-sandbox check` says which it does not find",
         Cause::Sandbox => "`ostest-sandbox check` says what is wrong with this host",
         Cause::Runner => "report it, with this line",
         Cause::Submission | Cause::Deadline => "nothing",

@@ -4,6 +4,7 @@ pub mod bound;
 pub mod build;
 pub mod fetch;
 mod index;
+mod needs;
 pub mod outward;
 pub mod prepare;
 mod shipped;
@@ -314,7 +315,7 @@ async fn stages(
     begin(Step::Suite, progress);
     let suite = suite::take(context, &work).await?;
     test::check_command(context, &suite)?;
-    let limits = context.limits.lowered_by(lab_section(&suite.options.lab, lab));
+    let limits = context.limits.lowered_by(suite.options.of_lab(lab).limits());
     let context = &Context { limits, ..*context };
     steps::at("task: the suite is there");
     if last < Step::Prepare {
@@ -322,6 +323,8 @@ async fn stages(
     }
     begin(Step::Prepare, progress);
     let venv = prepare::environment(context, &suite.requirements, progress).await?;
+    // A program that is missing would look like everybody's fault.
+    needs::are_met(context, &suite.options.needs_of(lab), &venv).await?;
     steps::at("task: the environment is there");
     if last < Step::Fetch {
         return Ok(Staged::Enough);

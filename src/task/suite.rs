@@ -18,6 +18,9 @@ const MAX_FILE: u64 = 1 << 20;
 /// Where a suite states its requirements.
 const REQUIREMENTS: &str = "requirements.txt";
 
+/// Where a suite says how it wants to be run.
+const OPTIONS: &str = "ostest.toml";
+
 /// Requirements of a suite that states none.
 pub const DEFAULT_REQUIREMENTS: &str = "pytest\n";
 
@@ -51,6 +54,17 @@ pub fn read_requirements(dir: &Path) -> std::io::Result<String> {
     Ok(read_small(dir, REQUIREMENTS, MAX_FILE)?.unwrap_or_else(|| DEFAULT_REQUIREMENTS.into()))
 }
 
+/// The options of a suite that is a directory.
+///
+/// # Errors
+/// What is wrong with them.
+pub fn read_options(dir: &Path) -> Result<SuiteOptions, String> {
+    match read_small(dir, OPTIONS, MAX_FILE).map_err(|e| e.to_string())? {
+        Some(text) => SuiteOptions::parse(&text),
+        None => Ok(SuiteOptions::default()),
+    }
+}
+
 /// Brings the suite into the work tree.
 pub async fn take(context: &Context<'_>, work: &WorkTree) -> Result<Suite, TaskError> {
     let tests = &context.grading.tests;
@@ -80,7 +94,7 @@ pub async fn take(context: &Context<'_>, work: &WorkTree) -> Result<Suite, TaskE
                 .into()
         })
     };
-    let options = match read("ostest.toml")? {
+    let options = match read(OPTIONS)? {
         Some(text) => SuiteOptions::parse(&text).map_err(Fault::suite)?,
         None => SuiteOptions::default(),
     };

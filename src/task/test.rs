@@ -109,6 +109,7 @@ pub async fn run(
         leaves: &finished.leaves,
         apart: stage.apart,
         suite_stderr_tail: &tail(&finished),
+        skips: context.grading.test.skips.as_ref().unwrap_or(&suite.options.test.skips),
         limits: InForce {
             memory: plan.limits.memory,
             pids: plan.limits.pids,

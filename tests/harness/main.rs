@@ -138,7 +138,11 @@ fn a_good_suite_passes_and_a_collection_that_breaks_does_not() {
     let skipped = ("test_skip.py", "import pytest\npytest.skip('no', allow_module_level=True)\n");
     let ran = Suite::new(&[good, skipped]).run();
     ran.assert_agrees();
-    assert!(ran.verdict().is_passed(), "{:?}", ran.verdict());
+    let verdict = ran.verdict();
+    assert!(!verdict.is_passed() && verdict.error.is_none(), "{verdict:?}");
+    let part = &verdict.cases[2];
+    assert_eq!((&*part.name, part.status), ("test_skip", Status::Skipped));
+    assert!(part.description.ends_with("test_skip.py:2: no"), "{part:?}");
 }
 
 #[test]

@@ -223,6 +223,7 @@ impl Ran {
             leaves: &std::collections::BTreeMap::new(),
             apart: false,
             suite_stderr_tail: &self.output,
+            skips: &ostest_sandbox::config::Skips::Refused,
             limits: InForce { memory: 1 << 30, pids: 64, cpu_millis: 1000, file: 1 << 30, test_time: None },
             time_limit: Duration::from_secs(600),
         })
@@ -238,11 +239,15 @@ impl Ran {
         assert_eq!(self.log.problems(), [""; 0], "{}", self.output);
         let report = self.report.as_ref().expect("a report").as_ref().expect("a sound report");
         let tests = report.cases.iter().filter(|c| c.about == junit::About::Test);
-        let said: Vec<_> = tests.map(|c| (c.contract_name(), c.outcome, c.text.clone())).collect();
-        let ended = self.log.tests().iter().filter_map(|t| {
-            let end = t.end.as_ref()?;
-            Some((t.name.clone(), end.status, end.text.clone()))
-        });
-        assert_eq!(ended.collect::<Vec<_>>(), said, "{}", self.output);
+        let said: Vec<_> = tests.clone().map(|c| (c.number, c.contract_name(), c.outcome)).collect();
+        let ended = || self.log.tests().iter().enumerate().filter_map(|(index, t)| Some((index, t, t.end.as_ref()?)));
+        let told = ended().map(|(index, t, end)| (Some(index), t.name.clone(), end.status));
+        assert_eq!(told.collect::<Vec<_>>(), said, "{}", self.output);
+        // The harness tells more; what cannot be shown it shows as Python does, and pytest in a way of its own.
+        for ((_, _, end), case) in ended().zip(tests) {
+            let lines = case.text.lines().filter(|line| !line.contains("#x"));
+            let missing = lines.filter(|line| !end.text.contains(line)).collect::<Vec<_>>();
+            assert!(missing.is_empty(), "{missing:?} is not in {}", end.text);
+        }
     }
 }

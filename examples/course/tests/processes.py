@@ -5,7 +5,7 @@ import os
 import signal
 import time
 
-Process = collections.namedtuple("Process", "pid state parent group")
+Process = collections.namedtuple("Process", "pid state parent group ticks")
 
 
 def all_processes():
@@ -17,10 +17,13 @@ def all_processes():
             with open(f"/proc/{name}/stat", encoding="ascii", errors="replace") as stat:
                 # The second field is the program's name in parentheses, and may contain anything, parentheses
                 # too: what counts begins after the last one.
-                state, parent, group = stat.read().rpartition(")")[2].split()[:3]
+                fields = stat.read().rpartition(")")[2].split()
+                state, parent, group = fields[:3]
+                # Its own processor time, and that of its children that are gone.
+                ticks = sum(int(field) for field in fields[11:15])
         except (OSError, ValueError):  # it ended between listdir and open
             continue
-        found.append(Process(int(name), state, int(parent), int(group)))
+        found.append(Process(int(name), state, int(parent), int(group), ticks))
     return found
 
 

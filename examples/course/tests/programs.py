@@ -2,7 +2,7 @@
 
 Whatever runs here may hang, print for ever, die, or leave children behind. One rule for each:
 
-- every wait has a deadline;
+- every wait has an end (patience.py);
 - at most OUTPUT_LIMIT bytes of a program's output are kept: one that prints for ever fails its own test, and does not
   fill the memory of pytest, which would end all tests;
 - every program gets a session and process group of its own, and the whole group is killed when the test is done with it.
@@ -26,11 +26,8 @@ import pytest
 
 import cores
 import processes
+from patience import PATIENCE, TURN, Patience
 
-# How long one answer may take. OSTEST_PROXY_TIMEOUT is the operator's word for "long" on this machine (10 s unless
-# told otherwise). A small program answers in milliseconds, so a sixth of it is plenty, and a program that hangs in
-# every test still lets the suite end in reasonable time.
-PATIENCE = max(0.5, float(os.environ.get("OSTEST_PROXY_TIMEOUT") or 10) / 6)
 OUTPUT_LIMIT = 64 * 1024
 SHOWN = 300  # bytes quoted within a sentence of a message
 SHOWN_BELOW = 2000  # bytes of output shown below it: enough for a sanitizer to come to the point
@@ -156,13 +153,12 @@ class Program:
     # What moves the bytes.
 
     def _until(self, done, timeout):
-        deadline = time.monotonic() + timeout
+        patience, moved = Patience(self.process.pid, timeout), False
         while not done():
-            left = deadline - time.monotonic()
             # A dead program's last words may still be on their way through a terminal: only the end of its output counts.
-            if left <= 0 or (self.status is not None and not self._move_bytes(0) and not self._selector.get_map()):
+            if patience.is_over(moved) or (self.status is not None and not self._move_bytes(0) and not self._selector.get_map()):
                 return False
-            self._move_bytes(min(left, 0.005))
+            moved = self._move_bytes(TURN)
             self._stop_if_too_much()
             self._look_for_end()
         return True
@@ -181,14 +177,14 @@ class Program:
             self.status = -ended.si_status if killed else ended.si_status
 
     def _move_bytes(self, timeout):
-        """Takes what the program wrote and gives it what it is to read; whether any byte was taken."""
+        """Takes what the program wrote and gives it what it is to read; whether any byte was moved."""
         if not self._selector.get_map():
             time.sleep(timeout)
             return False
         taken = False
         for key, _ in self._selector.select(timeout):
             if key.data == "stdin":
-                self._give(key.fd)
+                taken |= self._give(key.fd)
             else:
                 taken |= self._take(key.fd, key.data)
         return taken
@@ -216,21 +212,24 @@ class Program:
             self._selector.register(pipe.fileno(), selectors.EVENT_WRITE, "stdin")
 
     def _give(self, fd):
+        before = self._given
         try:
             self._given += os.write(fd, self._input[self._given:self._given + 65536])
         except BlockingIOError:
-            return
+            return False
         except BrokenPipeError:  # it does not want the rest; what it says and how it ends will tell
             self._times, self._given, self._input_ends = 0, len(self._input), True
         if self._given == len(self._input):
             self._times -= 1
             if self._times > 0:
                 self._given = 0
-                return
+                return True
             self._input, self._given = b"", 0
             self._selector.unregister(fd)
             if self._input_ends:
                 self.process.stdin.close()
+            return True
+        return self._given > before
 
     # What a test says about it.
 

@@ -1,9 +1,13 @@
 """Starting kvd and talking to it."""
 
+import errno
+import os
 import re
+import select
 import socket
 
 import programs
+from patience import TURN, Patience
 
 
 class Server(programs.Program):
@@ -26,10 +30,16 @@ class Server(programs.Program):
         return self
 
     def connect(self):
-        try:
-            return Client(self, socket.create_connection(("127.0.0.1", self.port), timeout=programs.PATIENCE))
-        except OSError as error:
-            self.fail(f"expected a connection to port {self.port}, got: {error}")
+        client = Client(self, socket.socket())
+        error = client.connection.connect_ex(("127.0.0.1", self.port))
+        if error == errno.EINPROGRESS:
+            error = errno.ETIMEDOUT
+            if client.wait(select.POLLOUT):
+                error = client.connection.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+        if error:
+            client.connection.close()
+            self.fail(f"expected a connection to port {self.port}, got: {os.strerror(error)}")
+        return client
 
     def ask(self, request, expected):
         """One request on a connection of its own."""
@@ -45,6 +55,7 @@ class Client:
     def __init__(self, server, connection):
         self.server = server
         self.connection = connection
+        connection.setblocking(False)
         self.received = b""
 
     def __enter__(self):
@@ -53,20 +64,44 @@ class Client:
     def __exit__(self, *exc):
         self.connection.close()
 
+    def wait(self, event):
+        """Waits until the connection is ready for it; whether it is."""
+        poll = select.poll()
+        poll.register(self.connection, event)
+        patience = Patience(self.server.process.pid)
+        while not poll.poll(TURN * 1000):
+            if patience.is_over():
+                return False
+        return True
+
+    def offer(self, data):
+        """Sends it as far as the server takes it; why it did not take all, if it did not."""
+        while data:
+            if not self.wait(select.POLLOUT):
+                return "the server reads no more"
+            try:
+                data = data[self.connection.send(data):]
+            except BlockingIOError:
+                continue
+            except OSError as error:
+                return str(error)
+        return ""
+
     def send(self, data):
-        try:
-            self.connection.sendall(data)
-        except OSError as error:
-            self.server.fail(f"sending {programs.quote(data)}: {error}")
+        why = self.offer(data)
+        if why:
+            self.server.fail(f"sending {programs.quote(data)}: {why}")
 
     def read_line(self, request):
         while b"\n" not in self.received:
+            piece, why = b"", "nothing came any more"
             try:
-                piece = self.connection.recv(4096)
+                if self.wait(select.POLLIN):
+                    piece, why = self.connection.recv(4096), "the connection was closed"
+            except BlockingIOError:
+                continue
             except OSError as error:
-                piece, why = b"", str(error)
-            else:
-                why = "the connection was closed"
+                why = str(error)
             if not piece or len(self.received) > programs.OUTPUT_LIMIT:
                 self.server.fail(f"expected a line in answer to {request!r}, got {programs.quote(self.received)} and "
                                  f"then: {why if not piece else 'more than anybody asked for'}")

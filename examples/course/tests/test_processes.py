@@ -7,7 +7,7 @@ import time
 import pytest
 
 import processes
-import programs
+from patience import LOOK, Patience
 from server import Server
 
 pytestmark = pytest.mark.lab(2)
@@ -22,14 +22,14 @@ def server(project, tmp_path):
     return lambda: Server(project.built("bin/kvd"), tmp_path, workers=WORKERS)
 
 
-def eventually(look, good):
-    """Looks again and again until it is good or time is up; what was seen last."""
-    deadline = time.monotonic() + programs.PATIENCE
+def eventually(running, look, good):
+    """Looks again and again until it is good or patience is at its end; what was seen last."""
+    patience = Patience(running.process.pid)
     while True:
         seen = look()
-        if good(seen) or time.monotonic() > deadline:
+        if good(seen) or patience.is_over():
             return seen
-        time.sleep(0.02)
+        time.sleep(LOOK)
 
 
 @needs_start
@@ -50,7 +50,7 @@ def test_sigterm_ends_it_with_a_client_connected(server):
 def test_no_worker_stays_behind(server):
     """Workers that outlive the supervisor keep the port, and the next start fails."""
     with server() as running:
-        eventually(lambda: processes.children_of(running.process.pid), lambda seen: len(seen) == WORKERS)
+        eventually(running, lambda: processes.children_of(running.process.pid), lambda seen: len(seen) == WORKERS)
         running.stop(signal.SIGTERM, "SIGTERM")
         left = processes.alive_in_group(running.process.pid)
         if left:
@@ -61,7 +61,7 @@ def test_no_worker_stays_behind(server):
 def test_has_as_many_workers_as_asked(server):
     with server() as running:
         pid = running.process.pid
-        seen = eventually(lambda: processes.children_of(pid), lambda seen: len(seen) == WORKERS)
+        seen = eventually(running, lambda: processes.children_of(pid), lambda seen: len(seen) == WORKERS)
         if len(seen) != WORKERS:
             running.fail(f"expected {WORKERS} child processes, got {len(seen)}")
 
@@ -77,7 +77,7 @@ def test_dead_worker_is_replaced(server):
                 running.fail(f"expected PID to name a child process of kvd, got {victim}")
             os.kill(victim, signal.SIGKILL)
         replaced = eventually(
-            lambda: alive_children(running), lambda seen: len(seen) == WORKERS and victim not in seen)
+            running, lambda: alive_children(running), lambda seen: len(seen) == WORKERS and victim not in seen)
         if len(replaced) != WORKERS or victim in replaced:
             running.fail(f"a worker was killed: expected {WORKERS} live ones again, {tally(running)}")
         time.sleep(0.3)  # long enough for one too many to show
@@ -94,7 +94,7 @@ def test_zombies_are_reaped(server):
         for _ in range(5):
             with running.connect() as client:
                 os.kill(client.worker(), signal.SIGKILL)
-        zombies = eventually(lambda: [child.pid for child in processes.children_of(running.process.pid)
+        zombies = eventually(running, lambda: [child.pid for child in processes.children_of(running.process.pid)
                                       if child.state == "Z"], lambda seen: not seen)
         if zombies:
             running.fail(f"five workers were killed: expected kvd to wait for each, but these are zombies: {zombies}")

@@ -5,6 +5,7 @@ import random
 import pytest
 
 import programs
+from patience import PATIENCE
 
 SAMPLES = {  # what goes in: lines, words, bytes
     "empty": (b"", (0, 0, 0)),
@@ -59,7 +60,7 @@ def test_large_input_in_little_memory(project, tmp_path):
     line = b"all work and no play\n"
     piece, times = line * 3000, 4000
     program = programs.run([project.built("bin/wcount")], cwd=tmp_path, input=piece, times=times,
-                           address_space_kib=32 * 1024, timeout=6 * programs.PATIENCE)
+                           address_space_kib=32 * 1024, timeout=6 * PATIENCE)
     expected = f"{3000 * times} {5 * 3000 * times} {len(piece) * times}\n"
     program.expect_end(0).expect_output(expected.encode())
 

@@ -5,6 +5,7 @@ use ostest_sandbox::backend::contract::{Key, MemoryUnit, Token, render};
 use ostest_sandbox::events::Log;
 use ostest_sandbox::judge::{InForce, Run, judge};
 use ostest_sandbox::junit::{self, About, Caps, JunitError, Report};
+use ostest_sandbox::text::visible_line;
 use ostest_sandbox::verdict::{Status, Verdict};
 use sandbox::outcome::{Ended, Outcome, OutputCount, Usage, Verdict as Word};
 use serde_json::{Value, json};
@@ -46,12 +47,14 @@ pub fn check(bytes: &[u8]) -> &'static str {
             leaves: &BTreeMap::new(),
             apart,
             suite_stderr_tail: "the suite's last words",
+
+            skips: &ostest_sandbox::config::Skips::Refused,
             limits: InForce { memory: 512 << 20, pids: 256, cpu_millis: 1000, file: 512 << 20, test_time: None },
             time_limit: Duration::from_secs(600),
         })
     };
     let verdict = judged(&log, report.clone(), &outcome);
-    every_pass_is_confirmed(&verdict, &said, report.as_ref());
+    every_pass_is_confirmed(&verdict, &log, &said, report.as_ref());
     every_test_is_told(&verdict, &log);
     a_pass_of_the_whole_is_clean(&verdict, &log, report.as_ref(), &outcome, apart);
     what_is_sent_says_the_same(&verdict);
@@ -61,7 +64,7 @@ pub fn check(bytes: &[u8]) -> &'static str {
     if unended.len() < lines.len() {
         let mut log = Log::new();
         unended.iter().for_each(|line| log.push_line(line));
-        every_pass_is_confirmed(&judged(&log, None, &outcome), &silent, None);
+        every_pass_is_confirmed(&judged(&log, None, &outcome), &log, &silent, None);
     }
     match (verdict.is_passed(), verdict.error) {
         (true, _) => "passed",
@@ -101,7 +104,7 @@ fn outcome(letters: &[u8]) -> Outcome {
 }
 
 /// No test counts as passed that the events do not confirm, nor one that a report does not confirm where there is one.
-fn every_pass_is_confirmed(verdict: &Verdict, said: &Said, report: Option<&Result<Report, JunitError>>) {
+fn every_pass_is_confirmed(verdict: &Verdict, log: &Log, said: &Said, report: Option<&Result<Report, JunitError>>) {
     let reported: Option<HashSet<String>> = report.and_then(|report| report.as_ref().ok()).map(|report| {
         let passed = report.cases.iter().filter(|c| c.about == About::Test && c.outcome == junit::Outcome::Passed);
         passed.map(junit::ReportCase::contract_name).collect()
@@ -115,31 +118,46 @@ fn every_pass_is_confirmed(verdict: &Verdict, said: &Said, report: Option<&Resul
             .collect(),
         _ => HashSet::new(),
     };
-    let names: Vec<&str> = verdict.cases.iter().map(|case| &*case.name).collect();
+    // A case of a name that was there before has another one in the verdict.
+    let names: Vec<&str> = log.tests().iter().map(|test| &*test.name).collect();
     for (index, case) in verdict.cases.iter().enumerate() {
         if case.status != Status::Passed {
             continue;
         }
-        assert!(said.confirms(index, &case.name, junit::Outcome::Passed), "nobody said that {:?} passed", case.name);
+        let name = names[index];
+        assert!(said.confirms(index, name, junit::Outcome::Passed), "nobody said that {:?} passed", case.name);
         assert_eq!(case.description, "");
         // Two tests of one name are one to the report, which tells the worse.
-        let alone = names.iter().filter(|name| **name == case.name).count() == 1;
+        let alone = names.iter().filter(|other| **other == name).count() == 1;
         if let Some(reported) = &reported
             && alone
         {
-            assert!(reported.contains(&case.name), "the report does not say that {:?} passed", case.name);
-            assert!(!failed.contains(&case.name), "the report says that {:?} did not pass", case.name);
+            assert!(reported.contains(name), "the report does not say that {:?} passed", case.name);
+            assert!(!failed.contains(name), "the report says that {:?} did not pass", case.name);
         }
     }
 }
 
-/// Every test of the list once, in its order, and then the names that the suite does not have.
+/// Every test of the list once, in its order, then the parts that were skipped and the names that the suite does not have; each by a
+/// name of its own.
 fn every_test_is_told(verdict: &Verdict, log: &Log) {
     if verdict.cases.is_empty() && verdict.error.is_some() {
         return; // a harness that could be reached has said nothing
     }
-    let wanted = log.tests().iter().map(|test| &test.name).chain(log.unknown().iter().map(|unknown| &unknown.test));
-    assert!(verdict.cases.iter().map(|case| &case.name).eq(wanted));
+    let tests = log.tests().iter().map(|test| &test.name);
+    let parts = log.collect_skips().iter().map(|part| &part.name);
+    let wanted: Vec<&String> = tests.chain(parts).chain(log.unknown().iter().map(|unknown| &unknown.test)).collect();
+    assert_eq!(verdict.cases.len(), wanted.len());
+    let names: HashSet<&str> = verdict.cases.iter().map(|case| &*case.name).collect();
+    assert_eq!(names.len(), wanted.len());
+    for (case, name) in verdict.cases.iter().zip(wanted) {
+        let shown = visible_line(name);
+        assert!(
+            case.name == shown || case.name.ends_with(')') || case.name.len() < shown.len(),
+            "{name:?}: {:?}",
+            case.name
+        );
+    }
     for (case, test) in verdict.cases.iter().zip(log.tests()) {
         assert!(test.end.is_some() || matches!(case.status, Status::Stopped | Status::NotRun));
         assert!(test.end.is_some() || !case.description.is_empty());

@@ -1,6 +1,6 @@
 //! What a suite says of itself: its `ostest.toml`.
 
-use ostest_sandbox::config::{LimitOptions, Limits, SuiteOptions, lab_section};
+use ostest_sandbox::config::{LimitOptions, Limits, SuiteOptions};
 use ostest_sandbox::template::{Values, fill};
 use std::time::{Duration, Instant};
 
@@ -20,8 +20,8 @@ pub fn check(bytes: &[u8]) -> &'static str {
     let operators = Limits::from_options(LimitOptions::default(), 2);
     for (name, section) in &suite.lab {
         let number = name.parse().expect("a laboratory is a number");
-        assert_eq!(lab_section(&suite.lab, Some(number)), *section, "[lab.{name}] would say nothing");
-        lowers(operators, operators.lowered_by(*section));
+        assert_eq!(suite.of_lab(Some(number)), *section, "[lab.{name}] would say nothing");
+        lowers(operators, operators.lowered_by(section.limits()));
     }
     for span in [suite.build.timeout, suite.test.timeout, suite.test.test_timeout].into_iter().flatten() {
         assert!(Instant::now().checked_add(span.0).is_some());

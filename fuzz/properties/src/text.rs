@@ -1,8 +1,8 @@
 //! Texts of students and of backends, made short and harmless.
 
 use crate::is_harmless;
-use ostest_sandbox::backend::text::{excerpt, shorten, visible};
-use ostest_sandbox::text::{cut_middle, last_lines, some_of};
+use ostest_sandbox::backend::text::{excerpt, shorten};
+use ostest_sandbox::text::{MARK, cut_middle, last_lines, quoted, some_of, visible};
 
 /// Caps that small inputs reach.
 const CAPS: [usize; 4] = [0, 3, 64, 100];
@@ -24,6 +24,8 @@ pub fn check(bytes: &[u8]) -> &'static str {
     let shown = visible(&text);
     assert!(is_harmless(&shown));
     assert_eq!(visible(&shown), shown);
+    let set_apart = quoted(&text);
+    assert!(!set_apart.split('\n').any(|line| line.starts_with(MARK)) && quoted(&set_apart) == set_apart);
     let words: Vec<&str> = text.split(' ').collect();
     assert!(some_of(words.iter().copied(), words.len()) == words.join(", "));
     if text.len() > 100 { "long" } else { "short" }

@@ -52,7 +52,9 @@ pub fn brief_of_two(first: &str, second: &str, limit: usize) -> String {
 fn telling(text: &str) -> Option<usize> {
     let lines = || text.split_inclusive('\n').scan(0, |at, line| Some((std::mem::replace(at, *at + line.len()), line)));
     let is_error = |line: &str| {
-        ["error:", "fatal:", "undefined reference", "multiple definition"].iter().any(|word| line.contains(word))
+        ["error:", "fatal:", "Sanitizer: ", "undefined reference", "multiple definition"]
+            .iter()
+            .any(|word| line.contains(word))
     };
     // `ModuleNotFoundError: No module named 'x'`, and pytest's lines of the same.
     let is_exception = |line: &str| {

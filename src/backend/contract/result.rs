@@ -2,7 +2,8 @@
 
 use super::shape::{self, Shape};
 use super::{Key, Value};
-use crate::backend::text::{shorten, visible};
+use crate::backend::text::{shorten, shorten_reason};
+use crate::text::visible;
 use crate::verdict::{Case, Verdict, memory_of};
 use serde_json::{Map, json};
 use std::fmt;
@@ -103,7 +104,7 @@ pub fn summary(result: &Value) -> String {
 
 /// The result of a submission that no backend asked for: the first dialect without `attempt`.
 ///
-/// Each case also has `status` (one of `passed`, `failed`, `error`, `skipped`, `stopped`, `not-run`) and `memoryBytes`,
+/// Each case also has `status` (one of `passed`, `failed`, `error`, `skipped`, `skip-allowed`, `stopped`, `not-run`) and `memoryBytes`,
 /// the exact figure behind `memoryUsed`; and of a test that ran `memorySource` ([`crate::verdict::MemorySource`]), `programs`
 /// (that it started), `wallSeconds`, and `cpuSeconds`, `peakPids`, `oomKills` of those programs. `extras` are put beside `testResults`, which they cannot replace.
 pub fn render_local(verdict: &Verdict, unit: MemoryUnit, extras: Map<String, Value>) -> Value {
@@ -165,7 +166,7 @@ fn tell(case: &Case, unit: MemoryUnit, cap: usize, duration: Value) -> Value {
     json!({
         "name": told(&case.name, NAME_CAP),
         "isPassed": case.status == crate::verdict::Status::Passed,
-        "description": told(&case.description, cap),
+        "description": shorten_reason(visible(&case.description), cap),
         "duration": duration,
         "memoryUsed": unit.of(case.memory),
     })

@@ -2,7 +2,7 @@
 
 use super::brief::brief_of_two;
 use super::result::MemoryUnit;
-use crate::backend::text::visible;
+use crate::text::visible;
 use crate::verdict::{Case, Status, Verdict};
 use std::fmt;
 use std::str::FromStr;

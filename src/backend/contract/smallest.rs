@@ -1,10 +1,14 @@
 //! A result without its texts, for a backend that does not take it whole.
 
 use super::brief::brief;
+use crate::text::apart;
 use serde_json::{Map, Value};
 
 /// Most characters of a text: what the tightest columns of databases hold.
 const CAP: usize = 255;
+
+/// Room for the ending of a name that is another's, too.
+const ENDING: usize = 12;
 
 /// What is said where texts were left out.
 const LEFT_OUT: &str = "the backend did not take this result whole: the texts of its tests were left out";
@@ -24,13 +28,19 @@ pub fn smallest(result: &Value) -> Value {
     let mut left_out = false;
     if let Some(cases) = cases {
         let mut told = false;
-        for case in cases.iter_mut().filter_map(Value::as_object_mut) {
+        // Two that were told apart by their ends stay apart.
+        let short = |name: String| if name.chars().count() > CAP { brief(&name, CAP - ENDING) } else { name };
+        let names = cases.iter().map(|case| case.get("name").and_then(Value::as_str).unwrap_or_default().to_owned());
+        let names: Vec<(String, usize)> = names.map(|name| plain(&short(name))).zip(0..).collect();
+        let names = apart(&names, usize::MAX);
+        for (case, short) in cases.iter_mut().zip(names).filter_map(|(case, name)| Some((case.as_object_mut()?, name)))
+        {
             left_out |= text(case, "description").is_some_and(|description| !description.is_empty());
             let passed = case.get("isPassed").and_then(Value::as_bool) == Some(true);
             let note = if passed || std::mem::replace(&mut told, true) { "" } else { LEFT_OUT };
             case.insert("description".into(), note.into());
-            if let Some(name) = text(case, "name") {
-                case.insert("name".into(), plain(&brief(&name, CAP)).into());
+            if text(case, "name").is_some() {
+                case.insert("name".into(), short.into());
             }
         }
     }

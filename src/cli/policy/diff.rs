@@ -30,7 +30,7 @@ pub fn diff(first: &Policy, second: &Policy, as_json: bool) -> anyhow::Result<bo
             "first": first.name, "second": second.name,
             "more": found.more, "less": found.less, "otherwise": found.otherwise,
         });
-        out::line(serde_json::to_string_pretty(&shown)?)?;
+        out::json(serde_json::to_string_pretty(&shown)?)?;
     } else if differ {
         out::line(format_args!("--- {}\n+++ {}", first.name, second.name))?;
         let who = |policy: &Policy, line: &String| match seen(policy, line) {

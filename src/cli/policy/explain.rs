@@ -23,7 +23,7 @@ pub fn explain(kernel: &Kernel, text: &str, as_json: bool) -> anyhow::Result<()>
         let stages: serde_json::Map<String, Value> =
             policies.iter().map(|p| (p.name.clone(), described(p, call, &p.listing(call)))).collect();
         let shown = json!({"call": name, "number": number, "arch": kernel.arch.name(), "stages": stages});
-        out::line(serde_json::to_string_pretty(&shown)?)?;
+        out::json(serde_json::to_string_pretty(&shown)?)?;
         return Ok(());
     }
     match name {

@@ -18,7 +18,7 @@ pub fn all(kernel: &Kernel, as_json: bool) -> anyhow::Result<()> {
     let policies = POLICIES.map(|name| load(name, kernel.arch)).into_iter().collect::<anyhow::Result<Vec<Policy>>>()?;
     if as_json {
         let stages: Vec<Value> = policies.iter().map(|policy| stage(kernel, policy)).collect();
-        out::line(serde_json::to_string_pretty(&stages)?)?;
+        out::json(serde_json::to_string_pretty(&stages)?)?;
         return Ok(());
     }
     let calls: BTreeSet<&str> = policies.iter().flat_map(Policy::calls).collect();
@@ -37,7 +37,7 @@ pub fn all(kernel: &Kernel, as_json: bool) -> anyhow::Result<()> {
 pub fn one(kernel: &Kernel, name: &str, as_json: bool) -> anyhow::Result<()> {
     let policy = load(name, kernel.arch)?;
     if as_json {
-        out::line(serde_json::to_string_pretty(&stage(kernel, &policy))?)?;
+        out::json(serde_json::to_string_pretty(&stage(kernel, &policy))?)?;
         return Ok(());
     }
     let calls = policy.calls();
@@ -52,7 +52,7 @@ pub fn one(kernel: &Kernel, name: &str, as_json: bool) -> anyhow::Result<()> {
     let kinds = std::iter::once(None).chain(calls.iter().map(|call| Some(policy.listing(call).kind())));
     for (line, kind) in lines.iter().zip(kinds) {
         match kind.filter(|_| coloured) {
-            Some(kind) => out::line(format_args!("{}{line}\x1b[0m", colour(kind)))?,
+            Some(kind) => out::coloured(format_args!("{}{line}\x1b[0m\n", colour(kind)))?,
             None => out::line(line)?,
         }
     }

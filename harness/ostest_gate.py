@@ -38,7 +38,7 @@ import ostest_apart
 import ostest_stand
 from ostest_call import STREAMS, as_arguments, as_programs, ascending, hide_list, is_id, layout
 from ostest_fds import Unfit, close, duplicate, take_socket
-from ostest_leaves import Leaves
+from ostest_leaves import SESSION, Leaves
 from ostest_quick import FOLDER, ordinary_steps, ordinary_texts, quick_start
 from ostest_spawn import act, along_path, as_entries, as_path
 from ostest_stand import Stand
@@ -46,6 +46,8 @@ from ostest_stand import Stand
 # What a launcher's answer to a gate begins with when the gate was placed.
 PLACED = b"k"
 UNCOUNTED = "the process cannot be counted, and was not started: "
+# How multiprocessing starts its resource tracker.
+TRACKER = "from multiprocessing.resource_tracker import main"
 # What a file action opens that is not to succeed.
 NO_FILE = "/proc/self/there-is-no-such-file"
 
@@ -74,6 +76,12 @@ class Gate:
 
     def fork_exec(self, *given, **named):
         """`_posixsubprocess.fork_exec`: subprocess, os.popen, asyncio, multiprocessing's spawn and forkserver."""
+        if is_tracker(given):
+            with self.leaves.within(SESSION):
+                return self.start(given, named)
+        return self.start(given, named)
+
+    def start(self, given, named):
         call = list(given)
         call[1:2] = [(self.program,)] * len(call[1:2])
         if len(given) != self.count or named:
@@ -405,6 +413,13 @@ class Gate:
 
 class Uncounted(OSError):
     """The launcher did not let a program into the leaf. It was not started."""
+
+
+def is_tracker(given):
+    """Whether multiprocessing starts its resource tracker, which is one for all of a process's life: not the test's in which
+    it happens to be needed first, at whose end it would go."""
+    arguments = given[0] if given and isinstance(given[0], (list, tuple)) else ()
+    return any(isinstance(word, str) and word.startswith(TRACKER) for word in arguments)
 
 
 def two_ends():

@@ -388,7 +388,16 @@ def load():
     if taken.guard:
         taken.guard.report_to(lambda text: channel.send("tampering", text=clean(text)))
     harness = Harness(channel, taken.leaves, selection, broken or unkept or taken.unfit)
-    return [plugin for plugin in (harness, deadline) if plugin is not None]
+    return [plugin for plugin in (harness, deadline, fixtures(taken.leaves)) if plugin is not None]
+
+
+def fixtures(leaves):
+    if leaves is None:
+        return None
+    # Not needed, and not there, where nothing is counted.
+    import ostest_fixtures
+
+    return ostest_fixtures.Fixtures(leaves)
 
 
 _plugins = load()

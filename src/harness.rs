@@ -1,7 +1,7 @@
 //! The harness: what the test stage finds in PYTHONPATH and beside it.
 
 /// Files of Python by their names, each after those that it imports: the plugin that reports from inside pytest, and what comes before it.
-pub const FILES: [(&str, &str); 13] = [
+pub const FILES: [(&str, &str); 14] = [
     ("sitecustomize.py", include_str!("../harness/sitecustomize.py")),
     ("ostest_start.py", include_str!("../harness/ostest_start.py")),
     ("ostest_apart.py", include_str!("../harness/ostest_apart.py")),
@@ -14,6 +14,7 @@ pub const FILES: [(&str, &str); 13] = [
     ("ostest_leaves.py", include_str!("../harness/ostest_leaves.py")),
     ("ostest_gate.py", include_str!("../harness/ostest_gate.py")),
     ("ostest_deadline.py", include_str!("../harness/ostest_deadline.py")),
+    ("ostest_fixtures.py", include_str!("../harness/ostest_fixtures.py")),
     ("ostest_harness.py", include_str!("../harness/ostest_harness.py")),
 ];
 

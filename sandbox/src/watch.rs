@@ -231,6 +231,9 @@ impl<'a, W: Write> Watch<'a, W> {
         if let Some(sockets) = self.sockets.as_ref().filter(|_| !self.killed) {
             timeout = timeout.min(sockets.due().saturating_duration_since(Instant::now()));
         }
+        if let Some(due) = self.seen.leaves.as_ref().and_then(Leaves::look_due).filter(|_| !self.killed) {
+            timeout = timeout.min(due.saturating_duration_since(Instant::now()));
+        }
         let pause = self.denials.pause();
         timeout = timeout.min(pause.unwrap_or(timeout));
         // Rounded up: a deadline that is polled for one millisecond too early would spin.
@@ -393,6 +396,9 @@ impl<'a, W: Write> Watch<'a, W> {
     fn sample(&mut self) -> Result<(), WatchError> {
         if let (Some(figure), Some(now)) = (&mut self.seen.pids_sampled, self.group.sample_pids()) {
             figure.value = figure.value.max(now);
+        }
+        if let Some(leaves) = self.seen.leaves.as_mut().filter(|_| !self.killed) {
+            leaves.look(self.group)?;
         }
         let Some(sockets) = self.sockets.as_mut().filter(|_| !self.killed) else { return Ok(()) };
         let beyond = sockets

@@ -4,6 +4,7 @@
 //! All of it comes from the kernel, by way of the launcher. It stands in front of what pytest says, each clause on a line of
 //! its own behind [`MARK`]: what a program prints can look like one, but stands further down.
 
+use crate::verdict::remarks_on;
 use sandbox::outcome::{Denied, Figure, Full, LeafUsage};
 use sandbox::words::{self, bytes};
 
@@ -42,12 +43,14 @@ pub(super) fn of(met: &Met<'_>) -> Vec<String> {
     let mut clauses = Vec::new();
     if let Some(leaf) = met.leaf {
         clauses.extend(memory(met, leaf));
+        clauses.extend(beyond(met, leaf));
         clauses.extend(processes(met, leaf));
     }
     clauses.extend(met.full.iter().map(words::full));
     clauses.extend(met.leaf.filter(|_| met.late).and_then(|leaf| processor(met, leaf)));
     clauses.extend(words::all_denied(met.denied.iter().copied()));
     clauses.extend(signals(met));
+    clauses.extend(met.leaf.map(remarks_on).unwrap_or_default());
     clauses
 }
 
@@ -67,6 +70,18 @@ fn memory(met: &Met<'_>, leaf: &LeafUsage) -> Option<String> {
             "the kernel ended {} of this test (signal 9, SIGKILL), because the memory limit of {} for all programs and pytest \
              together was reached{peak}: take less memory, or free it sooner",
             counted(kills, "process", "processes"),
+            bytes(met.limits.memory)
+        )
+    })
+}
+
+fn beyond(met: &Met<'_>, leaf: &LeafUsage) -> Option<String> {
+    let ended = leaf.memory.ended_beyond;
+    (ended > 0).then(|| {
+        format!(
+            "{} of this test ended by signal 9 (SIGKILL), because the memory limit of {} for all programs and pytest together was \
+             reached with files in memory that were mapped: take less memory, or free it sooner",
+            counted(ended, "process was", "processes were"),
             bytes(met.limits.memory)
         )
     })
@@ -164,7 +179,8 @@ mod tests {
 
     fn leaf(change: impl FnOnce(&mut LeafUsage)) -> LeafUsage {
         let (usage, meanwhile) = (Usage::default(), Meanwhile::default());
-        let mut leaf = LeafUsage { leaf: "t0".into(), entered: 1, wall_ms: 4000, harness_rise: None, usage, meanwhile };
+        let mut leaf =
+            LeafUsage { leaf: "t0".into(), entered: 1, wall_ms: 4000, usage, meanwhile, ..Default::default() };
         change(&mut leaf);
         leaf
     }

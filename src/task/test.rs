@@ -3,7 +3,7 @@
 use super::shipped::Shipped;
 use super::suite::Suite;
 use super::{Context, Event, Progress, TaskError, sandbox_failed, starter};
-use crate::config::Imports;
+use crate::config::{Imports, Leftovers, lab_section};
 use crate::contain::tree::{self, inside};
 use crate::contain::work::WorkTree;
 use crate::contain::{ContainError, Finished, PATH, Stage};
@@ -139,6 +139,13 @@ fn test_time(context: &Context<'_>, suite: &Suite) -> Option<Duration> {
     limit.map(|limit| limit.0).filter(|limit| !limit.is_zero())
 }
 
+/// Whether what a test leaves running goes on: the operator's word for the laboratory, or else the suite's.
+fn keeps_leftovers(context: &Context<'_>, suite: &Suite) -> bool {
+    let lab = context.assignment.labs.iter().max().copied();
+    let of_lab = lab_section(&context.grading.labs, lab).or(lab_section(&suite.options.lab, lab)).leftovers;
+    of_lab.or(suite.options.test.leftovers) == Some(Leftovers::Keep)
+}
+
 /// Shows that the suite's command can be started, before there is anything to run it on.
 ///
 /// # Errors
@@ -184,7 +191,11 @@ fn stage(context: &Context<'_>, work: &WorkTree, suite: &Suite, venv: &Path) -> 
     stage.channels = Channels {
         events: Some(Channel { fd: EVENTS_FD, limit: EVENTS_LIMIT }),
         report: Some(Channel { fd: REPORT_FD, limit: REPORT_LIMIT }),
-        leaves: Some(LeafChannels { control: LEAVES_FD, gate: GATE_FD }),
+        leaves: Some(LeafChannels {
+            control: LEAVES_FD,
+            gate: GATE_FD,
+            keep_leftovers: keeps_leftovers(context, suite),
+        }),
     };
     stage.mounts.extend([
         tree::bind(work.project(), inside::PROJECT, true),

@@ -3,7 +3,7 @@
 use super::shipped::Shipped;
 use super::suite::Suite;
 use super::{Context, Event, Progress, TaskError, sandbox_failed, starter};
-use crate::config::{Imports, Leftovers, lab_section};
+use crate::config::{Home, Imports, Leftovers, lab_section};
 use crate::contain::tree::{self, inside};
 use crate::contain::work::WorkTree;
 use crate::contain::{ContainError, Finished, PATH, Stage};
@@ -91,7 +91,7 @@ pub async fn run(
     let shipped = Shipped::look(work)?;
     let finished =
         context.host.run("test", &plan, context.cancel, &mut sink).await.map_err(ContainError::of_own_command)?;
-    let touched = shipped.touched(work)?;
+    let touched = shipped.touched(work).await?;
     let outcome = &finished.outcome;
     tracing::info!(
         verdict = ?outcome.verdict,
@@ -116,7 +116,7 @@ pub async fn run(
         },
         time_limit: stage.wall,
     });
-    touched.add_to(&mut verdict, suite.options.test.imports);
+    touched.add_to(&mut verdict, &suite.options.test);
     Ok(Ran { verdict, outcome: finished.outcome, silent: log.greeting().is_none() })
 }
 
@@ -201,12 +201,14 @@ fn stage(context: &Context<'_>, work: &WorkTree, suite: &Suite, venv: &Path) -> 
         tree::bind(work.project(), inside::PROJECT, true),
         tree::bind(work.suite(), inside::SUITE, true),
         tree::bind(venv, inside::VENV, false),
+        tree::home(suites.home == Home::Writable, context.limits.disk),
         tree::bind(&context.host.gate().map_err(sandbox_failed)?.program, GATE, false),
         tree::bind(&context.host.gate().map_err(sandbox_failed)?.library, SPAWN, false),
     ]);
     stage.mounts.extend(harness::FILES.map(|(name, text)| tree::file(format!("{}/{name}", inside::HARNESS), text)));
     let mut set = |name: &str, value: String| stage.env.insert(name.to_string(), value);
     set("PATH", format!("{}/bin:{PATH}", inside::VENV));
+    set("HOME", inside::HOME.into());
     set("VIRTUAL_ENV", inside::VENV.into());
     set("OSTEST_PROJECT", inside::PROJECT.into());
     set("OSTEST_PROXY_TIMEOUT", proxy_timeout.to_string());

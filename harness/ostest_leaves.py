@@ -1,7 +1,6 @@
 """Says to the launcher when a leaf begins and ends. Standard library only, Python 3.9 and later."""
 
 import array
-import contextlib
 import json
 import os
 import socket
@@ -20,24 +19,36 @@ class Leaves:
         self.socket = take_socket(fd, "OSTEST_LEAVES_FD")
         self.broken = None
         self.number = 0
+        self.test = None
+        self.inside = []
+
+    def target(self):
+        """The leaf for what is started now. The launcher hears of it when the program comes to the gate, which may be later."""
+        inside = self.inside
+        return inside[-1] if inside else self.test or SESSION
 
     def open(self, leaf):
         """Makes the leaf current. Gives a sentence if that failed: then the test must not run."""
+        self.test, self.inside = leaf, []
         return self.ask({"ask": "open", "leaf": leaf})
 
     def close(self):
         """Ends the current leaf, and what is left in it. That it could not be ended is told by the next `open`."""
+        self.test, self.inside = None, []
         self.broken = self.ask({"ask": "close"}) or self.broken
 
     def enter(self, leaf):
         """Puts whoever comes from now on into this leaf, which outlives tests; until `leave`."""
+        self.inside.append(leaf)
         return self.ask({"ask": "enter", "leaf": leaf})
 
     def leave(self, leaf):
+        self.forget(leaf)
         self.ask({"ask": "leave", "leaf": leaf})
 
     def end(self, leaf):
         """What has this leaf has ended."""
+        self.forget(leaf)
         self.broken = self.ask({"ask": "end", "leaf": leaf}) or self.broken
 
     def mark(self, uses, files=None):
@@ -45,13 +56,10 @@ class Leaves:
         request = {"ask": "mark", "uses": sorted(uses)}
         return self.ask(request) if files is None else self.ask(dict(request, captured=True), files)
 
-    @contextlib.contextmanager
-    def within(self, leaf):
-        self.enter(leaf)
-        try:
-            yield
-        finally:
-            self.leave(leaf)
+    def forget(self, leaf):
+        """It is not current any more, nor what was entered later: whoever did was interrupted."""
+        if leaf in self.inside:
+            del self.inside[self.inside.index(leaf) :]
 
     def ask(self, request, files=()):
         # A child that goes on as pytest is in its parent's test.

@@ -19,6 +19,7 @@ impl Leaves {
     /// Ends a leaf that outlived tests.
     pub(super) fn end(&mut self, group: &mut StageGroup, leaf: &str) -> Result<Option<LeafUsage>, CgroupError> {
         self.leave(group, leaf)?;
+        self.ended.insert(leaf.into());
         let Some(shared) = self.shared.get(leaf) else { return Ok(None) };
         let own_peak = shared.meter.peak()?;
         let left = self.end_what_is_left(group, leaf)?;

@@ -21,6 +21,7 @@ pub struct Mapped {
 /// Looks at these processes. One that has ended has nothing mapped.
 pub fn look(pids: &[i32]) -> Mapped {
     let mut all = Mapped::default();
+    let mut with_files = Vec::new();
     for &pid in pids {
         let Ok(status) = fs::read_to_string(format!("/proc/{pid}/status")) else { continue };
         let [shared, anonymous] = ["RssShmem:", "RssAnon:"].map(|key| kib(&status, key));
@@ -29,13 +30,21 @@ pub fn look(pids: &[i32]) -> Mapped {
             all.largest = Some((pid, resident));
         }
         if shared >= WORTH_A_LOOK {
-            // Its share, where others have the same pages. Where the kernel does not say it, what it has mapped.
-            let share = fs::read_to_string(format!("/proc/{pid}/smaps_rollup"));
-            let share = share.ok().filter(|text| text.contains("Pss_Shmem:"));
-            all.bytes += share.map_or(shared, |text| kib(&text, "Pss_Shmem:"));
+            with_files.push((pid, shared));
         }
     }
+    all.bytes = match with_files[..] {
+        // With nobody to share them: a share costs the kernel a walk through all that is mapped.
+        [(_, shared)] => shared,
+        _ => with_files.iter().map(|(pid, shared)| share(*pid).unwrap_or(*shared)).sum(),
+    };
     all
+}
+
+/// A process's share of the files in memory that it and others have mapped, where the kernel says it.
+fn share(pid: i32) -> Option<u64> {
+    let text = fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).ok()?;
+    text.contains("Pss_Shmem:").then(|| kib(&text, "Pss_Shmem:"))
 }
 
 /// Bytes behind a key of a file that says kilobytes.
@@ -66,6 +75,7 @@ mod tests {
         let (prot, flags) = (ProtFlags::READ, MapFlags::SHARED | MapFlags::POPULATE);
         // SAFETY: a new mapping of a file of that length, at a place that the kernel chooses; nothing else knows of it.
         let at = unsafe { rustix::mm::mmap(std::ptr::null_mut(), SIZE, prot, flags, &file, 0) }.unwrap();
+        assert!(share(me).is_none_or(|bytes| bytes >= SIZE as u64), "{:?}", share(me));
         let seen = look(&[me, 0, i32::MAX]);
         assert!(seen.bytes >= SIZE as u64 && seen.bytes < 48 << 20, "{seen:?}");
         assert!(seen.largest.is_some_and(|(pid, most)| pid == me && most >= SIZE as u64), "{seen:?}");

@@ -37,7 +37,7 @@ const PAUSE: Duration = Duration::from_millis(5);
 const WAY: Duration = Duration::from_secs(1);
 
 /// Pauses between two looks at running programs: the first after a start, and the longest. They grow by a half each.
-const LOOKS: [Duration; 2] = [Duration::from_millis(2), Duration::from_millis(25)];
+const LOOKS: [Duration; 2] = [Duration::from_millis(2), Duration::from_millis(10)];
 
 /// What the answer to a gate that was placed begins with.
 pub const PLACED: u8 = b'k';
@@ -106,6 +106,8 @@ pub struct Leaves {
     /// Of all leaves together, once there is one.
     programs: Option<Meter>,
     stage: Option<Meter>,
+    /// Names of those that have ended.
+    ended: std::collections::BTreeSet<String>,
     captured: Captured,
     looks: Looks,
     /// Leaves that have ended and are still to be taken leave of, when there is nothing else to do: the harness does not wait
@@ -130,6 +132,7 @@ impl Leaves {
             shared: AllShared::new(),
             programs: None,
             stage: None,
+            ended: std::collections::BTreeSet::new(),
             captured: Captured::default(),
             looks: Looks { due: Instant::now(), pause: LOOKS[0] },
             over: VecDeque::new(),
@@ -352,15 +355,16 @@ impl Leaves {
     /// # Errors
     /// When the descriptor is broken. A process that cannot be placed is told, by the end of its pipe.
     pub fn admit(&mut self, group: &mut StageGroup) -> io::Result<()> {
-        let mut byte = [0u8; 1];
+        let mut name = [0u8; 16];
         let mut space = nix::cmsg_space!(UnixCredentials, [RawFd; 4]);
-        let mut parts = [IoSliceMut::new(&mut byte)];
+        let mut parts = [IoSliceMut::new(&mut name)];
         let flags = MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_CMSG_CLOEXEC;
         let message = match recvmsg::<()>(self.gate.as_raw_fd(), &mut parts, Some(&mut space), flags) {
             Ok(message) => message,
             Err(nix::errno::Errno::EAGAIN | nix::errno::Errno::EINTR) => return Ok(()),
             Err(error) => return Err(error.into()),
         };
+        let length = message.bytes;
         let (mut sender, mut replies) = (None, Vec::new());
         for part in message.cmsgs()? {
             match part {
@@ -375,15 +379,13 @@ impl Leaves {
         let (Some(pid), Some(Ok(reply))) = (sender.filter(|pid| *pid > 0), replies.into_iter().next()) else {
             return Ok(());
         };
-        let leaf = match (self.entered.last(), &self.current) {
-            (Some(entered), _) => entered.clone(),
-            (None, Some(current)) => current.name.clone(),
-            (None, None) => SESSION.into(),
-        };
+        let leaf = self.leaf_for(std::str::from_utf8(&name[..length]).unwrap_or_default());
         // One that is dead by now, or that the kernel refuses to move, is not let go.
-        let there =
-            self.current.as_ref().is_some_and(|current| current.name == leaf) || self.share(group, &leaf).is_ok();
-        let placed = there && group.place(&leaf, Pid::from_raw(pid)).is_ok();
+        let placed = leaf.as_ref().is_some_and(|leaf| {
+            let there = self.current.as_ref().is_some_and(|current| current.name == *leaf);
+            (there || self.share(group, leaf).is_ok()) && group.place(leaf, Pid::from_raw(pid)).is_ok()
+        });
+        let leaf = leaf.unwrap_or_default();
         if placed {
             prefer(pid);
             self.looks = Looks { due: Instant::now() + LOOKS[0], pause: LOOKS[0] };
@@ -398,6 +400,21 @@ impl Leaves {
         // nobody reads is one whose reader died.
         let _ = rustix::io::write(&reply, &[if placed { PLACED } else { NOT_PLACED }, 0, 0, 0, 0, 0, 0, 0]);
         Ok(())
+    }
+
+    /// The leaf for a process that names one: that in which it was started, which need not be current any more when it comes to
+    /// the gate. `None`: of a test that has ended, with all that it had started.
+    fn leaf_for(&self, name: &str) -> Option<String> {
+        let current = self.current.as_ref().map(|current| current.name.as_str());
+        let now = self.entered.last().map(String::as_str).or(current).unwrap_or(SESSION);
+        let known = Some(name) == current || name == SESSION || self.shared.contains_key(name);
+        match name.as_bytes() {
+            _ if known || self.entered.iter().any(|entered| entered == name) => Some(name.into()),
+            // A leaf of something that outlives tests and had started nothing yet.
+            [b'f', digits @ ..] if !digits.is_empty() && !self.ended.contains(name) => Some(name.into()),
+            [b't' | b'f', ..] if !self.keep => None,
+            _ => Some(now.into()),
+        }
     }
 
     /// Sees to it that a leaf is there that outlives tests.

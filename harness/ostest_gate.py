@@ -7,7 +7,7 @@ OSTEST_SPAWN        path of the shared object that starts it as a student (sandb
 OSTEST_GATE_FD      a datagram socket on which a gate asks the launcher to be put into the leaf that is current
 OSTEST_LEAVES_FD    a SOCK_SEQPACKET socket, the harness's alone, on which it says when a test's leaf begins and ends
 
-A program is started by `gate ERRFD SOCKET STEPS N EXE1 … EXEN ARG0 ARG1 …`. The gate is placed, closes the socket, takes the
+A program is started by `gate ERRFD SOCKET:LEAF STEPS N EXE1 … EXEN ARG0 ARG1 …`. The gate is placed, closes the socket, takes the
 steps that C's function takes in its child, and executes the first EXE that can be, with the environment as it is, and names
 that begin with OSTEST_GATE: without that.
 
@@ -38,7 +38,7 @@ import ostest_apart
 import ostest_stand
 from ostest_call import STREAMS, as_arguments, as_programs, ascending, hide_list, is_id, layout
 from ostest_fds import Unfit, close, duplicate, take_socket
-from ostest_leaves import Leaves
+from ostest_leaves import SESSION, Leaves
 from ostest_quick import FOLDER, ordinary_steps, ordinary_texts, quick_start
 from ostest_spawn import act, along_path, as_entries, as_path
 from ostest_stand import Stand
@@ -46,6 +46,8 @@ from ostest_stand import Stand
 # What a launcher's answer to a gate begins with when the gate was placed.
 PLACED = b"k"
 UNCOUNTED = "the process cannot be counted, and was not started: "
+# How multiprocessing starts its resource tracker.
+TRACKER = ("from multiprocessing.resource_tracker import main", b"from multiprocessing.resource_tracker import main")
 # What a file action opens that is not to succeed.
 NO_FILE = "/proc/self/there-is-no-such-file"
 
@@ -70,7 +72,8 @@ class Gate:
         self.real = {}
 
     def words(self, errors, sock, programs, arguments, steps=(b"-",)):
-        return [self.program, b"%d" % errors, b"%d" % sock, *steps, b"%d" % len(programs), *programs, *arguments]
+        leaf = SESSION if is_tracker(arguments) else self.leaves.target()
+        return [self.program, b"%d" % errors, b"%d:%s" % (sock, leaf.encode()), *steps, b"%d" % len(programs), *programs, *arguments]
 
     def fork_exec(self, *given, **named):
         """`_posixsubprocess.fork_exec`: subprocess, os.popen, asyncio, multiprocessing's spawn and forkserver."""
@@ -310,7 +313,7 @@ class Gate:
             reader, writer = two_ends()
             try:
                 rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [writer if writer >= 0 else reader]))]
-                self.socket.sendmsg([b"g"], rights, socket.MSG_NOSIGNAL)
+                self.socket.sendmsg([self.leaves.target().encode()], rights, socket.MSG_NOSIGNAL)
                 close(writer)
                 writer = -1
                 answer = os.read(reader, 8)
@@ -405,6 +408,12 @@ class Gate:
 
 class Uncounted(OSError):
     """The launcher did not let a program into the leaf. It was not started."""
+
+
+def is_tracker(arguments):
+    """Whether multiprocessing starts its resource tracker, which is one for all of a process's life: not the test's in which
+    it happens to be needed first, at whose end it would go."""
+    return any(isinstance(word, type(start)) and word.startswith(start) for word in arguments for start in TRACKER)
 
 
 def two_ends():

@@ -430,7 +430,16 @@ def load():
         taken.notes.report_to(lambda kind, text: channel.send(kind, text=clean(text)))
         held = Held(taken)
     called = Called(lambda: harness.current and channel.send("ran", index=harness.current.index))
-    return [plugin for plugin in (harness, deadline, Diff(), called, held) if plugin is not None]
+    return [plugin for plugin in (harness, deadline, Diff(), called, held, fixtures(taken.leaves)) if plugin is not None]
+
+
+def fixtures(leaves):
+    if leaves is None:
+        return None
+    # Not needed, and not there, where nothing is counted.
+    import ostest_fixtures
+
+    return ostest_fixtures.Fixtures(leaves)
 
 
 _plugins = load()

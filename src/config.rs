@@ -255,6 +255,19 @@ pub struct LimitOptions {
     /// Wall clock of one task's test stage: seconds, or 10m; 0 means a day [default: 600]
     #[arg(long, value_name = "TIME", env = "OSTEST_TIMEOUT", help_heading = "Limits")]
     pub timeout: Option<Span>,
+    /// What a test leaves running. In files only.
+    #[arg(skip)]
+    pub leftovers: Option<Leftovers>,
+}
+
+/// What becomes of programs that still run at the end of the test that started them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Leftovers {
+    /// They are ended.
+    End,
+    /// They go on, until the run's end.
+    Keep,
 }
 
 impl LimitOptions {
@@ -267,6 +280,7 @@ impl LimitOptions {
             disk_limit: self.disk_limit.or(other.disk_limit),
             output_limit: self.output_limit.or(other.output_limit),
             timeout: self.timeout.or(other.timeout),
+            leftovers: self.leftovers.or(other.leftovers),
         }
     }
 }
@@ -501,6 +515,7 @@ impl FileOptions {
             disk_limit: self.disk_limit,
             output_limit: self.output_limit,
             timeout: self.timeout,
+            leftovers: None,
         }
     }
 }
@@ -555,6 +570,7 @@ pub struct SuiteLabOptions {
     pub disk_limit: Option<Size>,
     pub output_limit: Option<Size>,
     pub timeout: Option<Span>,
+    pub leftovers: Option<Leftovers>,
     /// Programs that it needs beside the suite's.
     pub needs: Vec<Need>,
 }
@@ -569,6 +585,7 @@ impl SuiteLabOptions {
             disk_limit: self.disk_limit,
             output_limit: self.output_limit,
             timeout: self.timeout,
+            leftovers: self.leftovers,
         }
     }
 }
@@ -592,6 +609,24 @@ pub struct SuiteTestOptions {
     pub load_student_code: bool,
     /// Which tests may be skipped.
     pub skips: Skips,
+    /// What becomes of programs that a test leaves running; none: they are ended.
+    pub leftovers: Option<Leftovers>,
+    /// Files that the suite makes in its own folders although they take the place of one that it has shipped: patterns as
+    /// those of `hidden`.
+    pub makes: Vec<Hidden>,
+    /// Whether HOME can be written to.
+    pub home: Home,
+}
+
+/// What HOME is.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Home {
+    /// An empty directory that nobody can write to: tools read their settings there.
+    #[default]
+    Empty,
+    /// A directory that programs can write to, and students with them.
+    Writable,
 }
 
 /// What may be loaded into pytest.

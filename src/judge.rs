@@ -158,20 +158,23 @@ pub fn judge(input: &Run<'_>) -> Verdict {
     Verdict {
         cases,
         error: (!errors.is_empty()).then(|| errors.join("\n")),
-        tampering: quoted(input.log.tampering()),
-        remarks: [quoted(input.log.loaded()), quoted(input.log.remarks())].concat(),
+        tampering: all_cut(input.log.tampering()),
+        remarks: [all_cut(input.log.loaded()), all_cut(input.log.remarks())].concat(),
         duration: Duration::from_millis(input.outcome.wall_ms),
     }
 }
 
 /// Puts what the sandbox knows in front of what is said of a test that did not pass.
 fn explain(input: &Run<'_>, case: &mut Case, leaf: &str) {
+    hold_to_the_limit(input, case);
     if !matches!(case.status, Status::Failed | Status::Error | Status::Stopped) {
         return;
     }
     let stopped = case.status == Status::Stopped;
     let measured = case.measured.as_ref();
-    let denied: Vec<_> = input.outcome.denied.iter().filter(|denied| denied.leaf == leaf).collect();
+    // A server that a fixture has started is refused things in its own leaf.
+    let is_about = |name: &str| name == leaf || measured.is_some_and(|leaf| leaf.uses.iter().any(|used| used == name));
+    let denied: Vec<_> = input.outcome.denied.iter().filter(|denied| is_about(&denied.leaf)).collect();
     let took = measured.map(|leaf| Duration::from_millis(leaf.wall_ms));
     let late = match stopped {
         true => input.outcome.verdict == Word::TimeLimit,
@@ -189,6 +192,22 @@ fn explain(input: &Run<'_>, case: &mut Case, leaf: &str) {
         true => [text.to_owned(), reasons::in_front(&clauses, "")].join("\n").trim_end().to_owned(),
         false => reasons::in_front(&clauses, text),
     };
+}
+
+/// A page that somebody else was charged for is no way around the limit.
+fn hold_to_the_limit(input: &Run<'_>, case: &mut Case) {
+    let Some(leaf) = case.measured.as_ref().filter(|_| case.status == Status::Passed) else { return };
+    let whole = case.memory + leaf.memory.mapped;
+    if leaf.memory.mapped > 0 && whole > input.limits.memory {
+        case.status = Status::Failed;
+        case.description = format!(
+            "it passed, but its programs took up to {} of memory, {} of them in files that were there before and that they had \
+             mapped; the limit is {}",
+            show_bytes(whole),
+            show_bytes(leaf.memory.mapped),
+            show_bytes(input.limits.memory)
+        );
+    }
 }
 
 impl Run<'_> {
@@ -469,7 +488,7 @@ fn missing_names(input: &Run<'_>) -> impl Iterator<Item = Case> {
     })
 }
 
-fn quoted(texts: &[String]) -> Vec<String> {
+fn all_cut(texts: &[String]) -> Vec<String> {
     texts.iter().map(|text| cut_middle(text, QUOTE)).collect()
 }
 

@@ -1,6 +1,7 @@
 //! The verdict: what the backend is told about a task, before it is put into a dialect.
 
 use crate::text::visible;
+use crate::units::show_bytes;
 use sandbox::outcome::LeafUsage;
 use std::time::Duration;
 
@@ -40,8 +41,10 @@ pub struct Case {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum MemorySource {
-    /// The peak of the programs that it started.
+    /// The peak of all programs that ran for it: those that it started, and those of the fixtures that it uses.
     Programs,
+    /// The peak of the programs that it started itself: what its fixtures' took meanwhile this kernel cannot tell.
+    OwnPrograms,
     /// It started none: how far the harness's own memory rose above its level at the test's start.
     HarnessRise,
     /// It started none, and this kernel cannot tell what the harness took; the figure is 0.
@@ -51,8 +54,10 @@ pub enum MemorySource {
 /// The figure for a test's memory in bytes, and where it comes from.
 pub fn memory_of(leaf: &LeafUsage) -> (u64, MemorySource) {
     let value = |figure: &Option<sandbox::outcome::Figure>| figure.as_ref().map(|f| f.value);
-    if leaf.entered > 0 {
-        return match value(&leaf.usage.memory_peak) {
+    let peak = value(&leaf.memory.peak);
+    if leaf.entered > 0 || peak.is_some_and(|peak| peak > 0) {
+        return match peak.or(value(&leaf.usage.memory_peak)) {
+            Some(peak) if leaf.memory.missing > 0 => (peak, MemorySource::OwnPrograms),
             Some(peak) => (peak, MemorySource::Programs),
             None => (0, MemorySource::NotKnown),
         };
@@ -61,6 +66,34 @@ pub fn memory_of(leaf: &LeafUsage) -> (u64, MemorySource) {
         Some(rise) => (rise, MemorySource::HarnessRise),
         None => (0, MemorySource::NotKnown),
     }
+}
+
+/// What there is to be said of a test whether it passed or not: sentences of the sandbox's.
+pub fn remarks_on(leaf: &LeafUsage) -> Vec<String> {
+    let mut remarks = Vec::new();
+    let left = &leaf.left;
+    if left.count > 0 && left.ended {
+        let (what, were) = if left.count == 1 { ("process", "was") } else { ("processes", "were") };
+        let names = if left.names.is_empty() { String::new() } else { format!(": {}", left.names.join(", ")) };
+        remarks.push(format!(
+            "{} {what} that this test started {were} still running at its end and {were} ended{names}",
+            left.count
+        ));
+    }
+    let memory = &leaf.memory;
+    if memory.mapped > 0 {
+        remarks.push(format!(
+            "its programs had up to {} of files in memory mapped that were there before: they are not in the figure of its memory",
+            show_bytes(memory.mapped)
+        ));
+    }
+    if memory.missing > 0 {
+        remarks.push(format!(
+            "programs of its fixtures held {} at its end: this kernel cannot tell their peak in a test, which is not in the figure",
+            show_bytes(memory.missing)
+        ));
+    }
+    remarks
 }
 
 /// How a test ended.
@@ -116,7 +149,7 @@ impl Verdict {
             all => {
                 // Names of files may hold anything, and each is a part of a sentence.
                 let all: Vec<String> = all.iter().map(|text| visible(text).replace('\n', " ")).collect();
-                format!("tampering was seen, and changed nothing: {}", all.join("; "))
+                format!("tampering was seen: {}", all.join("; "))
             }
         }
     }

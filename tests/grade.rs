@@ -372,7 +372,7 @@ fn pexpect_and_psutil_see_what_they_see_elsewhere() {
         \x20       try:\n\
         \x20           assert process.cwd() == str(tmp_path) and process.exe().endswith('/sleep')\n\
         \x20           assert str(tmp_path / 'held') in [file.path for file in process.open_files()]  # or locales, too\n\
-        \x20           assert process.uids().real == os.getuid() and process.environ()['HOME'] == '/tmp'\n\
+        \x20           assert process.uids().real == os.getuid() and process.environ()['HOME'] == '/run/home'\n\
         \x20           assert os.listdir('/proc/%d/fd' % process.pid) and os.readlink('/proc/%d/fd/1' % process.pid)\n\
         \x20           process.suspend(); process.resume(); process.nice(19); process.send_signal(signal.SIGTERM)\n\
         \x20           assert process.wait(60) == -signal.SIGTERM\n\

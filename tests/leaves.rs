@@ -70,7 +70,7 @@ impl Ran {
 fn run(place: &Place, flags: &[&str], script: &str) -> Ran {
     let launcher = Path::new(common::BINARY).with_file_name("ostest-launch");
     let mut plan = place.plan(flags);
-    plan.channels.leaves = Some(LeafChannels { control: 5, gate: 6 });
+    plan.channels.leaves = Some(LeafChannels { control: 5, gate: 6, keep_leftovers: true });
     plan.mounts.push(Mount::Bind { source: launcher.clone(), target: GATE.into(), writable: false, optional: false });
     let text = format!("GATE = {GATE:?}\n{HARNESS}\n{script}");
     plan.command.argv = vec!["/usr/bin/python3".into(), "-c".into(), text];

@@ -158,7 +158,7 @@ fn leaf_in(groups: &str) -> Option<String> {
 }
 
 /// The name of a program, which a student chooses: it stays one word of one line, whatever it is.
-fn shown(name: &str) -> String {
+pub(crate) fn shown(name: &str) -> String {
     let name = name.trim_end_matches('\n');
     let name = name.strip_suffix(" (deleted)").unwrap_or(name);
     let plain = |c: char| c.is_ascii_alphanumeric() || "._+-".contains(c);

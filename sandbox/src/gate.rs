@@ -29,13 +29,18 @@ const NOT_FOUND: i32 = 127;
 /// What CPython's child exits with after it has told.
 const TOLD: i32 = 255;
 
-/// `ostest-gate ERRFD SOCKET STEPS COUNT EXE… ARG…`: does the [`Steps`], and executes the first EXE of COUNT that can be, with
+/// `ostest-gate ERRFD SOCKET[:LEAF] STEPS COUNT EXE… ARG…`: asks to be put into LEAF, or without one into whichever is current when
+/// the launcher hears it, does the [`Steps`], and executes the first EXE of COUNT that can be, with
 /// ARG… from `argv[0]` on and the environment as it is. Where none can be, or a step fails, the error goes to the pipe ERRFD,
 /// or with -1 nowhere. The number is the exit code of a gate that failed.
 pub fn main(words: impl Iterator<Item = OsString>) -> i32 {
     let mut words = words;
-    let mut number = || words.next().and_then(|word| word.to_str().and_then(|text| text.parse::<i32>().ok()));
-    let (Some(errors), Some(socket)) = (number(), number()) else { return misused() };
+    let mut word = || words.next().and_then(|word| word.to_str().map(str::to_owned));
+    let (Some(errors), Some(asked)) = (word().and_then(|text| text.parse::<i32>().ok()), word()) else {
+        return misused();
+    };
+    let (socket, leaf) = asked.split_once(':').unwrap_or((&asked, "g"));
+    let Ok(socket) = socket.parse::<i32>() else { return misused() };
     let Some(steps) = words.next().and_then(|word| Steps::parse(word.to_str()?)) else { return misused() };
     let folder = if steps.folder.is_some() { words.next() } else { None };
     let Some(count) = words.next().and_then(|word| word.to_str()?.parse::<usize>().ok()) else { return misused() };
@@ -54,7 +59,7 @@ pub fn main(words: impl Iterator<Item = OsString>) -> i32 {
         // One that whoever started us has closed cannot be told anything; the program starts all the same.
         let _ = close_on_exec(fd);
     }
-    if let Err(error) = enter(socket) {
+    if let Err(error) = enter(socket, leaf) {
         return tell(&format!("SubprocessError:0:the process could not be counted, and was not started: {error}"));
     }
     if let Err((error, what)) = steps.take(folder.as_deref()) {
@@ -93,8 +98,8 @@ fn environment() -> Vec<CString> {
     shown.collect()
 }
 
-/// Asks to be put into the current leaf, and waits until that is so.
-fn enter(socket: RawFd) -> std::io::Result<()> {
+/// Asks to be put into a leaf, and waits until that is so.
+fn enter(socket: RawFd, leaf: &str) -> std::io::Result<()> {
     let socket = crate::sys::own_inherited(socket)?;
     let (answer, reply): (OwnedFd, Option<OwnedFd>) = match rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC) {
         Ok((answer, reply)) => (answer, Some(reply)),
@@ -104,7 +109,7 @@ fn enter(socket: RawFd) -> std::io::Result<()> {
     };
     let fds = [reply.as_ref().unwrap_or(&answer).as_raw_fd()];
     let rights = [ControlMessage::ScmRights(&fds)];
-    sendmsg::<()>(socket.as_raw_fd(), &[IoSlice::new(b"g")], &rights, MsgFlags::MSG_NOSIGNAL, None)?;
+    sendmsg::<()>(socket.as_raw_fd(), &[IoSlice::new(leaf.as_bytes())], &rights, MsgFlags::MSG_NOSIGNAL, None)?;
     drop((socket, reply));
     let mut bytes = [0u8; 8];
     loop {

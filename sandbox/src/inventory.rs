@@ -51,6 +51,11 @@ impl Inventory {
         Ok(inventory)
     }
 
+    /// The paths of all that lies in it.
+    pub fn paths(&self) -> impl Iterator<Item = &str> {
+        self.0.keys().map(String::as_str)
+    }
+
     fn below(
         &mut self,
         at: BorrowedFd<'_>,

@@ -118,7 +118,7 @@ fn launch(out: &mut impl Write) -> Result<Outcome, LaunchError> {
     let order = Order { seccomp, listening, init_seccomp, landlock, fds: channels.fds(&sources), plan };
     let init = birth::clone_init(&order, &program, &group, &channels)?;
     let plan = &order.plan;
-    let (control, watched_ends) = channels.keep();
+    let (control, watched_ends) = channels.keep(plan);
 
     let denials = Denials::new(answers);
     let mut watch = Watch::new(plan, &mut group, init, control, watched_ends, denials, out)?;
@@ -348,13 +348,15 @@ impl Channels {
     }
 
     /// Closes the sandbox's ends and keeps the launcher's: a pipe ends only when every writer is gone.
-    fn keep(self) -> (OwnedFd, Ends) {
+    fn keep(self, plan: &Plan) -> (OwnedFd, Ends) {
+        let left = plan.channels.leaves.is_some_and(|leaves| leaves.keep_leftovers);
+        let limit = plan.limits.memory;
         let ends = Ends {
             stdout: self.stdout.0,
             stderr: self.stderr.0,
             events: self.events.map(|(ours, _, _)| ours),
             report: self.report.map(|(file, _)| file),
-            leaves: self.leaves.map(|[(control, ..), (gate, ..)]| Leaves::new(control, gate)),
+            leaves: self.leaves.map(|[(control, ..), (gate, ..)]| Leaves::new(control, gate, left, limit)),
         };
         (self.control.0, ends)
     }

@@ -137,7 +137,7 @@ pub struct Usage {
 }
 
 /// What was used in one leaf, and while it was current.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct LeafUsage {
     /// The leaf's name.
@@ -153,6 +153,55 @@ pub struct LeafUsage {
     /// What its stage met while it was current.
     #[serde(default)]
     pub meanwhile: Meanwhile,
+    /// What its memory comes to, with what ran for it elsewhere and without what is no memory of a program's.
+    #[serde(default)]
+    pub memory: LeafMemory,
+    /// Leaves that were used beside it, which outlive it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub uses: Vec<String>,
+    /// Programs that were still running at its end.
+    #[serde(default)]
+    pub left: Left,
+}
+
+/// Memory that ran for a leaf, in bytes.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LeafMemory {
+    /// The peak of the leaf and of those that it uses, together, without `cache` and `captured`. `None` where the kernel keeps
+    /// no peaks, and of a leaf that is not measured so.
+    pub peak: Option<Figure>,
+    /// Pages of files on a disk that it touched first, at the most: not in the peak, because they are nobody's.
+    pub cache: u64,
+    /// Its output in the file in which the harness keeps it, at the most: not in the peak.
+    pub captured: u64,
+    /// Files in memory that its programs had mapped and that somebody else was charged for, at the most: not in the peak.
+    pub mapped: u64,
+    /// What TCP held for it, at the most, where that is counted apart: not in the peak.
+    pub tcp: u64,
+    /// What the leaves that it uses held at its end, where the kernel cannot tell what they took meanwhile: not in the peak.
+    pub missing: u64,
+    /// Processes that were ended because the limit was passed with what they had mapped.
+    pub ended_beyond: u64,
+}
+
+impl LeafMemory {
+    /// Memory that it held and that is not in its peak.
+    pub fn also(&self) -> u64 {
+        self.mapped + self.tcp + self.missing
+    }
+}
+
+/// Programs that were still running when a leaf ended.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Left {
+    /// How many processes.
+    pub count: u64,
+    /// Names of some of them, each once; in quotes and escaped where one is no plain word, because a student chooses it.
+    pub names: Vec<String>,
+    /// Whether they were ended.
+    pub ended: bool,
 }
 
 /// What is counted of a whole stage only, and of that what came while a leaf was current.

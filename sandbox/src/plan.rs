@@ -294,6 +294,9 @@ pub struct LeafChannels {
     pub control: i32,
     /// Number inside of the socket that gates use.
     pub gate: i32,
+    /// Whether what is left in a leaf at its end goes on running.
+    #[serde(default)]
+    pub keep_leftovers: bool,
 }
 
 /// One extra file descriptor.

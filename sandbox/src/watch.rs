@@ -242,6 +242,9 @@ impl<'a, W: Write> Watch<'a, W> {
         if let Some(sockets) = self.sockets.as_ref().filter(|_| !self.killed) {
             timeout = timeout.min(sockets.due().saturating_duration_since(Instant::now()));
         }
+        if let Some(due) = self.seen.leaves.as_ref().and_then(Leaves::look_due).filter(|_| !self.killed) {
+            timeout = timeout.min(due.saturating_duration_since(Instant::now()));
+        }
         let pause = self.denials.pause();
         timeout = timeout.min(pause.unwrap_or(timeout));
         // Rounded up: a deadline that is polled for one millisecond too early would spin.
@@ -407,6 +410,9 @@ impl<'a, W: Write> Watch<'a, W> {
         }
         if self.killed {
             return Ok(());
+        }
+        if let Some(leaves) = self.seen.leaves.as_mut() {
+            leaves.look(self.group)?;
         }
         if let Some(bytes) = self.uncharged()? {
             return self.stop(Stop::Uncharged(bytes));

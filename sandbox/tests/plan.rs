@@ -50,7 +50,7 @@ fn plan() -> Plan {
         channels: Channels {
             events: Some(Channel { fd: 3, limit: 1 << 20 }),
             report: Some(Channel { fd: 4, limit: 1 << 20 }),
-            leaves: Some(LeafChannels { control: 5, gate: 6 }),
+            leaves: Some(LeafChannels { control: 5, gate: 6, keep_leftovers: false }),
         },
         cgroup: Base::Unified { dir: "/sys/fs/cgroup/ostest-sandbox/0123456789ab".into() },
         ledger: None,
@@ -121,7 +121,9 @@ fn every_refusal_has_its_reason() {
         ("descriptors must differ", |p| p.channels.report = Some(Channel { fd: 64, limit: 1 })),
         ("descriptors must differ", |p| p.channels.report = Some(Channel { fd: -1, limit: 1 })),
         ("descriptors must differ", |p| p.channels.report = p.channels.events),
-        ("descriptors must differ", |p| p.channels.leaves = Some(LeafChannels { control: 5, gate: 5 })),
+        ("descriptors must differ", |p| {
+            p.channels.leaves = Some(LeafChannels { control: 5, gate: 5, keep_leftovers: false })
+        }),
     ];
     for (reason, change) in cases {
         let mut changed = plan();

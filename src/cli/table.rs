@@ -3,7 +3,7 @@
 use crate::task::Graded;
 use crate::text::{visible, visible_line};
 use crate::units::show_bytes;
-use crate::verdict::{Case, Status, Verdict};
+use crate::verdict::{Case, Status, Verdict, remarks_on};
 use std::fmt::Write;
 
 /// Pads the columns of a table to their widest cell. Colour codes do not count, so colours come after; what a cell holds that a
@@ -60,6 +60,10 @@ pub fn show(graded: &Graded, coloured: bool) -> String {
         let _ = write!(text, "\n--- {} ({})\n", visible_line(&case.name), word(case.status));
         visible(case.description.trim_end()).lines().for_each(|line| indented(&mut text, line));
     }
+    for (case, remarks) in remarks(verdict) {
+        let _ = writeln!(text, "\n--- {} ({})", visible_line(&case.name), word(case.status));
+        remarks.iter().for_each(|remark| indented(&mut text, &format!("sandbox: {}", visible_line(remark))));
+    }
     let details = visible(&verdict.details());
     if let Some(first) = details.lines().next() {
         let _ = writeln!(text, "\n{first}");
@@ -71,6 +75,13 @@ pub fn show(graded: &Graded, coloured: bool) -> String {
 
 fn indented(text: &mut String, line: &str) {
     let _ = writeln!(text, "{}", format_args!("    {line}").to_string().trim_end());
+}
+
+/// What is to be said of tests that have no description in which it could stand.
+fn remarks(verdict: &Verdict) -> impl Iterator<Item = (&Case, Vec<String>)> {
+    let quiet = verdict.cases.iter().filter(|case| matches!(case.status, Status::Passed | Status::Skipped));
+    let told = quiet.map(|case| (case, case.measured.as_ref().map(remarks_on).unwrap_or_default()));
+    told.filter(|(_, remarks)| !remarks.is_empty())
 }
 
 fn row(case: &Case) -> Vec<String> {
@@ -112,6 +123,12 @@ pub fn html(graded: &Graded, title: &str) -> String {
             escape(&case.description),
         );
     }
+    let mut told = String::new();
+    for (case, remarks) in remarks(verdict) {
+        for remark in remarks {
+            let _ = writeln!(told, "<p>{}: {}</p>", escape(&case.name), escape(&remark));
+        }
+    }
     let error = match &*verdict.details() {
         "" => String::new(),
         details => format!("<pre class=\"failed\">{}</pre>", escape(details)),
@@ -122,7 +139,7 @@ pub fn html(graded: &Graded, title: &str) -> String {
          padding:.3em .6em;text-align:left;vertical-align:top}}pre{{margin:0;white-space:pre-wrap}}\
          .passed td:first-child{{background:#cfc}}.failed,.error,.stopped{{background:#fdd}}\
          .skipped,.skip-ok,.not-run{{background:#ffd}}</style>\n<h1>{title}</h1><p>{}</p>{error}\n\
-         <table><tr><th>Outcome</th><th>Test</th><th>Time</th><th>Peak memory</th><th>Why</th></tr>\n{rows}</table></html>\n",
+         <table><tr><th>Outcome</th><th>Test</th><th>Time</th><th>Peak memory</th><th>Why</th></tr>\n{rows}</table>{told}</html>\n",
         escape(&sum(verdict)),
         title = escape(title),
     )

@@ -13,6 +13,8 @@ pub mod inside {
     pub const VENV: &str = "/venv";
     /// The harness plugin and what it needs.
     pub const HARNESS: &str = "/run/ostest";
+    /// HOME of the test stage, where tools look for their settings.
+    pub const HOME: &str = "/run/home";
     /// A mirrored repository during fetch.
     pub const MIRROR: &str = "/run/ostest/mirror";
 }
@@ -72,7 +74,7 @@ pub fn system(extra: &[PathBuf], proxy: bool, shm_size: u64) -> Vec<Mount> {
     // Accounts of the host are none of the sandbox's business: these are made up.
     mounts.push(file(
         "/etc/passwd",
-        "root:x:0:0:root:/root:/usr/sbin/nologin\nstudent:x:1000:1000:student:/tmp:/bin/sh\n\
+        "root:x:0:0:root:/root:/usr/sbin/nologin\nstudent:x:1000:1000:student:/run/home:/bin/sh\n\
          nobody:x:65534:65534:nobody:/nonexistent:/usr/sbin/nologin\n",
     ));
     mounts.push(file("/etc/group", "root:x:0:\ntty:x:5:\nstudent:x:1000:\nnogroup:x:65534:\n"));
@@ -92,6 +94,12 @@ pub fn inodes_for(size: u64) -> u64 {
 /// /tmp: empty, limited, everybody's.
 pub fn tmp(size: u64) -> Mount {
     Mount::Tmpfs { target: "/tmp".into(), size, inodes: inodes_for(size), mode: 0o1777 }
+}
+
+/// HOME of the test stage. One that is not `writable` is empty and stays so: it is root's, and nobody inside is root.
+pub fn home(writable: bool, size: u64) -> Mount {
+    let (size, mode) = if writable { (size, 0o1777) } else { (64 << 10, 0o555) };
+    Mount::Tmpfs { target: inside::HOME.into(), size, inodes: inodes_for(size), mode }
 }
 
 /// An empty writable directory of the student's.

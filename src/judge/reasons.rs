@@ -5,6 +5,7 @@
 //! its own behind [`MARK`]. What a program prints is quoted where it begins like that ([`crate::text::quoted`]).
 
 use crate::text::MARK;
+use crate::verdict::remarks_on;
 use sandbox::outcome::{Denied, Figure, Full, LeafUsage};
 use sandbox::words::{self, bytes};
 
@@ -40,12 +41,14 @@ pub(super) fn of(met: &Met<'_>) -> Vec<String> {
     let mut clauses = Vec::new();
     if let Some(leaf) = met.leaf {
         clauses.extend(memory(met, leaf));
+        clauses.extend(beyond(met, leaf));
         clauses.extend(processes(met, leaf));
     }
     clauses.extend(met.full.iter().map(words::full));
     clauses.extend(met.leaf.filter(|_| met.late).and_then(|leaf| processor(met, leaf)));
     clauses.extend(words::all_denied(met.denied.iter().copied()));
     clauses.extend(signals(met));
+    clauses.extend(met.leaf.map(remarks_on).unwrap_or_default());
     clauses
 }
 
@@ -65,6 +68,18 @@ fn memory(met: &Met<'_>, leaf: &LeafUsage) -> Option<String> {
             "the kernel ended {} of this test (signal 9, SIGKILL), because the memory limit of {} for all programs and pytest \
              together was reached{peak}: take less memory, or free it sooner",
             counted(kills, "process", "processes"),
+            bytes(met.limits.memory)
+        )
+    })
+}
+
+fn beyond(met: &Met<'_>, leaf: &LeafUsage) -> Option<String> {
+    let ended = leaf.memory.ended_beyond;
+    (ended > 0).then(|| {
+        format!(
+            "{} of this test ended by signal 9 (SIGKILL), because the memory limit of {} for all programs and pytest together was \
+             reached with files in memory that were mapped: take less memory, or free it sooner",
+            counted(ended, "process was", "processes were"),
             bytes(met.limits.memory)
         )
     })
@@ -162,7 +177,8 @@ mod tests {
 
     fn leaf(change: impl FnOnce(&mut LeafUsage)) -> LeafUsage {
         let (usage, meanwhile) = (Usage::default(), Meanwhile::default());
-        let mut leaf = LeafUsage { leaf: "t0".into(), entered: 1, wall_ms: 4000, harness_rise: None, usage, meanwhile };
+        let mut leaf =
+            LeafUsage { leaf: "t0".into(), entered: 1, wall_ms: 4000, usage, meanwhile, ..Default::default() };
         change(&mut leaf);
         leaf
     }

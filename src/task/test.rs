@@ -3,7 +3,7 @@
 use super::shipped::Shipped;
 use super::suite::Suite;
 use super::{Context, Event, Progress, TaskError, sandbox_failed, starter};
-use crate::config::{Imports, SuiteTestOptions};
+use crate::config::{Home, Imports, Leftovers, SuiteTestOptions, lab_section};
 use crate::contain::tree::{self, inside};
 use crate::contain::work::WorkTree;
 use crate::contain::{ContainError, Finished, PATH, Stage};
@@ -93,7 +93,7 @@ pub async fn run(
     let shipped = Shipped::look(work)?;
     let finished =
         context.host.run("test", &plan, context.cancel, &mut sink).await.map_err(ContainError::of_own_command)?;
-    let touched = shipped.touched(work)?;
+    let touched = shipped.touched(work).await?;
     let outcome = &finished.outcome;
     tracing::info!(
         verdict = ?outcome.verdict,
@@ -119,7 +119,7 @@ pub async fn run(
         },
         time_limit: stage.wall,
     });
-    touched.add_to(&mut verdict, suite.options.test.imports);
+    touched.add_to(&mut verdict, &suite.options.test);
     let is_complete = log.is_collected() && log.collect_errors().is_empty();
     use sandbox::outcome::Verdict::{Failed, Ok as Good, Signaled};
     let is_limited = !matches!(outcome.verdict, Good | Failed | Signaled);
@@ -144,6 +144,13 @@ fn tail(finished: &Finished) -> String {
 fn test_time(context: &Context<'_>, suite: &Suite) -> Option<Duration> {
     let limit = context.grading.test.test_timeout.or(suite.options.test.test_timeout);
     limit.map(|limit| limit.0).filter(|limit| !limit.is_zero())
+}
+
+/// Whether what a test leaves running goes on: the operator's word for the laboratory, or else the suite's.
+fn keeps_leftovers(context: &Context<'_>, suite: &Suite) -> bool {
+    let lab = context.assignment.labs.iter().max().copied();
+    let of_lab = lab_section(&context.grading.labs, lab).or(suite.options.of_lab(lab).limits()).leftovers;
+    of_lab.or(suite.options.test.leftovers) == Some(Leftovers::Keep)
 }
 
 /// Shows that the suite's command can be started, before there is anything to run it on.
@@ -200,18 +207,24 @@ fn stage(context: &Context<'_>, work: &WorkTree, suite: &Suite, venv: &Path) -> 
     stage.channels = Channels {
         events: Some(Channel { fd: EVENTS_FD, limit: EVENTS_LIMIT }),
         report: Some(Channel { fd: REPORT_FD, limit: REPORT_LIMIT }),
-        leaves: Some(LeafChannels { control: LEAVES_FD, gate: GATE_FD }),
+        leaves: Some(LeafChannels {
+            control: LEAVES_FD,
+            gate: GATE_FD,
+            keep_leftovers: keeps_leftovers(context, suite),
+        }),
     };
     stage.mounts.extend([
         tree::bind(work.project(), inside::PROJECT, true),
         tree::bind(work.suite(), inside::SUITE, true),
         tree::bind(venv, inside::VENV, false),
+        tree::home(suites.home == Home::Writable, context.limits.disk),
         tree::bind(&context.host.gate().map_err(sandbox_failed)?.program, GATE, false),
         tree::bind(&context.host.gate().map_err(sandbox_failed)?.library, SPAWN, false),
     ]);
     stage.mounts.extend(harness::FILES.map(|(name, text)| tree::file(format!("{}/{name}", inside::HARNESS), text)));
     let mut set = |name: &str, value: String| stage.env.insert(name.to_string(), value);
     set("PATH", format!("{}/bin:{PATH}", inside::VENV));
+    set("HOME", inside::HOME.into());
     set("VIRTUAL_ENV", inside::VENV.into());
     set("OSTEST_PROJECT", inside::PROJECT.into());
     set("OSTEST_PROXY_TIMEOUT", proxy_timeout.to_string());

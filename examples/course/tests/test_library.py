@@ -22,7 +22,7 @@ def checker(project, tmp_path):
 
     def start():
         project.built("bin/libtext.a")
-        make = ["make", "--always-make", "-C", CHECKER, f"PROJECT={project.directory}"]
+        make = ["make", "-f", "Makefile", "--always-make", "-C", CHECKER, f"PROJECT={project.directory}"]
         made = programs.run(make, cwd=tmp_path, timeout=assignment.COMPILE_TIMEOUT)
         if made.status != 0:
             made.fail("expected the suite's checker to compile and link against src/text.h and bin/libtext.a")

@@ -16,7 +16,7 @@ pub fn check(bytes: &[u8]) -> &'static str {
         return "steps";
     }
     let Ok(request) = Request::parse(bytes) else { return "refused" };
-    if let Request::Open { leaf } = &request {
+    if let Request::Open { leaf, .. } = &request {
         // It becomes a directory beside those of init and of the harness.
         let plain = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
         assert!(leaf.starts_with('t') && leaf.len() <= 64 && leaf.chars().all(plain), "{leaf:?}");

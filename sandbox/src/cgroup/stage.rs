@@ -30,15 +30,17 @@ const DROP_PATIENCE: Duration = Duration::from_secs(2);
 /// whether that worked.
 #[derive(Debug)]
 pub struct StageGroup {
-    stage: Base,
-    leaves: BTreeMap<String, Base>,
+    pub(super) stage: Base,
+    /// Above all leaves that were asked for, once there was one.
+    pub(super) programs: Option<Base>,
+    pub(super) leaves: BTreeMap<String, Base>,
     retired: Retired,
     /// Retired leaves whose directories are still there.
     dying: Vec<Base>,
     /// To which pages are booked that the groups do not count.
     account: Option<Account>,
     removed: bool,
-    spared: bool,
+    pub(super) spared: bool,
 }
 
 impl StageGroup {
@@ -72,7 +74,8 @@ impl StageGroup {
         make_group(&stage, make_dir)?;
         // From here on dropping it cleans up.
         let (leaves, retired, dying) = (BTreeMap::new(), Retired::default(), Vec::new());
-        let mut group = StageGroup { stage, leaves, retired, dying, account: None, removed: false, spared: false };
+        let mut group =
+            StageGroup { stage, programs: None, leaves, retired, dying, account: None, removed: false, spared: false };
         match &group.stage {
             Base::Unified { dir } => {
                 unified::limit(dir, limits, &mut applied)?;
@@ -154,25 +157,25 @@ impl StageGroup {
         Rise::begin(self.leaf(leaf)?)
     }
 
-    /// Makes a further leaf.
-    ///
-    /// # Errors
-    /// When the name is taken or none, or the directory cannot be made.
-    pub fn make_leaf(&mut self, leaf: &str) -> Result<(), CgroupError> {
-        self.make_leaf_with(leaf, &files::make_dir)
-    }
-
     fn make_leaf_with(&mut self, leaf: &str, make_dir: MakeDir<'_>) -> Result<(), CgroupError> {
         check_name(leaf)?;
         let group = self.stage.child(leaf);
         make_group(&group, make_dir)?;
-        let within = match (&self.stage, &group) {
-            (Base::Hybrid { memory: stage, .. }, Base::Hybrid { memory: leaf, .. }) => hybrid::count_tcp(stage, leaf),
-            _ => Ok(()),
-        };
-        let booked = self.account.as_ref().map_or(Ok(()), |account| enter(account, &group));
+        let within = self.count_tcp(&group);
+        let booked = self.book_leaf(&group);
         self.leaves.insert(leaf.into(), group);
         within.and(booked)
+    }
+
+    pub(super) fn book_leaf(&self, group: &Base) -> Result<(), CgroupError> {
+        self.account.as_ref().map_or(Ok(()), |account| enter(account, group))
+    }
+
+    pub(super) fn count_tcp(&self, group: &Base) -> Result<(), CgroupError> {
+        match (&self.stage, group) {
+            (Base::Hybrid { memory: stage, .. }, Base::Hybrid { memory, .. }) => hybrid::count_tcp(stage, memory),
+            _ => Ok(()),
+        }
     }
 
     /// Puts a process, with all its threads, into a leaf. What it used before stays counted where it
@@ -257,7 +260,7 @@ impl StageGroup {
 
     /// Whether a retired leaf of this name is still to be buried.
     pub fn is_dying(&self, leaf: &str) -> bool {
-        self.dying.contains(&self.stage.child(leaf))
+        self.dying.iter().any(|group| group.v2().ends_with(leaf))
     }
 
     /// Kills every process of the stage; does not wait for them to be gone.
@@ -314,7 +317,7 @@ impl StageGroup {
         tree::destroy(&self.stage, PATIENCE)
     }
 
-    fn leaf(&self, leaf: &str) -> Result<&Base, CgroupError> {
+    pub(super) fn leaf(&self, leaf: &str) -> Result<&Base, CgroupError> {
         self.leaves
             .get(leaf)
             .ok_or_else(|| CgroupError::Missing { file: self.stage.v2().join(leaf), remedy: "make the leaf first" })
@@ -336,10 +339,10 @@ fn enter(account: &Account, group: &Base) -> Result<(), CgroupError> {
 }
 
 /// How a directory is made; tests put the files into it that the kernel would.
-type MakeDir<'a> = &'a dyn Fn(&Path) -> Result<(), CgroupError>;
+pub(super) type MakeDir<'a> = &'a dyn Fn(&Path) -> Result<(), CgroupError>;
 
 /// Makes a group's directory in every hierarchy, or in none.
-fn make_group(group: &Base, make_dir: MakeDir<'_>) -> Result<(), CgroupError> {
+pub(super) fn make_group(group: &Base, make_dir: MakeDir<'_>) -> Result<(), CgroupError> {
     let mut made: Vec<PathBuf> = Vec::new();
     for dir in group.dirs() {
         if let Err(error) = make_dir(dir) {
@@ -493,8 +496,8 @@ mod tests {
                 (usage.oom_kills.unwrap().value, usage.pids_denied.unwrap().value)
             };
             assert_eq!(figures(&group), (oom_kills, 3));
-            group.make_leaf_with("t1", &fake).unwrap();
-            let again = group.make_leaf_with("t1", &fake);
+            group.make_program_leaf("t1", &fake).unwrap();
+            let again = group.make_program_leaf("t1", &fake);
             assert!(matches!(again, Err(CgroupError::Exists { .. })));
             assert_eq!(group.leaf_usage("t1").unwrap().oom_kills.unwrap().value, 1);
         }

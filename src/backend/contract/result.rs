@@ -4,7 +4,7 @@ use super::shape::{self, Shape};
 use super::{Key, Value};
 use crate::backend::text::{shorten, shorten_reason};
 use crate::text::visible;
-use crate::verdict::{Case, Verdict, memory_of};
+use crate::verdict::{Case, Verdict, memory_of, remarks_on};
 use serde_json::{Map, json};
 use std::fmt;
 use std::str::FromStr;
@@ -106,7 +106,9 @@ pub fn summary(result: &Value) -> String {
 ///
 /// Each case also has `status` (one of `passed`, `failed`, `error`, `skipped`, `skip-allowed`, `stopped`, `not-run`) and `memoryBytes`,
 /// the exact figure behind `memoryUsed`; and of a test that ran `memorySource` ([`crate::verdict::MemorySource`]), `programs`
-/// (that it started), `wallSeconds`, and `cpuSeconds`, `peakPids`, `oomKills` of those programs. `extras` are put beside `testResults`, which they cannot replace.
+/// (that it started), `wallSeconds`, and `cpuSeconds`, `peakPids`, `oomKills` of those programs; `memoryAlso`, in the unit of `memoryUsed`: what it held
+/// and is not in that figure, because somebody else was charged for it or because it is counted apart; `memoryParts`, that and
+/// what was taken off the figure, in bytes; `remarks`, sentences that change nothing. `extras` are put beside `testResults`, which they cannot replace.
 pub fn render_local(verdict: &Verdict, unit: MemoryUnit, extras: Map<String, Value>) -> Value {
     let cap = text_cap(verdict);
     let cases = verdict
@@ -119,6 +121,15 @@ pub fn render_local(verdict: &Verdict, unit: MemoryUnit, extras: Map<String, Val
             if let Some(leaf) = &case.measured {
                 let value = |figure: &Option<sandbox::outcome::Figure>| figure.as_ref().map(|f| f.value);
                 told["memorySource"] = json!(memory_of(leaf).1);
+                told["memoryAlso"] = json!(unit.of(leaf.memory.also()));
+                told["memoryParts"] = json!({
+                    "mappedBytes": leaf.memory.mapped,
+                    "tcpBytes": leaf.memory.tcp,
+                    "fixturesBytes": leaf.memory.missing,
+                    "pageCacheBytes": leaf.memory.cache,
+                    "capturedOutputBytes": leaf.memory.captured,
+                });
+                told["remarks"] = json!(remarks_on(leaf));
                 told["programs"] = json!(leaf.entered);
                 told["wallSeconds"] = json!(leaf.wall_ms as f64 / 1000.0);
                 told["cpuSeconds"] = json!(value(&leaf.usage.cpu_us).map(|us| us as f64 / 1e6));

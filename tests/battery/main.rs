@@ -1,4 +1,4 @@
-//! Suites in ten common styles, each with an honest submission and one that cheats: what is honest gets the verdict that it gets
+//! Suites in common styles, each with an honest submission and one that cheats: what is honest gets the verdict that it gets
 //! outside of any sandbox, test by test, and no cheat passes without a word.
 
 #[path = "../common/mod.rs"]
@@ -12,7 +12,7 @@ use std::process::{Command, Stdio};
 use support::{Graded, Place, need_root};
 
 /// What all of them need: one environment.
-const REQUIREMENTS: &str = "pytest\npexpect\ncffi\n";
+const REQUIREMENTS: &str = "pytest\npexpect\n";
 
 struct Style {
     place: Place,
@@ -51,7 +51,7 @@ impl Style {
         let cache = std::fs::read_dir(self.place.path("state/cache")).expect("a cache").flatten();
         let is_ours = |dir: &PathBuf| {
             let manifest = std::fs::read_to_string(dir.join("ostest-manifest.json")).unwrap_or_default();
-            ["/cffi/__init__.py", "/pexpect/__init__.py"].iter().all(|name| manifest.contains(name))
+            manifest.contains("/pexpect/__init__.py")
         };
         cache.map(|entry| entry.path()).find(is_ours).expect("an environment").join("bin/python")
     }
@@ -119,13 +119,10 @@ macro_rules! styles {
 
 styles! {
     style_stdout "stdout"
-    style_ctypes "ctypes"
-    style_cffi "cffi"
     style_driver "driver"
     style_gdb "gdb"
     style_valgrind "valgrind"
     style_sanitizers "sanitizers"
     style_pexpect "pexpect"
     style_loopback "loopback"
-    style_concurrency "concurrency"
 }

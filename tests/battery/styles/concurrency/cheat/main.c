@@ -1,3 +1,0 @@
-#include <stdio.h>
-
-int main(void) { return puts("hgfedcba") < 0; }

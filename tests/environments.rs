@@ -175,11 +175,10 @@ fn one_builds_and_the_other_waits_and_what_is_in_use_is_not_removed() {
     let cache = place.path("state/cache");
     let project = place.tree("project", NOTHING);
     // It imports what nothing has imported before, after it was told to go on. What it says then is not believed, because its
-    // environment is another one: it runs once more, and waits for nothing.
-    let waits = "import os, signal\ndef test_a():\n    waited = os.path.join(os.environ['OSTEST_PROJECT'], 'waited')\n    \
-                 if not os.path.exists(waited):\n        open(waited, 'w').close()\n        \
-                 signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGUSR1, signal.SIGUSR2])\n        \
-                 signal.sigtimedwait([signal.SIGUSR1], 500)\n    import _pytest.pastebin\n";
+    // environment is another one: all of it is done once more, in trees of its own, and waits again.
+    let waits = "import signal\ndef test_a():\n    \
+                 signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGUSR1, signal.SIGUSR2])\n    \
+                 assert signal.sigtimedwait([signal.SIGUSR1], 500)\n    import _pytest.pastebin\n";
     let waiting = place.tree("waiting", &[("test_a.py", waits)]);
     let spawn = |suite: &Path| {
         let mut command = place.command(&["grade"]);
@@ -187,12 +186,19 @@ fn one_builds_and_the_other_waits_and_what_is_in_use_is_not_removed() {
         command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("the program starts")
     };
     let user = spawn(&waiting);
-    let mut pytest = None;
-    common::wait_until("the test that waits", || {
-        pytest = blocked_pytest(user.id());
-        pytest.is_some()
-    });
-    let pytest = nix::unistd::Pid::from_raw(pytest.expect("it was found"));
+    let waits_in = |before: i32| {
+        let mut pytest = None;
+        common::wait_until("the test that waits", || {
+            pytest = blocked_pytest(user.id()).filter(|pid| *pid != before);
+            pytest.is_some()
+        });
+        pytest.expect("it was found")
+    };
+    let tell = |pid: i32| {
+        let pid = nix::unistd::Pid::from_raw(pid);
+        nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGUSR1).expect("it is told");
+    };
+    let pytest = waits_in(0);
     let damaged = packages(&environment).join("pytest/__init__.py");
     std::fs::write(&damaged, "").expect("it is cut");
     let suite = place.tree("suite", SUITE);
@@ -208,7 +214,8 @@ fn one_builds_and_the_other_waits_and_what_is_in_use_is_not_removed() {
     assert_eq!(times("waiting for another process to build the suite's Python environment"), 1, "{said:?}");
     // What the first one runs in is out of the way and still there.
     assert_eq!(leftovers(&cache).len(), 1);
-    nix::sys::signal::kill(pytest, nix::sys::signal::Signal::SIGUSR1).expect("it is told");
+    tell(pytest);
+    tell(waits_in(pytest));
     let output = user.wait_with_output().expect("it ends");
     assert!(output.status.success(), "{output:?}");
     assert!(String::from_utf8_lossy(&output.stderr).contains("are run again in a new one"), "{output:?}");

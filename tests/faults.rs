@@ -3,7 +3,7 @@
 mod common;
 mod support;
 
-use common::{cmdline, field, send_signal, wait_until};
+use common::{cmdline, field, is_gone, send_signal, wait_until};
 use serde_json::json;
 use std::path::Path;
 use std::process::Command;
@@ -120,14 +120,17 @@ fn a_submission_that_breaks_its_own_sandbox_holds_up_nobody_else() {
         place.tree("suite", &[("test_a.py", "def test_a(): pass\n"), ("ostest.toml", "[build]\ncommand = ['make']\n")]);
     let of = |attempt: u64, name: &str| json!({"attempt": attempt, "repositoryUrl": format!("https://course.example/{name}"), "branch": "main"});
     let backend = Counting::start([of(1, "good"), of(2, "poison"), of(3, "good"), of(4, "good")], || ());
-    // Somebody who knows a way to end the launcher from within, played from outside.
+    // Somebody who knows a way to end init or the launcher from within, played from outside.
     let (over, killed) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
     let player = std::thread::spawn({
         let (over, killed, command) = (over.clone(), killed.clone(), format!("./{name} 600"));
         move || {
             while !over.load(Ordering::Relaxed) {
-                if let Some(launcher) = launcher_of(&command) {
-                    send_signal(launcher, KILL);
+                // Each in turn: either is the sandbox's end.
+                let whom = ["ostest-init", "ostest-launch"][killed.load(Ordering::Relaxed) % 2];
+                if let Some(pid) = above(&command, whom) {
+                    send_signal(pid, KILL);
+                    wait_until("it is gone", || is_gone(pid));
                     killed.fetch_add(1, Ordering::Relaxed);
                 }
                 std::thread::sleep(std::time::Duration::from_millis(20));
@@ -151,13 +154,12 @@ fn a_submission_that_breaks_its_own_sandbox_holds_up_nobody_else() {
     runner.ends();
 }
 
-/// The launcher above the process with this command line, on the host.
-fn launcher_of(command: &str) -> Option<i32> {
+/// The process with this in its command line above the one with that command line, on the host.
+fn above(command: &str, whom: &str) -> Option<i32> {
     let pids = std::fs::read_dir("/proc").ok()?.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok());
     let mut pid: i32 = pids.into_iter().find(|pid| cmdline(*pid).trim() == command)?;
     while pid > 1 {
-        let name = std::fs::read_to_string(format!("/proc/{pid}/comm")).ok()?;
-        if name.starts_with("ostest-launch") {
+        if cmdline(pid).contains(whom) {
             return Some(pid);
         }
         pid = field(pid, "PPid")?.trim().parse().ok()?;

@@ -178,6 +178,7 @@ fn what_a_server_says_and_does_is_told_apart() {
         ("status/403/good", student, "does not exist or is not public"),
         ("moved/good", student, "leads elsewhere"),
         ("page/good", student, "has a page at this address"),
+        ("silent/good", network, "answers with something else than git"),
         ("throttled/good", network, "is busy (HTTP 403)"),
         ("status/429/good", network, "is busy (HTTP 429)"),
         ("status/500/good", network, "does not work (HTTP 500)"),

@@ -21,7 +21,7 @@ use frames::{Collected, read_frame, read_log};
 use outlet::{Outlet, handed_out};
 use sandbox::cgroup::{Base, CgroupError, Offers};
 use sandbox::ledger::{Claim, Ledger};
-use sandbox::outcome::{Ended, Verdict};
+use sandbox::outcome::Verdict;
 use sandbox::plan::{APART, CommandLine, Layer, Limits, Network, PLAN_VERSION, Plan, Rlimits, STUDENT_ID, User};
 use sandbox::wire::{Kind, Note};
 pub use stage::{Finished, Stage, Tail};
@@ -405,13 +405,6 @@ impl Host {
             Some(Note::Ended(outcome)) if outcome.verdict == Verdict::Interrupted && !cancel.is_cancelled() => Err(
                 host("somebody else than the runner told the launcher to stop, by SIGTERM, SIGINT or SIGHUP".into()),
             ),
-            // Nobody inside can end init, and what the launcher does it says.
-            Some(Note::Ended(outcome)) if outcome.verdict == Verdict::Signaled && outcome.ended == Ended::Killed => {
-                Err(host(
-                    "it was killed from outside, by a person or by the host's own guard against a lack of memory"
-                        .into(),
-                ))
-            }
             Some(Note::Ended(outcome)) => {
                 if !outcome.degraded.is_empty() {
                     tracing::debug!(stage, layers = ?outcome.degraded, "ran without layers that the operator waived");

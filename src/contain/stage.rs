@@ -1,7 +1,8 @@
 //! A stage to be run, and what it gives back: data.
 
+use super::ContainError;
 use crate::proxy::{Refused, Traffic};
-use sandbox::outcome::{LeafUsage, Outcome};
+use sandbox::outcome::{Ended, LeafUsage, Outcome, Verdict};
 use sandbox::plan::{Beyond, Channels, Mount, Network, OutputPolicy, Policy};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -82,6 +83,22 @@ pub struct Finished {
     pub refused: Vec<Refused>,
     /// What its proxy moved.
     pub traffic: Traffic,
+}
+
+impl Finished {
+    /// What somebody outside has ended, with init, is no word on what ran inside: nobody in there can end init, and what the launcher
+    /// ends it says itself.
+    ///
+    /// # Errors
+    /// It was ended so.
+    pub fn unless_killed(self, stage: &'static str) -> Result<Finished, ContainError> {
+        if self.outcome.verdict == Verdict::Signaled && self.outcome.ended == Ended::Killed {
+            let message =
+                "it was killed from outside, by a person or by the host's own guard against a lack of memory".into();
+            return Err(ContainError::Host { stage, message });
+        }
+        Ok(self)
+    }
 }
 
 /// The last bytes of a stream.

@@ -36,6 +36,7 @@ pub async fn project(
     // Both streams in the order in which they came: a compiler's message belongs to the command before it.
     let mut both = crate::contain::Tail::default();
     let finished = context.host.run("build", &plan, context.cancel, &mut |_, bytes| both.push(bytes)).await;
+    let finished = finished.and_then(|done| done.unless_killed("build"));
     let finished = finished.map_err(|error| error.fault(|said| cannot_start(command, said)))?;
     let outcome = finished.outcome;
     tracing::info!(verdict = ?outcome.verdict, wall_ms = outcome.wall_ms, "built the project");

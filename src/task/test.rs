@@ -92,7 +92,8 @@ pub async fn run(
     };
     let shipped = Shipped::look(work)?;
     let finished =
-        context.host.run("test", &plan, context.cancel, &mut sink).await.map_err(ContainError::of_own_command)?;
+        context.host.run("test", &plan, context.cancel, &mut sink).await.and_then(|done| done.unless_killed("test"));
+    let finished = finished.map_err(ContainError::of_own_command)?;
     let touched = shipped.touched(work).await?;
     let outcome = &finished.outcome;
     tracing::info!(

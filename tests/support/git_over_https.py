@@ -8,6 +8,7 @@ Arguments: the directory of the repositories, a certificate and its key. Prints 
 /status/NUMBER/…   answers with this status
 /throttled/…       answers with 403 and says that it has had too many requests
 /page/…            answers everything with a page
+/silent/…          answers everything with nothing
 /hangup/…          closes the connection without an answer
 /cut/…             closes it in the middle of the objects
 /drip/…            sends a byte of the objects now and then
@@ -47,12 +48,14 @@ class Handler(http.server.BaseHTTPRequestHandler):
             self.advertise_without_end()
             return
         stage, _, rest = path[1:].partition("/")
-        if stage in ("status", "throttled", "page", "hangup", "cut", "drip", "private"):
+        if stage in ("status", "throttled", "silent", "page", "hangup", "cut", "drip", "private"):
             path = "/" + rest
         if stage == "status":
             return self.say(int(rest.partition("/")[0]), "staged\n")
         if stage == "throttled":
             return self.say(403, "You have exceeded a secondary rate limit.\n")
+        if stage == "silent":
+            return self.say(200, "")
         if stage == "page":
             return self.say(200, "<!DOCTYPE html><title>Welcome</title>\n")
         if stage == "hangup":

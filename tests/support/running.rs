@@ -108,7 +108,7 @@ impl Everything<'_> {
         let says = "does not work; the task is held";
         let log = runner.log();
         let line = log.lines().find(|line| line.contains(says)).unwrap_or_default();
-        assert!(line.contains("task=attempt 2") && line.contains("to fix it: "), "{log}");
+        assert!(line.contains("task=attempt ") && line.contains("to fix it: "), "{log}");
         row(fault, slots, handed - 1, on_after, &log, says);
         handed - 1
     }

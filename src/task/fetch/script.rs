@@ -51,7 +51,7 @@ unset GIT_HTTP_LOW_SPEED_LIMIT GIT_HTTP_LOW_SPEED_TIME
 # Who answers nothing at all, or something that is no git, has no branches either.
 [ -s /tmp/list ] || {
     GIT_TRACE_PACKET=/tmp/trace git ls-remote -- "$1" >/dev/null
-    grep -qs 'git< ' /tmp/trace || say silent yes
+    grep -qs '< ' /tmp/trace || say silent yes
 }
 say step choose
 exact= meant= count=0

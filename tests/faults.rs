@@ -24,9 +24,7 @@ fn a_name_that_is_not_resolved_costs_no_attempt() {
     if !need_root("a_name_that_is_not_resolved_costs_no_attempt") {
         return;
     }
-    let place = Place::new();
-    place.repository("good", &[("main.c", "int main(void) { return 0; }\n")]);
-    let suite = place.tree("suite", &[("test_a.py", "def test_a(): pass\n")]);
+    let (place, suite) = Place::with_good();
     let certificate = Certificate::make(&place);
     let server = Server::git(&place, &certificate);
     let top = format!("https://{NAME}:{}/", server.port);
@@ -69,10 +67,8 @@ fn an_index_that_is_down_costs_no_attempt() {
     if !need_root("an_index_that_is_down_costs_no_attempt") {
         return;
     }
-    let place = Place::new();
+    let (place, suite) = Place::with_good();
     place.own_cache();
-    place.repository("good", &[("main.c", "int main(void) { return 0; }\n")]);
-    let suite = place.tree("suite", &[("test_a.py", "def test_a(): pass\n")]);
     let certificate = Certificate::make(&place);
     // A package that no other index has; pytest comes from where it always does.
     let wheels = place.tree("wheels", &[]);

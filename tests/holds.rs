@@ -6,7 +6,7 @@ mod support;
 
 use common::{send_signal, wait_until};
 use serde_json::{Value, json};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use support::backend::Counting;
 use support::running::{Everything, Running, passed, status};
 use support::servers::{Certificate, Server};
@@ -15,13 +15,6 @@ use support::{Place, need_root};
 const TERM: i32 = 15;
 const HUP: i32 = 1;
 const KILL: i32 = 9;
-
-fn place() -> (Place, PathBuf) {
-    let place = Place::new();
-    place.repository("good", &[("main.c", "int main(void) { return 0; }\n")]);
-    let suite = place.tree("suite", &[("test_a.py", "def test_a(): pass\n")]);
-    (place, suite)
-}
 
 fn task(attempt: u64) -> Value {
     json!({"attempt": attempt, "repositoryUrl": "https://course.example/good", "branch": "main"})
@@ -38,7 +31,7 @@ struct Everybodys<'a> {
 
 /// Such a fault meets a runner that has eleven tasks to take. How many it is given before it stops asking.
 fn meets(slots: &str, fault: &Everybodys) -> usize {
-    let (place, suite) = place();
+    let (place, suite) = Place::with_good();
     let certificate = Certificate::make(&place);
     let server = fault.remote.then(|| Server::git(&place, &certificate));
     let of = |attempt: u64| match &server {
@@ -160,7 +153,7 @@ fn a_repository_that_its_server_cannot_serve_holds_up_nobody_else() {
     if !need_root("a_repository_that_its_server_cannot_serve_holds_up_nobody_else") {
         return;
     }
-    let (place, suite) = place();
+    let (place, suite) = Place::with_good();
     let certificate = Certificate::make(&place);
     let server = Server::git(&place, &certificate);
     let of =
@@ -184,7 +177,7 @@ fn a_git_server_that_is_away_costs_one_attempt_at_most_and_is_gone_on_with() {
     if !need_root("a_git_server_that_is_away_costs_one_attempt_at_most_and_is_gone_on_with") {
         return;
     }
-    let (place, suite) = place();
+    let (place, suite) = Place::with_good();
     let certificate = Certificate::make(&place);
     let mut server = Server::git(&place, &certificate);
     let (top, port) = (server.url(""), server.place());
@@ -226,7 +219,7 @@ fn a_task_whose_time_is_over_is_answered_as_nobodys_fault_and_no_other_is_taken(
     if !need_root("a_task_whose_time_is_over_is_answered_as_nobodys_fault_and_no_other_is_taken") {
         return;
     }
-    let (place, suite) = place();
+    let (place, suite) = Place::with_good();
     let backend = Counting::start([task(1)], || ());
     let config = place.path("config.toml");
     std::fs::write(&config, "answer-within = 20\n").expect("a file");
@@ -267,7 +260,7 @@ fn a_task_that_is_held_outlives_the_runner_and_is_graded_by_the_next() {
     if !need_root("a_task_that_is_held_outlives_the_runner_and_is_graded_by_the_next") {
         return;
     }
-    let (place, suite) = place();
+    let (place, suite) = Place::with_good();
     std::fs::write(suite.join("ostest.toml"), "[test\n").expect("a file");
     let backend = Counting::start([task(1), task(2)], || ());
     for signal in [TERM, KILL] {
@@ -292,7 +285,7 @@ fn tests_that_have_less_time_than_they_should_have_failed_nobody() {
     if !need_root("tests_that_have_less_time_than_they_should_have_failed_nobody") {
         return;
     }
-    let (place, suite) = place();
+    let (place, suite) = Place::with_good();
     let slow = "import os, time\ndef test_a(): pass\ndef test_b(): time.sleep(1000)\n";
     std::fs::write(suite.join("test_a.py"), slow).expect("a file");
     let backend = Counting::start([task(1)], || ());

@@ -337,12 +337,8 @@ fn the_first_signal_lets_a_task_finish_and_the_second_answers_for_it() {
             let log = std::fs::read_to_string(&log).unwrap_or_default();
             log.split_once("taken task=").is_some_and(|(_, after)| after.matches("limits read back").count() >= 2)
         };
-        for _ in 0..600 {
-            if testing() {
-                break;
-            }
-            std::thread::sleep(std::time::Duration::from_millis(50));
-        }
+        // However long the start takes, which grades canaries.
+        common::wait_until("the tests to run", testing);
         for _ in 0..signals {
             std::thread::sleep(std::time::Duration::from_millis(500));
             let kill = Command::new("sh").args(["-c", &format!("kill -TERM {}", runner.id())]).status();

@@ -19,14 +19,6 @@ const TERM: i32 = 15;
 const HUP: i32 = 1;
 const ABRT: i32 = 6;
 
-/// A place with a submission and a suite of one test that passes.
-fn place() -> (Place, PathBuf) {
-    let place = Place::new();
-    place.repository("good", &[("main.c", "int main(void) { return 0; }\n")]);
-    let suite = place.tree("suite", &[("test_a.py", "def test_a(): pass\n")]);
-    (place, suite)
-}
-
 fn task(attempt: u64) -> Value {
     json!({"attempt": attempt, "repositoryUrl": "https://course.example/good", "branch": "main"})
 }
@@ -57,7 +49,7 @@ fn a_result_is_sent_until_it_is_taken_and_always_the_same() {
     if !need_root("a_result_is_sent_until_it_is_taken_and_always_the_same") {
         return;
     }
-    let (place, suite) = place();
+    let (place, suite) = Place::with_good();
     let backend = Counting::start([task(1)], || ());
     let fails = [Reply::Status(500, ""), Reply::Status(429, "Retry-After: 1\r\n"), Reply::TakenAndDropped];
     backend.books().replies.extend(fails);
@@ -76,7 +68,7 @@ fn a_task_whose_second_hand_out_crosses_with_its_result_is_answered_as_before() 
     if !need_root("a_task_whose_second_hand_out_crosses_with_its_result_is_answered_as_before") {
         return;
     }
-    let (place, suite) = place();
+    let (place, suite) = Place::with_good();
     let backend = Counting::start([task(1), task(1)], || ());
     let arrives = Arc::new(AtomicBool::new(false));
     backend.books().second = Some(arrives.clone());
@@ -96,7 +88,7 @@ fn what_a_backend_refuses_for_good_is_kept_and_can_be_sent_again() {
     if !need_root("what_a_backend_refuses_for_good_is_kept_and_can_be_sent_again") {
         return;
     }
-    let (place, suite) = place();
+    let (place, suite) = Place::with_good();
     let backend = Counting::start([task(1), task(2)], || ());
     backend.books().replies.push_back(Reply::Status(422, ""));
     let mut once = place.runner(&backend.url, &suite);
@@ -128,7 +120,7 @@ fn a_result_outlives_an_outage_of_the_backend_and_a_restart_of_the_runner() {
     if !need_root("a_result_outlives_an_outage_of_the_backend_and_a_restart_of_the_runner") {
         return;
     }
-    let (place, suite) = place();
+    let (place, suite) = Place::with_good();
     let backend = Counting::start([task(1)], || ());
     backend.books().replies.extend((0..100).map(|_| Reply::Status(503, "")));
     let mut runner = place.runner(&backend.url, &suite).spawn().expect("the runner starts");
@@ -155,7 +147,7 @@ fn a_spool_without_room_takes_no_task() {
     if !need_root("a_spool_without_room_takes_no_task") {
         return;
     }
-    let (place, suite) = place();
+    let (place, suite) = Place::with_good();
     let backend = Counting::start([task(1)], || ());
     let mut once = place.runner(&backend.url, &suite);
     once.args(["--once", "--concurrent", "1"]);
@@ -191,7 +183,7 @@ fn a_disk_that_fills_up_while_a_task_runs_loses_nothing() {
     if !need_root("a_disk_that_fills_up_while_a_task_runs_loses_nothing") {
         return;
     }
-    let (place, suite) = place();
+    let (place, suite) = Place::with_good();
     let disk = Disk::new(&place, "10m");
     let (reserve, filler) = (disk.path(".reserve-0"), disk.path("filler"));
     // Whoever is handed the task finds the disk full.
@@ -219,7 +211,7 @@ fn a_task_that_is_handed_out_twice_is_answered_once() {
     if !need_root("a_task_that_is_handed_out_twice_is_answered_once") {
         return;
     }
-    let (place, suite) = place();
+    let (place, suite) = Place::with_good();
     let invalid = json!({"attempt": 2, "branch": "main"});
     let backend = Counting::start([task(1), task(1), invalid.clone(), invalid, task(3)], || ());
     // Their results wait while they are handed out again.
@@ -235,7 +227,7 @@ fn a_new_configuration_holds_for_the_next_tasks() {
     if !need_root("a_new_configuration_holds_for_the_next_tasks") {
         return;
     }
-    let (place, suite) = place();
+    let (place, suite) = Place::with_good();
     let second = place.tree("second", &[("test_a.py", "def test_a(): pass\ndef test_b(): assert False\n")]);
     let config = place.path("config.toml");
     let write = |suite: &Path, more: &str| std::fs::write(&config, format!("tests = '{}'\n{more}", suite.display()));
@@ -282,7 +274,7 @@ fn a_drain_has_an_end() {
     if !need_root("a_drain_has_an_end") {
         return;
     }
-    let (place, _) = place();
+    let (place, _) = Place::with_good();
     let suite = place.tree("slow", &[("test_a.py", "import time\ndef test_a(): time.sleep(300)\n")]);
     let backend = Counting::start([task(1)], || ());
     let runner = place
@@ -304,7 +296,7 @@ fn a_password_reaches_no_child_and_no_core() {
     if !need_root("a_password_reaches_no_child_and_no_core") {
         return;
     }
-    let (place, _) = place();
+    let (place, _) = Place::with_good();
     let suite = place.tree("slow", &[("test_a.py", "import time\ndef test_a(): time.sleep(300)\n")]);
     let backend = Counting::start([task(1)], || ());
     let cores = place.tree("cores", &[]);
@@ -402,7 +394,7 @@ fn an_outage_is_one_line_and_ends_for_all_results_at_once() {
     if !need_root("an_outage_is_one_line_and_ends_for_all_results_at_once") {
         return;
     }
-    let (place, suite) = place();
+    let (place, suite) = Place::with_good();
     let backend = Counting::start([], || ());
     prefill(&place, &backend.url, 1..=50, "an error");
     backend.books().rule = always(503);
@@ -429,7 +421,7 @@ fn an_upload_that_hangs_holds_up_no_other() {
     if !need_root("an_upload_that_hangs_holds_up_no_other") {
         return;
     }
-    let (place, suite) = place();
+    let (place, suite) = Place::with_good();
     let backend = Counting::start([], || ());
     prefill(&place, &backend.url, 1..=40, "an error");
     let released = Arc::new(AtomicBool::new(false));
@@ -454,7 +446,7 @@ fn a_result_over_which_the_backend_fails_is_sent_smaller_and_then_put_aside() {
     if !need_root("a_result_over_which_the_backend_fails_is_sent_smaller_and_then_put_aside") {
         return;
     }
-    let (place, suite) = place();
+    let (place, suite) = Place::with_good();
     let backend = Counting::start([], || ());
     let long = "the compiler said: й ".repeat(100);
     prefill(&place, &backend.url, 1..=2, &long);
@@ -504,7 +496,7 @@ fn a_backend_that_refuses_everything_gets_no_more_tasks_until_somebody_says_so()
     if !need_root("a_backend_that_refuses_everything_gets_no_more_tasks_until_somebody_says_so") {
         return;
     }
-    let (place, suite) = place();
+    let (place, suite) = Place::with_good();
     let backend = Counting::start([], || ());
     backend.books().rule = always(403);
     let (runner, log) = running(&place, &backend.url, &suite, "error");
@@ -547,7 +539,7 @@ fn results_that_wait_are_not_in_memory() {
         return;
     }
     const MANY: u64 = 24;
-    let (place, suite) = place();
+    let (place, suite) = Place::with_good();
     let backend = Counting::start([], || ());
     prefill(&place, &backend.url, 1..=MANY, &"x".repeat(8 << 20));
     backend.books().rule = always(503);
@@ -572,7 +564,7 @@ fn a_directory_that_is_moved_away_takes_no_result_with_it() {
     if !need_root("a_directory_that_is_moved_away_takes_no_result_with_it") {
         return;
     }
-    let (place, suite) = place();
+    let (place, suite) = Place::with_good();
     let backend = Counting::start([], || ());
     prefill(&place, &backend.url, 1..=3, "an error");
     backend.books().rule = always(503);
@@ -595,7 +587,7 @@ fn results_that_went_away_with_their_directory_are_told_at_the_end_and_sent_when
     if !need_root("results_that_went_away_with_their_directory_are_told_at_the_end_and_sent_when_they_are_back") {
         return;
     }
-    let (place, suite) = place();
+    let (place, suite) = Place::with_good();
     let backend = Counting::start([], || ());
     // Too long for copies in memory.
     prefill(&place, &backend.url, 1..=2, &"x".repeat(1 << 20));
@@ -636,7 +628,7 @@ fn what_a_read_only_disk_does_not_take_is_not_sent_and_not_lost() {
     if !need_root("what_a_read_only_disk_does_not_take_is_not_sent_and_not_lost") {
         return;
     }
-    let (place, _) = place();
+    let (place, _) = Place::with_good();
     let suite = place.tree("slow", &[("test_a.py", "import time\ndef test_a(): time.sleep(2)\n")]);
     // Mended while it runs, killed, and told to stop.
     for (number, end) in ["mended", "killed", "stopped"].into_iter().enumerate() {

@@ -78,6 +78,8 @@ pub enum BackendError {
         url: String,
         /// What happened instead of an answer.
         problem: String,
+        /// Whether it came so far that the backend can have heard the call.
+        connected: bool,
     },
     /// An answer that is too long to be one.
     #[error("{call} failed: the answer of {url} is longer than {cap} bytes; check that it is the grading backend")]
@@ -169,7 +171,7 @@ impl BackendError {
     /// May the backend have handed out a task with the answer that did not come, or could not be read?
     pub fn may_have_handed_out(&self) -> bool {
         match self {
-            BackendError::Unreachable { call, problem, .. } => *call == Call::TakeTask && !problem.contains("Connect"),
+            BackendError::Unreachable { call, connected, .. } => *call == Call::TakeTask && *connected,
             BackendError::TooLarge { call, .. } => *call == Call::TakeTask,
             BackendError::Protocol { .. } => true,
             _ => false,

@@ -90,6 +90,7 @@ impl Http {
     pub async fn exchange(&self, request: Request<'_>) -> Result<Answered, BackendError> {
         let Request { call, url, .. } = request;
         let unreachable = |error: reqwest::Error| BackendError::Unreachable {
+            connected: !error.is_connect(),
             call,
             url: url.to_string(),
             problem: match error.is_timeout() {

@@ -113,6 +113,7 @@ mod tests {
     #[test]
     fn a_silent_backend_is_yellow_with_its_sentence() {
         let error = BackendError::Unreachable {
+            connected: false,
             call: Call::Look,
             url: "http://b/".into(),
             problem: "gave no answer (connection refused)".into(),

@@ -59,13 +59,46 @@ impl KnownGood {
     }
 
     /// One that is not `url`.
-    pub fn other_than(&self, cause: &Cause, url: &str) -> Option<(String, String)> {
+    fn other_than(&self, cause: &Cause, url: &str) -> Option<(String, String)> {
         self.lock().get(&cause.to_string())?.iter().rev().find(|(known, _)| known != url).cloned()
     }
 
     fn lock(&self) -> MutexGuard<'_, BTreeMap<String, Vec<(String, String)>>> {
         // No statement in here can fail half way.
         self.urls.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A submission with which the suite has started.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Submission {
+    /// Its repository.
+    pub url: String,
+    /// The branch.
+    pub branch: String,
+    /// What was graded of it.
+    pub commit: String,
+}
+
+/// The last such submissions of this run, of [`KEPT`] repositories.
+#[derive(Debug, Default)]
+pub struct Started(Mutex<Vec<Submission>>);
+
+impl Started {
+    /// The suite has started with this commit.
+    pub fn note(&self, url: &str, branch: &str, commit: &str) {
+        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        known.retain(|other| other.url != url);
+        known.push(Submission { url: url.into(), branch: branch.into(), commit: commit.into() });
+        if known.len() > KEPT {
+            known.remove(0);
+        }
+    }
+
+    /// One of another repository than `url`.
+    pub fn other_than(&self, url: &str) -> Option<Submission> {
+        let known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        known.iter().rev().find(|known| known.url != url).cloned()
     }
 }
 
@@ -135,6 +168,16 @@ impl Shared {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_suite_is_compared_with_another_repository_and_its_last_commit() {
+        let started = Started::default();
+        started.note("a", "main", "1");
+        assert_eq!(started.other_than("a"), None);
+        started.note("a", "main", "2");
+        let found = started.other_than("b").unwrap();
+        assert_eq!((found.url.as_str(), found.commit.as_str()), ("a", "2"));
+    }
 
     #[test]
     fn what_was_fetched_is_known_to_the_next_run_and_is_no_comparison_with_itself() {

@@ -25,7 +25,7 @@ use crate::task::bound;
 use crate::verdict::Verdict;
 use admission::Admission;
 use deliver::Outbox;
-use evidence::{CANARY, KnownGood};
+use evidence::{CANARY, KnownGood, Started};
 use holds::{Due, Holds};
 use job::Job;
 use notify::Manager;
@@ -99,6 +99,7 @@ struct Shared {
     admission: Admission,
     /// Repositories that could be fetched.
     known_good: KnownGood,
+    started: Started,
     /// Servers and mirrors that tasks were taken for.
     sources: Mutex<BTreeSet<String>>,
 }
@@ -115,6 +116,7 @@ impl Runner {
             changed: Notify::new(),
             admission: Admission::default(),
             known_good,
+            started: Started::default(),
             sources: Mutex::default(),
         });
         let (drain_timeout, manager) = (shared.runner.drain_timeout, shared.runner.manager.clone());

@@ -102,7 +102,8 @@ impl Shared {
                     return self.holds().untried(cause, Instant::now());
                 }
                 match graded.suite_does_not_start {
-                    true => Some(does_not_start(&graded.verdict)),
+                    // This submission may be one on which it chokes.
+                    true => self.suite_is_broken(slot, job, &graded.verdict).await,
                     false => graded.fault,
                 }
             }
@@ -162,9 +163,11 @@ impl Shared {
     /// Whether a suite that does not start for this submission does not start for another one either, with which it did before: then
     /// it is the suite that is broken. With nothing to compare with, nobody is shown to be at fault.
     async fn suite_is_broken(&self, slot: &Slot, job: &Job, verdict: &Verdict) -> Option<Fault> {
-        let (url, branch) = self.known_good.other_than(&Cause::Suite, &job.task.repository_url)?;
-        let graded = self.collect(slot, &Source::Git { url, branch }, &job.task.labs).await;
-        graded.suite_does_not_start.then(|| does_not_start(verdict))
+        let known = self.started.other_than(&job.task.repository_url)?;
+        let graded = self.collect(slot, &Source::Git { url: known.url, branch: known.branch }, &job.task.labs).await;
+        // Only of the very commit: what has been pushed since may be there to make the suite look broken, which stops the taking.
+        let is_same = graded.commit.is_some_and(|commit| commit == known.commit);
+        (graded.suite_does_not_start && is_same).then(|| does_not_start(verdict))
     }
 
     /// Has pytest collect the suite's tests for a submission, and run none.
@@ -192,11 +195,11 @@ impl Shared {
         tracing::info!(task = %task.key, slot = slot.number, url = %task.repository_url, branch = %task.branch, "taken");
         let graded =
             grade(&self.runner.host, &rules.grading, slot, &assignment, job.deadline, &self.stop.now, progress).await;
-        if graded.commit.is_some() {
+        if let Some(commit) = &graded.commit {
             let cause = fetch::cause(&rules.grading, &task.repository_url);
             self.known_good.note(&cause, &task.repository_url, &task.branch);
             if graded.outcome.is_some() && graded.fault.is_none() && !graded.suite_does_not_start {
-                self.known_good.note(&Cause::Suite, &task.repository_url, &task.branch);
+                self.started.note(&task.repository_url, &task.branch, commit);
             }
         }
         let verdict = &graded.verdict;

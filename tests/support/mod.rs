@@ -33,6 +33,14 @@ impl Place {
         Place { dir }
     }
 
+    /// One with a submission, and a suite of one test that it passes.
+    pub fn with_good() -> (Place, PathBuf) {
+        let place = Place::new();
+        place.repository("good", &[("main.c", "int main(void) { return 0; }\n")]);
+        let suite = place.tree("suite", &[("test_a.py", "def test_a(): pass\n")]);
+        (place, suite)
+    }
+
     /// Has environments of its own instead.
     pub fn own_cache(&self) {
         let cache = self.path("state/cache");

@@ -72,8 +72,12 @@ class Gate:
         self.real = {}
 
     def words(self, errors, sock, programs, arguments, steps=(b"-",)):
-        leaf = SESSION if is_tracker(arguments) else self.leaves.target()
+        leaf = self.leaf_for(arguments)
         return [self.program, b"%d" % errors, b"%d:%s" % (sock, leaf.encode()), *steps, b"%d" % len(programs), *programs, *arguments]
+
+    def leaf_for(self, arguments):
+        """Whose memory a program with these arguments is."""
+        return SESSION if is_tracker(arguments) else self.leaves.target()
 
     def fork_exec(self, *given, **named):
         """`_posixsubprocess.fork_exec`: subprocess, os.popen, asyncio, multiprocessing's spawn and forkserver."""
@@ -299,8 +303,8 @@ class Gate:
         self.enter()
         return self.real["execve"](*given, **named)
 
-    def enter(self):
-        """Puts this process, a forked child, into the current leaf, before it executes a program.
+    def enter(self, leaf=None):
+        """Puts this process, a forked child, into this leaf, or the current one, before it executes a program.
 
         The gate could not do it: whoever calls exec goes on after one that failed, to the next folder of PATH for example,
         and from the gate there is no way back. Pytest itself is never placed. One that replaces itself by another
@@ -313,7 +317,7 @@ class Gate:
             reader, writer = two_ends()
             try:
                 rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [writer if writer >= 0 else reader]))]
-                self.socket.sendmsg([self.leaves.target().encode()], rights, socket.MSG_NOSIGNAL)
+                self.socket.sendmsg([(leaf or self.leaves.target()).encode()], rights, socket.MSG_NOSIGNAL)
                 close(writer)
                 writer = -1
                 answer = os.read(reader, 8)
@@ -412,8 +416,8 @@ class Uncounted(OSError):
 
 def is_tracker(arguments):
     """Whether multiprocessing starts its resource tracker, which is one for all of a process's life: not the test's in which
-    it happens to be needed first, at whose end it would go."""
-    return any(isinstance(word, type(start)) and word.startswith(start) for word in arguments for start in TRACKER)
+    it happens to be needed first, at whose end it would go. `ostest_multi` puts a statement before these words."""
+    return any(isinstance(word, type(start)) and start in word for word in arguments for start in TRACKER)
 
 
 def two_ends():

@@ -15,6 +15,7 @@ child is started as ever, and is given nothing.
 Standard library only, Python 3.9 and later.
 """
 
+import functools
 import os
 import signal
 import socket
@@ -168,7 +169,7 @@ class Multi:
                 "gid": None,
                 "extra_groups": None,
                 "uid": None,
-                "preexec_fn": self.enter,
+                "preexec_fn": functools.partial(self.enter, self.gate.leaf_for(args)),
                 "allow_vfork": False,
             }.items():
                 if name in self.gate.at:
@@ -188,9 +189,9 @@ class Multi:
         finally:
             close(reader, writer)
 
-    def enter(self):
+    def enter(self, leaf):
         """In the child: the student, but for an effective group that the exec takes away."""
-        self.gate.enter()
+        self.gate.enter(leaf)
         ostest_apart.KERNEL["setresgid"](-1, self.group + 1, -1)
 
 

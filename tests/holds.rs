@@ -65,7 +65,7 @@ fn a_program_that_the_suite_needs_and_the_host_lacks_costs_no_attempt() {
     assert!(meets("2", &lacking) <= 2);
 
     // What one laboratory needs keeps no task of another.
-    let (place, suite) = place();
+    let (place, suite) = Place::with_good();
     write(&suite, "[lab.2]\nneeds = [\"no-such-program\"]\n");
     let of_lab = |attempt, lab: u32| {
         let mut task = task(attempt);

@@ -1,9 +1,11 @@
 /* Has the dynamic linker load its library into others: by RPATH and DT_AUDIT, by /etc/ld.so.preload and the linker's cache,
  * by libraries with the system's names wherever one could be looked for.
- * stopped by: only its own file says so, and that one runs as the submission; the linker's files and folders are the host's, read-only
+ * stopped by: only its own file says so, and that one runs as the submission; the linker's files and folders are the host's, read-only;
+ *     names of the system's libraries in the suite's folders are seen from outside
  * build: cc -shared -fPIC -DLIBRARY -o libplanted.so prog.c
  * build: cc -O1 -Wl,-rpath,. -Wl,--audit=./libplanted.so -Wl,--no-as-needed -o prog prog.c ./libplanted.so
- * says: -
+ * says: files were put into the suite's folders that take the place of its own: 
+ * passes: none
  */
 #define _GNU_SOURCE
 #include <fcntl.h>

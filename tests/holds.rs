@@ -25,6 +25,8 @@ struct Everybodys<'a> {
     name: &'a str,
     /// Whether the submissions come from a git server, and not from a mirror.
     remote: bool,
+    /// How often it is tried before it is mended.
+    tries: u64,
     make: &'a dyn Fn(&Place, &Path),
     mend: &'a dyn Fn(&Place, &Path),
 }
@@ -44,7 +46,13 @@ fn meets(slots: &str, fault: &Everybodys) -> usize {
         None => Running::start(&place, &backend, &suite, &["--concurrent", slots]),
     };
     let all = Everything { place: &place, backend: &backend, runner: &runner, of: &of };
-    let given = all.meet(fault.name, slots, || (fault.make)(&place, &suite), || (fault.mend)(&place, &suite));
+    let given = all.meet_after(
+        fault.tries,
+        fault.name,
+        slots,
+        || (fault.make)(&place, &suite),
+        || (fault.mend)(&place, &suite),
+    );
     runner.ends();
     assert_eq!(status(&place)["held"], json!([]));
     given
@@ -94,6 +102,7 @@ fn a_suite_that_is_away_costs_no_attempt_and_stops_the_taking() {
     let away = Everybodys {
         name: "suite away",
         remote: false,
+        tries: 3,
         make: &|place, suite| std::fs::rename(suite, place.path("away")).expect("the suite is moved"),
         mend: &|place, suite| std::fs::rename(place.path("away"), suite).expect("the suite is back"),
     };
@@ -110,6 +119,7 @@ fn a_mirror_that_is_away_costs_no_attempt() {
     let away = Everybodys {
         name: "mirror away",
         remote: false,
+        tries: 3,
         make: &|place, _| std::fs::rename(place.path("git"), place.path("away")).expect("it is moved"),
         mend: &|place, _| std::fs::rename(place.path("away"), place.path("git")).expect("it is back"),
     };
@@ -125,11 +135,34 @@ fn a_git_server_that_does_not_work_costs_no_attempt() {
         let fault = Everybodys {
             name: answers,
             remote: true,
+            tries: 3,
             make: &|place, _| std::fs::write(place.path("git/.answers"), answers).expect("a file"),
             mend: &|place, _| std::fs::remove_file(place.path("git/.answers")).expect("no file"),
         };
         assert_eq!(meets(slots, &fault), 1, "{answers}");
     }
+}
+
+#[test]
+fn a_git_server_that_accepts_and_says_nothing_costs_no_attempt() {
+    if !need_root("a_git_server_that_accepts_and_says_nothing_costs_no_attempt") {
+        return;
+    }
+    // At once, and when it is asked for objects. Each try takes as long as it takes to know.
+    std::thread::scope(|scope| {
+        for (slots, answers) in [("2", "hang"), ("8", "stall")] {
+            scope.spawn(move || {
+                let fault = Everybodys {
+                    name: answers,
+                    remote: true,
+                    tries: 2,
+                    make: &|place, _| std::fs::write(place.path("git/.answers"), answers).expect("a file"),
+                    mend: &|place, _| std::fs::remove_file(place.path("git/.answers")).expect("no file"),
+                };
+                assert_eq!(meets(slots, &fault), 1, "{answers}");
+            });
+        }
+    });
 }
 
 /// A runner of a git server, which is known by its certificate.
@@ -208,6 +241,7 @@ fn a_suite_whose_file_is_broken_costs_no_attempt() {
     let broken = Everybodys {
         name: "suite's ostest.toml broken",
         remote: false,
+        tries: 3,
         make: &|_, suite| std::fs::write(suite.join("ostest.toml"), "[test\n").expect("a file"),
         mend: &|_, suite| std::fs::remove_file(suite.join("ostest.toml")).expect("no file"),
     };

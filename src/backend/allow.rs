@@ -3,6 +3,7 @@
 //! A URL is read twice: here, and by git. Whatever the two could read differently is refused before anything is
 //! compared, so that the host that was checked is the host that is asked.
 
+use crate::proxy::place::Place;
 use url::Url;
 
 /// What is allowed when the operator says nothing.
@@ -56,6 +57,11 @@ pub fn check_prefix(prefix: &str) -> Result<(), String> {
 pub fn below(prefix: &str, url: &str) -> Option<usize> {
     let (prefix, url) = (parse_prefix(prefix).ok()?, parse(url).ok()?);
     covers(&prefix, &url).then(|| prefix.path().trim_end_matches('/').len())
+}
+
+/// The host and the port that a prefix names, if it is of http or https.
+pub fn place(prefix: &str) -> Option<Place> {
+    Place::of_url(&parse_prefix(prefix).ok()?)
 }
 
 fn parse_prefix(prefix: &str) -> Result<Url, String> {

@@ -3,6 +3,7 @@
 //! Each probe has two parts: one reads (files of /proc, a system call, a program's version), the other is a pure function that
 //! judges what was read. The second is what tests call, with texts of hosts that are not at hand.
 
+pub mod allowed;
 pub mod backend;
 mod cgroups;
 mod confinement;

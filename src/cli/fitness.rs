@@ -86,6 +86,7 @@ impl Fitness {
         cancel: &CancellationToken,
         progress: Progress<'_>,
     ) {
+        self.findings.extend(check::allowed::look(&settings.grading));
         self.findings.extend(check::backend::look(backend).await);
         if self.findings.worst() == Grade::Red {
             return;

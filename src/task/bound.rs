@@ -23,13 +23,13 @@ pub fn longest(grading: &Grading, slots: usize) -> Duration {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
     use crate::config::{FileOptions, LimitOptions};
 
-    fn bound(file: &str, slots: usize) -> u64 {
-        let file: FileOptions = toml::from_str(file).unwrap();
-        let grading = Grading {
+    /// What is graded with, where a file alone says so.
+    pub(crate) fn of_file(file: &FileOptions, slots: usize) -> Grading {
+        Grading {
             tests: "/suite".into(),
             tests_branch: None,
             limits: Limits::from_options(LimitOptions::default().or(file.limits()), slots),
@@ -45,8 +45,11 @@ mod tests {
             build: file.build.clone(),
             test: file.test.clone(),
             labs: file.lab.clone(),
-        };
-        longest(&grading, slots).as_secs()
+        }
+    }
+
+    fn bound(file: &str, slots: usize) -> u64 {
+        longest(&of_file(&toml::from_str(file).unwrap(), slots), slots).as_secs()
     }
 
     #[test]

@@ -9,6 +9,8 @@ Arguments: the directory of the repositories, a certificate and its key. Prints 
 /throttled/…       answers with 403 and says that it has had too many requests
 /page/…            answers everything with a page
 /silent/…          answers everything with nothing
+/hang/…            accepts, and says nothing until `.answers` is away
+/stall/…           the same when it is asked for objects
 /hangup/…          closes the connection without an answer
 /cut/…             closes it in the middle of the objects
 /drip/…            sends a byte of the objects now and then
@@ -48,7 +50,12 @@ class Handler(http.server.BaseHTTPRequestHandler):
             self.advertise_without_end()
             return
         stage, _, rest = path[1:].partition("/")
-        if stage in ("status", "throttled", "silent", "page", "hangup", "cut", "drip", "private"):
+        if stage == "hang" or (stage == "stall" and b"command=fetch" in body):
+            while os.path.exists(os.path.join(root, ".answers")):
+                time.sleep(0.2)
+            self.close_connection = True
+            return
+        if stage in ("stall", "status", "throttled", "silent", "page", "hangup", "cut", "drip", "private"):
             path = "/" + rest
         if stage == "status":
             return self.say(int(rest.partition("/")[0]), "staged\n")

@@ -85,6 +85,12 @@ impl Everything<'_> {
     /// it is given before it stops asking. Nobody is answered wrongly.
     #[track_caller]
     pub fn meet(&self, fault: &str, slots: &str, make: impl Fn(), mend: impl Fn()) -> usize {
+        self.meet_after(3, fault, slots, make, mend)
+    }
+
+    /// The same, where it is mended after so many tries: for a fault that shows only after a while.
+    #[track_caller]
+    pub fn meet_after(&self, wanted: u64, fault: &str, slots: &str, make: impl Fn(), mend: impl Fn()) -> usize {
         let (place, backend, runner) = (self.place, self.backend, self.runner);
         backend.wait("a first result", |books| books.taken.len() == 1);
         make();
@@ -92,7 +98,9 @@ impl Everything<'_> {
         wait_until("a task is held", || status(place)["held"].as_array().is_some_and(|held| !held.is_empty()));
         assert_eq!(status(place)["state"], "holding", "{}", runner.log());
         // The step is tried again, and nothing else happens meanwhile.
-        wait_until("it is tried again", || status(place)["held"][0]["tries"].as_u64().is_some_and(|tries| tries >= 3));
+        wait_until("it is tried again", || {
+            status(place)["held"][0]["tries"].as_u64().is_some_and(|tries| tries >= wanted)
+        });
         let books = backend.books();
         let (taken, handed) = (books.taken.len(), books.handed.len());
         drop(books);

@@ -3,12 +3,14 @@
 
 /// What git is told once for all. Submodules, hooks, filters and local clones are ways in which a repository can make
 /// git run or read something (CVE-2024-32002, CVE-2025-48384); none of them is needed to read one branch.
-/// The directory's owner is the operator, not the sandbox's user, hence safe.directory.
+/// The directory's owner is the operator, not the sandbox's user, hence safe.directory. A server that accepts and says nothing for 25 s
+/// does not work: that is known before another task is taken (`runner::admission`). One that works on a large pack says something every
+/// five seconds (git-config(1), uploadpack.keepAlive).
 const GIT_CONFIG: &str = "[core]\n\thooksPath = /dev/null\n\tfsmonitor = false\n\tsymlinks = true\n\
     [protocol]\n\tallow = never\n[protocol \"https\"]\n\tallow = always\n[protocol \"http\"]\n\tallow = always\n\
     [protocol \"file\"]\n\tallow = always\n\
     [transfer]\n\tfsckObjects = true\n[fetch]\n\trecurseSubmodules = false\n\
-    [http]\n\tfollowRedirects = false\n[submodule]\n\trecurse = false\n[safe]\n\tdirectory = *\n\
+    [http]\n\tfollowRedirects = false\n\tlowSpeedLimit = 1\n\tlowSpeedTime = 25\n[submodule]\n\trecurse = false\n[safe]\n\tdirectory = *\n\
     [gc]\n\tauto = 0\n[advice]\n\tdetachedHead = false\n[init]\n\tdefaultBranch = main\n";
 
 /// Flaws that old tools have left in sound histories, and with which every server and `git clone` take them. They are in what a commit
@@ -44,10 +46,7 @@ pub fn config() -> String {
 pub const FETCH: &str = r#"
 say() { printf '%s\n' "$*"; }
 say step list
-# Where a server accepts and then says nothing, this is known before another task is taken.
-export GIT_HTTP_LOW_SPEED_LIMIT=1 GIT_HTTP_LOW_SPEED_TIME=25
 if [ "$2" ]; then git ls-remote --heads --tags --refs -- "$1"; else git ls-remote -- "$1" HEAD; fi >/tmp/list
-unset GIT_HTTP_LOW_SPEED_LIMIT GIT_HTTP_LOW_SPEED_TIME
 # Who answers nothing at all, or something that is no git, has no branches either.
 [ -s /tmp/list ] || {
     GIT_TRACE_PACKET=/tmp/trace git ls-remote -- "$1" >/dev/null

@@ -183,7 +183,7 @@ fn a_terminal_that_is_closed_ends_exec_and_leaves_nothing() {
     }
     let place = common::Place::new();
     let groups = place.groups();
-    let running = place.start(&[], &["sleep", "600"]);
+    let running = place.start_by(common::on_a_terminal(&place.exec(&[])), &["sleep", "600"]);
     let inside = place.wait_for_pids(&groups, 2);
     running.signal(HUP);
     let run = running.wait();
@@ -202,7 +202,7 @@ fn a_terminal_that_is_closed_ends_a_grading_and_leaves_nothing() {
     let suite = place.tree("suite", &[("ostest.toml", "[build]\ncommand = [\"sleep\", \"600\"]\n"), ("test_a.py", "")]);
     let mut command = place.command(&["grade"]);
     command.arg(&project).arg("--tests").arg(suite);
-    let mut grading = Runner::start(command, place.path("log"));
+    let mut grading = Runner::start(common::on_a_terminal(&command), place.path("log"));
     wait_until("the build sleeps", || has_sleep(grading.pid()));
     send_signal(grading.pid(), HUP);
     assert_eq!(grading.wait(), Some(2), "{}", grading.said());

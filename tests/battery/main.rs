@@ -38,7 +38,9 @@ impl Style {
     /// The outcome of each test where nothing is contained, by pytest's own report.
     fn outside(&self, submission: &str) -> BTreeMap<String, String> {
         let report = self.place.path("outside.xml");
+        // What the environment is made of stays as it is: other tests use it, and one that has changed is built anew.
         let mut pytest = Command::new(self.python());
+        pytest.env("PYTHONDONTWRITEBYTECODE", "1");
         pytest.args(["-m", "pytest", "-q", "-p", "no:cacheprovider", "--junit-xml"]).arg(&report);
         pytest.current_dir(self.place.path("suite")).env("OSTEST_PROJECT", self.place.path(submission));
         let output = pytest.stdin(Stdio::null()).output().expect("pytest starts");

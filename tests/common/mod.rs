@@ -187,9 +187,13 @@ impl Place {
 
     /// Starts a command inside and leaves it running.
     pub fn start(&self, flags: &[&str], argv: &[&str]) -> Running {
+        self.start_by(self.exec(flags), argv)
+    }
+
+    /// The same, by this `exec`.
+    pub fn start_by(&self, mut command: Command, argv: &[&str]) -> Running {
         let report = tempfile::Builder::new().suffix(".json").tempfile_in(self.path()).expect("a file for the report");
         let report = report.into_temp_path();
-        let mut command = self.exec(flags);
         command.arg("--report").arg(&report).arg("--").args(argv);
         command.stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().expect("the program starts");
@@ -356,6 +360,19 @@ pub fn wait_until(what: &str, mut done: impl FnMut() -> bool) {
         assert!(Instant::now() < until, "waited {PATIENCE:?} for {what}");
         std::thread::sleep(Duration::from_millis(10));
     }
+}
+
+/// The same command with SIGHUP as it is on a terminal: whoever runs the tests by nohup has it ignored in all that they start.
+pub fn on_a_terminal(inner: &Command) -> Command {
+    let mut command = Command::new("env");
+    command.arg("--default-signal=HUP").arg(inner.get_program()).args(inner.get_args());
+    for (name, value) in inner.get_envs() {
+        match value {
+            Some(value) => command.env(name, value),
+            None => command.env_remove(name),
+        };
+    }
+    command
 }
 
 /// Host pids in a v2 cgroup and everything below it, sorted.

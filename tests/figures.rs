@@ -84,7 +84,9 @@ class TestXunit:
                     def pytest_collection_modifyitems(items):\n    \
                     random.Random(pathlib.Path(__file__).with_name('seed').read_text()).shuffle(items)\n";
     let mut seen: BTreeMap<String, Vec<u64>> = BTreeMap::new();
-    for seed in ["1", "2", "3", "4", "5"] {
+    // Each takes a minute where the machine is emulated.
+    let emulated = std::env::var_os("OSTEST_EMULATED").is_some();
+    for seed in ["1", "2", "3", "4", "5"].into_iter().take(if emulated { 2 } else { 5 }) {
         let place = Place::new();
         let files = [("test_order.py", test), ("conftest.py", conftest), ("seed", seed), ("ostest.toml", BUILD)];
         let graded = place.grade(&place.tree("project", PROJECT), &place.tree("suite", &files), &[]);

@@ -72,6 +72,7 @@ pub struct Watch<'a, W: Write> {
     limits: Vec<Setting>,
     started: Option<Instant>,
     killed: bool,
+    init_gone: bool,
     /// Whether the runner has the proxy's socket.
     handed_out: bool,
     denials: Denials,
@@ -129,6 +130,7 @@ impl<'a, W: Write> Watch<'a, W> {
             limits: Vec::new(),
             started: None,
             killed: false,
+            init_gone: false,
             handed_out: false,
             denials,
             places: Places::default(),
@@ -194,6 +196,7 @@ impl<'a, W: Write> Watch<'a, W> {
             rustix::process::WaitIdOptions::EXITED,
         );
         reaped.map_err(|e| WatchError::Kernel { what: "reaping init", error: e.into() })?;
+        self.init_gone = true;
         // An answer may still lie in the socket, sent just before the end.
         while self.hear()? {}
         self.seen.denied = self.denials.finish();
@@ -362,6 +365,10 @@ impl<'a, W: Write> Watch<'a, W> {
         if self.started.is_some() {
             return Err(WatchError::NoSender);
         }
+        // It asked just before its end, and there is nobody to be placed any more.
+        if self.killed || self.init_gone {
+            return Ok(());
+        }
         if self.plan.network == Network::Proxy && !self.handed_out {
             return Err(WatchError::NoProxy);
         }
@@ -383,6 +390,9 @@ impl<'a, W: Write> Watch<'a, W> {
         let note = Note::Started { limits: std::mem::take(&mut self.limits) };
         let body = serde_json::to_vec(&note).unwrap_or_default();
         self.tell(Kind::Note, &body)?;
+        if self.killed {
+            return Ok(());
+        }
         self.started = Some(Instant::now());
         send(self.control.as_raw_fd(), b"g", MsgFlags::MSG_NOSIGNAL)
             .map_err(|e| WatchError::Kernel { what: "letting the payload go", error: e.into() })?;

@@ -14,6 +14,8 @@ use support::backend::Counting;
 use support::{Place, need_root, traces};
 
 const HUP: i32 = 1;
+const STOP: i32 = 19;
+const CONT: i32 = 18;
 const INT: i32 = 2;
 const TERM: i32 = 15;
 
@@ -27,7 +29,8 @@ struct Runner {
 }
 
 impl Runner {
-    fn start(mut command: Command, log: PathBuf) -> Runner {
+    fn start(command: Command, log: PathBuf) -> Runner {
+        let mut command = common::on_a_terminal(&command);
         let file = File::create(&log).expect("a file for the log");
         command.args(["--logger-level", "info"]).stdout(file.try_clone().expect("a file")).stderr(file);
         Runner { child: command.stdin(Stdio::null()).spawn().expect("the runner starts"), log }
@@ -193,6 +196,37 @@ fn a_terminal_that_is_closed_ends_exec_and_leaves_nothing() {
 }
 
 #[test]
+fn whenever_its_terminal_is_closed_exec_says_that_it_was_interrupted() {
+    if !need_root("whenever_its_terminal_is_closed_exec_says_that_it_was_interrupted") {
+        return;
+    }
+    let place = common::Place::new();
+    let groups = place.groups();
+    for number in 0..24 {
+        let running = place.start_by(common::on_a_terminal(&place.exec(&[])), &["sleep", "600"]);
+        // From the first instruction that hears of it to when the command is about to begin.
+        match number % 4 {
+            0 => wait_until("the first instruction", || catches(running.pid(), HUP) || is_gone(running.pid())),
+            3 => {
+                // The launcher hears at once that the command is there and that it is to end.
+                let launcher = running.launcher();
+                place.wait_for_pids(&groups, 2);
+                send_signal(launcher, STOP);
+                running.signal(HUP);
+                std::thread::sleep(Duration::from_millis(30));
+                send_signal(launcher, CONT);
+            }
+            processes => drop(place.wait_for_pids(&groups, processes)),
+        }
+        running.signal(HUP);
+        let run = running.wait();
+        assert_eq!(run.code, Some(137), "{number}: {}", run.stderr);
+        assert!(!run.stderr.contains("could not be made"), "{number}: {}", run.stderr);
+        place.nothing_left(&groups);
+    }
+}
+
+#[test]
 fn a_terminal_that_is_closed_ends_a_grading_and_leaves_nothing() {
     if !need_root("a_terminal_that_is_closed_ends_a_grading_and_leaves_nothing") {
         return;
@@ -202,7 +236,7 @@ fn a_terminal_that_is_closed_ends_a_grading_and_leaves_nothing() {
     let suite = place.tree("suite", &[("ostest.toml", "[build]\ncommand = [\"sleep\", \"600\"]\n"), ("test_a.py", "")]);
     let mut command = place.command(&["grade"]);
     command.arg(&project).arg("--tests").arg(suite);
-    let mut grading = Runner::start(common::on_a_terminal(&command), place.path("log"));
+    let mut grading = Runner::start(command, place.path("log"));
     wait_until("the build sleeps", || has_sleep(grading.pid()));
     send_signal(grading.pid(), HUP);
     assert_eq!(grading.wait(), Some(2), "{}", grading.said());

@@ -76,6 +76,7 @@ pub struct Watch<'a, W: Write> {
     limits: Vec<Setting>,
     started: Option<Instant>,
     killed: bool,
+    init_gone: bool,
     /// Whether the runner has the proxy's socket.
     handed_out: bool,
     denials: Denials,
@@ -133,6 +134,7 @@ impl<'a, W: Write> Watch<'a, W> {
             limits: Vec::new(),
             started: None,
             killed: false,
+            init_gone: false,
             handed_out: false,
             denials,
             places: Places::default(),
@@ -198,6 +200,7 @@ impl<'a, W: Write> Watch<'a, W> {
             rustix::process::WaitIdOptions::EXITED,
         );
         reaped.map_err(|e| WatchError::Kernel { what: "reaping init", error: e.into() })?;
+        self.init_gone = true;
         // An answer may still lie in the socket, sent just before the end.
         while self.hear()? {}
         // The kernel may have killed the command itself, before anybody looked.
@@ -376,6 +379,10 @@ impl<'a, W: Write> Watch<'a, W> {
         if self.started.is_some() {
             return Err(WatchError::NoSender);
         }
+        // It asked just before its end, and there is nobody to be placed any more.
+        if self.killed || self.init_gone {
+            return Ok(());
+        }
         if self.plan.network == Network::Proxy && !self.handed_out {
             return Err(WatchError::NoProxy);
         }
@@ -397,6 +404,9 @@ impl<'a, W: Write> Watch<'a, W> {
         let note = Note::Started { limits: std::mem::take(&mut self.limits) };
         let body = serde_json::to_vec(&note).unwrap_or_default();
         self.tell(Kind::Note, &body)?;
+        if self.killed {
+            return Ok(());
+        }
         self.started = Some(Instant::now());
         send(self.control.as_raw_fd(), b"g", MsgFlags::MSG_NOSIGNAL)
             .map_err(|e| WatchError::Kernel { what: "letting the payload go", error: e.into() })?;

@@ -42,8 +42,13 @@ impl Style {
         let mut pytest = Command::new(self.python());
         pytest.env("PYTHONDONTWRITEBYTECODE", "1");
         pytest.args(["-m", "pytest", "-q", "-p", "no:cacheprovider", "--junit-xml"]).arg(&report);
-        pytest.current_dir(self.place.path("suite")).env("OSTEST_PROJECT", self.place.path(submission));
-        let output = pytest.stdin(Stdio::null()).output().expect("pytest starts");
+        pytest.env("OSTEST_PROJECT", self.place.path(submission));
+        // A dialogue with a program has its Ctrl-C.
+        let output = common::on_a_terminal(&pytest)
+            .current_dir(self.place.path("suite"))
+            .stdin(Stdio::null())
+            .output()
+            .expect("pytest starts");
         let xml = std::fs::read_to_string(&report).unwrap_or_else(|error| panic!("{error}: {output:?}"));
         outcomes(&xml)
     }

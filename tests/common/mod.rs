@@ -362,10 +362,11 @@ pub fn wait_until(what: &str, mut done: impl FnMut() -> bool) {
     }
 }
 
-/// The same command with SIGHUP as it is on a terminal: whoever runs the tests by nohup has it ignored in all that they start.
+/// The same command with all signals as they are on a terminal: whoever runs the tests by nohup, or in the background of a script, has
+/// SIGHUP, SIGINT and SIGQUIT ignored in all that they start.
 pub fn on_a_terminal(inner: &Command) -> Command {
     let mut command = Command::new("env");
-    command.arg("--default-signal=HUP").arg(inner.get_program()).args(inner.get_args());
+    command.arg("--default-signal").arg(inner.get_program()).args(inner.get_args());
     for (name, value) in inner.get_envs() {
         match value {
             Some(value) => command.env(name, value),

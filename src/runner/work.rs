@@ -9,7 +9,7 @@ use crate::contain::slots::Slot;
 use crate::fault::{Blame, Cause, Fault};
 use crate::status::{Held, State};
 use crate::steps;
-use crate::task::{Assignment, Event, Graded, Source, Step, fetch, grade};
+use crate::task::{Assignment, Event, Graded, Source, Step, bound, fetch, grade};
 use crate::verdict::Verdict;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
@@ -221,6 +221,9 @@ impl Shared {
         if step >= Step::Build {
             pass.inspect(|pass| self.admission.leave(*pass));
             self.changed.notify_waiters();
+        } else if step == Step::Prepare {
+            let until = Instant::now() + bound::of_prepare(&self.rules().grading);
+            pass.inspect(|pass| self.admission.stay(*pass, until));
         }
         let behind = held_by.filter(|(_, failed)| step > *failed);
         // From here on it is a task as any other: one that the runner dies of is not to be graded again and again.

@@ -8,9 +8,9 @@
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-/// How long a task may keep others from being taken: longer than it takes to know that a name has no address and that nobody
+/// How long a task may keep others from being taken by one step: longer than it takes to know that a name has no address and that nobody
 /// answers at one (15 s each, `proxy::rules`).
-const PATIENCE: Duration = Duration::from_secs(35);
+pub const PATIENCE: Duration = Duration::from_secs(35);
 
 /// The one that is on its way.
 #[derive(Debug, Default)]

@@ -130,6 +130,10 @@ pub struct Context<'a> {
 pub enum Event {
     /// A step begins.
     Begins(Step),
+    /// The suite is there; what it is (`suite::fingerprint`).
+    Suite(String),
+    /// The list of the suite's tests is complete: it has started.
+    Collected,
     /// Something takes its time, in the words of a person: `building the suite's Python environment`.
     Waits(String),
     /// Of the test stage: tests that ended, and tests that there are.
@@ -316,6 +320,7 @@ async fn stages(
     test::check_command(context, &suite)?;
     let limits = context.limits.lowered_by(lab_section(&suite.options.lab, lab));
     let context = &Context { limits, ..*context };
+    progress(Event::Suite(suite.fingerprint.clone()));
     steps::at("task: the suite is there");
     if last < Step::Prepare {
         return Ok(Staged::Enough);

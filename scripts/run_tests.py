@@ -1,5 +1,5 @@
-"""Builds the test programs with cargo and runs them, three at a time: most wait for clocks, servers and ends of processes for more than
-half of their time, and within a program the last test often runs alone.
+"""Builds the test programs with cargo and runs them, two at a time: within a program the last test often runs alone, and cargo, which
+runs one program after the other, leaves processors idle for as long.
 
 run_tests.py [--list] [--test NAME]... [FILTER...]
     --test NAME  only the programs in tests/NAME
@@ -21,7 +21,7 @@ SLOWEST = (
     "environments crash os_nsu holds cpython spool harness faults battery attacks course grade grade_memory seccomp_live git check "
     "log least signals"
 ).split()
-AT_A_TIME = 3
+AT_A_TIME = 2
 
 
 def built(names):

@@ -82,7 +82,7 @@ host() {
     # What a test says when it is skipped is in its output.
     cargo nextest run "${which[@]}" --no-fail-fast --success-output "$([ "$(id -u)" = 0 ] && echo never || echo immediate)" "$@"
   else
-    # As many tests at a time in each of three programs as there are processors.
+    # As many tests at a time in each of two programs as there are processors.
     RUST_TEST_THREADS=$(nproc) python3 scripts/run_tests.py "${programs[@]/#/--test=}" "$@"
   fi
   if [ "$all" = 0 ] && [ "$(id -u)" = 0 ]; then

@@ -178,16 +178,28 @@ fn a_suite_that_cannot_be_collected_costs_no_attempt() {
         json!({"attempt": attempt, "repositoryUrl": format!("https://course.example/{name}"), "branch": "main"})
     };
     let backend = Counting::start([of(1)], || ());
-    let runner = Running::start(&place, &backend, &suite, &["--concurrent", "2", "--logger-level", "warning"]);
+    let arguments = ["--concurrent", "8", "--logger-level", "warning"];
+    let runner = Running::start(&place, &backend, &suite, &arguments);
     let all = Everything { place: &place, backend: &backend, runner: &runner, of: &of };
-    let given = all.meet(
-        "suite's test module broken",
-        "2",
-        || std::fs::write(suite.join("test_a.py"), "import nothing_of_this_name\n").expect("a file"),
-        || std::fs::write(suite.join("test_a.py"), good).expect("a file"),
-    );
-    // Seen after the build only, by when another one was let in.
-    assert!(given <= 2, "{given}");
+    let broken = || std::fs::write(suite.join("test_a.py"), "import nothing_of_this_name\n").expect("a file");
+    let mended = || std::fs::write(suite.join("test_a.py"), good).expect("a file");
+    assert_eq!(all.meet("suite's test module broken", "8", broken, mended), 1);
+    runner.ends();
+    // The next run knows submissions with which it has started.
+    broken();
+    std::fs::remove_file(place.path("log")).expect("a log");
+    let counts = || {
+        let books = backend.books();
+        (books.taken.len(), books.handed.len())
+    };
+    let (taken, handed) = counts();
+    backend.books().queue.extend((101..=103).map(of));
+    let runner = Running::start(&place, &backend, &suite, &arguments);
+    wait_until("a task is held", || status(&place)["held"].as_array().is_some_and(|held| !held.is_empty()));
+    assert_eq!(counts(), (taken, handed + 1), "{}", runner.log());
+    mended();
+    backend.wait("all results", |books| books.taken.len() == taken + 3);
+    assert!(backend.books().taken.iter().all(passed), "{:#?}", backend.books().taken);
     runner.ends();
 }
 

@@ -213,7 +213,6 @@ fn whenever_its_terminal_is_closed_exec_says_that_it_was_interrupted() {
                 place.wait_for_pids(&groups, 2);
                 send_signal(launcher, STOP);
                 running.signal(HUP);
-                std::thread::sleep(Duration::from_millis(30));
                 send_signal(launcher, CONT);
             }
             processes => drop(place.wait_for_pids(&groups, processes)),

@@ -5,7 +5,7 @@
 #   scripts/vm/tests.sh 6.12|6.1 [FILTER...]
 #
 # With 6.12 all integration tests run but those that have little to do with the kernel and take minutes where it is
-# emulated: of the attacks those that limits and namespaces stop (those that ids stop are in broken-hosts.sh, without
+# emulated: of the attacks those that limits stop (those that ids stop are in broken-hosts.sh, without
 # Landlock; what is planted for Python to load is Python's matter); of what speaks with a backend or a git server
 # (`runner`, `holds`, `spool`, `log`, `git`, `service`, `mock`, `os_nsu`) the two signals; of the command line (`flags`,
 # `pipes`, `signals`) and of what is made outside of sandboxes (`environments`, `least`) none; of `proxy` what is seen
@@ -33,10 +33,8 @@ left_out='' only=''
 case "$kernel $#" in
   "6.12 0")
     left_out="attacks battery check course cpython crash environments faults flags git grade harness hidden holds least log mock os_nsu pipes policy proxy reasons runner seeds service shadow signals spool student_code trust words"
-    only="a_memory_limit_says a_time_limit_leaves a_pytest_that_is_killed \
-what_a_starter_starts a_suite_says_what pexpect_and_psutil the_first_signal_lets change_suite forge_events hide_memory \
-honest_failing inside_the_fetch_stage kill_by_memory starve_tests two_at_once wait_from_build \
-a_build_that_is_refused"
+    only="a_memory_limit_says a_time_limit_leaves a_pytest_that_is_killed what_a_starter_starts the_first_signal_lets \
+hide_memory honest_failing inside_the_fetch_stage kill_by_memory starve_tests two_at_once a_build_that_is_refused"
     ;;
   "6.1 0")
     left_out="attacks battery check course cpython crash environments faults figures flags git grade grade_memory groups harness hidden holds least leftovers log mock os_nsu pipes plan policy proxy reasons runner seeds service shadow signals spool student_code trust words"

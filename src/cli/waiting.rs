@@ -61,7 +61,7 @@ impl Waiting {
                 self.show(&what);
             }
             // None is known before they are collected.
-            Event::Tests { total: 0, .. } => {}
+            Event::Suite(_) | Event::Collected | Event::Tests { total: 0, .. } => {}
             Event::Tests { done, total } => {
                 self.show(&self.whole(&format!("running the tests, {done} of {total} done")))
             }

@@ -2,14 +2,15 @@
 //!
 //! A task that is handed out cannot be handed back. So while one is on its way through fetch, suite and environment, no other is
 //! taken: where the network or the suite is broken, one task meets it and not one for each slot. A task that takes long there says
-//! nothing of the others, so after a while they are let in.
+//! nothing of the others, so after a while they are let in; but for the environment, which all need, and of which one is built at a
+//! time: whoever came meanwhile would wait for the same, with the clock of his answer running.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-/// How long a task may keep others from being taken: longer than it takes to know that a name has no address and that nobody
+/// How long a task may keep others from being taken by one step: longer than it takes to know that a name has no address and that nobody
 /// answers at one (15 s each, `proxy::rules`).
-const PATIENCE: Duration = Duration::from_secs(35);
+pub const PATIENCE: Duration = Duration::from_secs(35);
 
 /// The one that is on its way.
 #[derive(Debug, Default)]
@@ -18,6 +19,7 @@ pub struct Admission(Mutex<Inner>);
 #[derive(Debug, Default)]
 struct Inner {
     last: u64,
+    /// Which one, and until when it keeps others from being taken.
     on_its_way: Option<(u64, Instant)>,
 }
 
@@ -30,8 +32,18 @@ impl Admission {
     pub fn enter(&self, now: Instant) -> Pass {
         let mut inner = self.lock();
         inner.last += 1;
-        inner.on_its_way = Some((inner.last, now));
+        inner.on_its_way = Some((inner.last, now + PATIENCE));
         Pass(inner.last)
+    }
+
+    /// It may take so long for what comes next, and keeps others from being taken meanwhile.
+    pub fn stay(&self, pass: Pass, until: Instant) {
+        let mut inner = self.lock();
+        if let Some((number, end)) = &mut inner.on_its_way
+            && *number == pass.0
+        {
+            *end = until.max(*end);
+        }
     }
 
     /// It has found what it needs, or has ended. Another one that was let in meanwhile stays on its way.
@@ -44,8 +56,8 @@ impl Admission {
 
     /// How long the next one has to wait, if it has to.
     pub fn wait(&self, now: Instant) -> Option<Duration> {
-        let (_, since) = self.lock().on_its_way?;
-        let left = PATIENCE.checked_sub(now.saturating_duration_since(since))?;
+        let (_, until) = self.lock().on_its_way?;
+        let left = until.saturating_duration_since(now);
         (!left.is_zero()).then_some(left)
     }
 
@@ -71,5 +83,20 @@ mod tests {
         assert!(admission.wait(now + PATIENCE).is_some(), "the second one is on its way");
         admission.leave(second);
         assert_eq!(admission.wait(now + PATIENCE), None);
+    }
+
+    #[test]
+    fn who_builds_what_all_need_keeps_others_for_longer_and_never_for_ever() {
+        let (admission, now, long) = (Admission::default(), Instant::now(), 10 * PATIENCE);
+        let first = admission.enter(now);
+        admission.stay(first, now + long);
+        assert_eq!(admission.wait(now + 2 * PATIENCE), Some(8 * PATIENCE));
+        assert_eq!(admission.wait(now + long), None);
+        let second = admission.enter(now + long);
+        // No longer on its way: it says nothing of the other.
+        admission.stay(first, now + 2 * long);
+        assert_eq!(admission.wait(now + long), Some(PATIENCE));
+        admission.stay(second, now);
+        assert_eq!(admission.wait(now + long), Some(PATIENCE), "it is never let go earlier");
     }
 }

@@ -6,7 +6,8 @@ use crate::check::Grade;
 use crate::contain::slots::Slot;
 use crate::fault::{Blame, Cause, Fault};
 use crate::task::{Assignment, Source, Step, TaskError, rehearse};
-use std::collections::BTreeMap;
+use serde::{Deserialize, Serialize};
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -14,6 +15,13 @@ use std::time::Duration;
 /// Where the last repositories are kept that could be fetched, in the state directory: a runner that starts while its git server is
 /// half broken has something to compare with.
 const FILE: &str = "known-good.json";
+
+/// Where the last submissions are kept with which the suite has started: a runner that starts with a broken suite has something to
+/// compare with.
+const STARTED: &str = "started.json";
+
+/// Most suites and laboratories that are remembered to start.
+const SUITES: usize = 1000;
 
 /// How many of each server.
 const KEPT: usize = 2;
@@ -48,13 +56,7 @@ impl KnownGood {
             known.remove(0);
         }
         if few {
-            // Lost with it is only a comparison. Not synced: after a loss of power the next task writes it again.
-            let aside = self.path.with_extension("new");
-            let text = serde_json::to_vec_pretty(&*urls).unwrap_or_default();
-            let written = std::fs::write(&aside, text).and_then(|()| std::fs::rename(&aside, &self.path));
-            if let Err(error) = written {
-                tracing::debug!("{} cannot be written: {error}", self.path.display());
-            }
+            keep(&self.path, &*urls);
         }
     }
 
@@ -70,7 +72,7 @@ impl KnownGood {
 }
 
 /// A submission with which the suite has started.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Submission {
     /// Its repository.
     pub url: String,
@@ -80,25 +82,75 @@ pub struct Submission {
     pub commit: String,
 }
 
-/// The last such submissions of this run, of [`KEPT`] repositories.
+/// With what the suite has started: the last such submissions, of [`KEPT`] repositories; and which suites have.
+#[derive(Debug)]
+pub struct Started {
+    path: PathBuf,
+    inner: Mutex<Inner>,
+}
+
 #[derive(Debug, Default)]
-pub struct Started(Mutex<Vec<Submission>>);
+struct Inner {
+    known: Vec<Submission>,
+    /// Suites that have started in this run, each for these laboratories.
+    suites: BTreeSet<(String, Vec<u32>)>,
+}
 
 impl Started {
+    /// What an earlier run has kept; a file that cannot be read is as none.
+    pub fn read(state_dir: &Path) -> Started {
+        let path = state_dir.join(STARTED);
+        let kept = std::fs::read(&path).ok().and_then(|bytes| serde_json::from_slice(&bytes).ok());
+        Started { path, inner: Mutex::new(Inner { known: kept.unwrap_or_default(), ..Inner::default() }) }
+    }
+
     /// The suite has started with this commit.
     pub fn note(&self, url: &str, branch: &str, commit: &str) {
-        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let one = Submission { url: url.into(), branch: branch.into(), commit: commit.into() };
+        let known = &mut self.lock().known;
+        if known.last() == Some(&one) {
+            return;
+        }
         known.retain(|other| other.url != url);
-        known.push(Submission { url: url.into(), branch: branch.into(), commit: commit.into() });
+        known.push(one);
         if known.len() > KEPT {
             known.remove(0);
         }
+        keep(&self.path, known);
     }
 
     /// One of another repository than `url`.
     pub fn other_than(&self, url: &str) -> Option<Submission> {
-        let known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        known.iter().rev().find(|known| known.url != url).cloned()
+        self.lock().known.iter().rev().find(|known| known.url != url).cloned()
+    }
+
+    /// This very suite starts for these laboratories.
+    pub fn note_suite(&self, fingerprint: &str, labs: &[u32]) {
+        let suites = &mut self.lock().suites;
+        if suites.len() >= SUITES {
+            suites.clear();
+        }
+        suites.insert((fingerprint.to_owned(), labs.to_vec()));
+    }
+
+    /// Whether it is known to.
+    pub fn knows_suite(&self, fingerprint: &str, labs: &[u32]) -> bool {
+        self.lock().suites.contains(&(fingerprint.to_owned(), labs.to_vec()))
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        // No statement in here can fail half way.
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Lost with it is only a comparison. Not synced: after a loss of power the next task writes it again.
+fn keep(path: &Path, what: &impl Serialize) {
+    let aside = path.with_extension("new");
+    let text = serde_json::to_vec_pretty(what).unwrap_or_default();
+    let written = std::fs::write(&aside, text).and_then(|()| std::fs::rename(&aside, path));
+    if let Err(error) = written {
+        tracing::debug!("{} cannot be written: {error}", path.display());
     }
 }
 
@@ -171,12 +223,27 @@ mod tests {
 
     #[test]
     fn a_suite_is_compared_with_another_repository_and_its_last_commit() {
-        let started = Started::default();
+        let dir = tempfile::tempdir().unwrap();
+        let started = Started::read(dir.path());
         started.note("a", "main", "1");
         assert_eq!(started.other_than("a"), None);
         started.note("a", "main", "2");
-        let found = started.other_than("b").unwrap();
-        assert_eq!((found.url.as_str(), found.commit.as_str()), ("a", "2"));
+        for started in [started, Started::read(dir.path())] {
+            let found = started.other_than("b").unwrap();
+            assert_eq!((found.url.as_str(), found.commit.as_str()), ("a", "2"));
+        }
+        std::fs::write(dir.path().join(STARTED), "[{}]").unwrap();
+        assert_eq!(Started::read(dir.path()).other_than("b"), None);
+    }
+
+    #[test]
+    fn a_suite_is_known_by_what_it_is_and_for_each_laboratory() {
+        let dir = tempfile::tempdir().unwrap();
+        let started = Started::read(dir.path());
+        started.note_suite("a", &[1]);
+        assert!(started.knows_suite("a", &[1]) && !started.knows_suite("a", &[2]) && !started.knows_suite("b", &[1]));
+        (0..SUITES).for_each(|n| started.note_suite(&n.to_string(), &[]));
+        assert!(started.lock().suites.len() <= SUITES && started.knows_suite(&(SUITES - 1).to_string(), &[]));
     }
 
     #[test]

@@ -99,6 +99,7 @@ struct Shared {
     admission: Admission,
     /// Repositories that could be fetched.
     known_good: KnownGood,
+    /// Submissions and suites that have started.
     started: Started,
     /// Servers and mirrors that tasks were taken for.
     sources: Mutex<BTreeSet<String>>,
@@ -107,7 +108,7 @@ struct Shared {
 impl Runner {
     /// Runs until told to stop or, with `once`, until the backend has nothing more. `found`: what an earlier run left.
     pub async fn run(self, slots: Vec<Slot>, found: Found, stop: Stop) -> anyhow::Result<()> {
-        let known_good = KnownGood::read(&self.host.state_dir);
+        let (known_good, started) = (KnownGood::read(&self.host.state_dir), Started::read(&self.host.state_dir));
         let shared = Arc::new(Shared {
             runner: self,
             stop: stop.clone(),
@@ -116,7 +117,7 @@ impl Runner {
             changed: Notify::new(),
             admission: Admission::default(),
             known_good,
-            started: Started::default(),
+            started,
             sources: Mutex::default(),
         });
         let (drain_timeout, manager) = (shared.runner.drain_timeout, shared.runner.manager.clone());

@@ -1,15 +1,15 @@
 //! One task in one slot: graded, and then answered, or held where something is broken that is not the submission's.
 
 use super::Shared;
-use super::admission::Pass;
+use super::admission::{PATIENCE, Pass};
 use super::holds::{Due, Standing};
 use super::job::Job;
-use crate::backend::contract::{Key, render};
+use crate::backend::contract::render;
 use crate::contain::slots::Slot;
 use crate::fault::{Blame, Cause, Fault};
 use crate::status::{Held, State};
 use crate::steps;
-use crate::task::{Assignment, Event, Graded, Source, Step, fetch, grade};
+use crate::task::{Assignment, Event, Graded, Source, Step, bound, fetch, grade};
 use crate::verdict::Verdict;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
@@ -138,11 +138,13 @@ impl Shared {
         let (shared, inner) = (self.clone(), job.clone());
         let graded = async move {
             let progress = shared.clone();
-            let (held_by, pass, key) = (inner.held_by.clone(), inner.pass, inner.task.key.clone());
-            let mut told = move |event| {
-                if let Event::Begins(step) = event {
-                    progress.begins(step, pass, &key, held_by.as_ref());
-                }
+            let job = inner.clone();
+            let mut suite = None;
+            let mut told = move |event| match event {
+                Event::Begins(step) => progress.begins(step, &job, suite.as_deref()),
+                Event::Suite(fingerprint) => suite = Some(fingerprint),
+                Event::Collected => progress.has_started(&job, suite.as_deref()),
+                _ => {}
             };
             shared.grade(&slot, &inner, &mut told).await
         };
@@ -217,12 +219,21 @@ impl Shared {
     }
 
     /// A task has come to this step: what all tasks need is there, and what it was held for works again, once they are behind it.
-    fn begins(&self, step: Step, pass: Option<Pass>, key: &Key, held_by: Option<&(Cause, Step)>) {
-        if step >= Step::Build {
-            pass.inspect(|pass| self.admission.leave(*pass));
-            self.changed.notify_waiters();
+    /// A suite of which that is not known has to start, too, before others are taken; but no submission's build keeps them for long.
+    fn begins(&self, step: Step, job: &Job, suite: Option<&str>) {
+        let (key, now) = (&job.task.key, Instant::now());
+        let starts = suite.is_some_and(|suite| self.started.knows_suite(suite, &job.task.labs));
+        let until = match step {
+            Step::Prepare => Some(now + bound::of_prepare(&self.rules().grading)),
+            Step::Build | Step::Test if !starts => Some(now + PATIENCE),
+            _ => None,
+        };
+        match (until, job.pass) {
+            (Some(until), Some(pass)) => self.admission.stay(pass, until),
+            (None, Some(pass)) if step >= Step::Build => self.let_others_in(pass),
+            _ => {}
         }
-        let behind = held_by.filter(|(_, failed)| step > *failed);
+        let behind = job.held_by.as_ref().filter(|(_, failed)| step > *failed);
         // From here on it is a task as any other: one that the runner dies of is not to be graded again and again.
         if (behind.is_some() || step >= Step::Build)
             && let Err(error) = self.runner.spool.note_held(key, false)
@@ -233,6 +244,19 @@ impl Shared {
             self.mended(cause);
             self.holds_changed();
         }
+    }
+
+    /// The suite has started for a task.
+    fn has_started(&self, job: &Job, suite: Option<&str>) {
+        if let Some(suite) = suite {
+            self.started.note_suite(suite, &job.task.labs);
+        }
+        job.pass.inspect(|pass| self.let_others_in(*pass));
+    }
+
+    fn let_others_in(&self, pass: Pass) {
+        self.admission.leave(pass);
+        self.changed.notify_waiters();
     }
 
     /// A task has met a fault that is not the submission's.

@@ -13,13 +13,18 @@ pub fn longest(grading: &Grading, slots: usize) -> Duration {
     let labs = grading.labs.values().map(|lab| grading.limits.with(*lab));
     let timeout = labs.chain([grading.limits]).map(|limits: Limits| limits.timeout).max().unwrap_or_default();
     let fetch = grading.fetch.timeout.map_or(fetch::DEFAULT_TIME, |t| t.0);
-    let prepare = grading.prepare.timeout.map_or(prepare::DEFAULT_TIME, |t| t.0);
+    let prepare = of_prepare(grading);
     // An environment is built by one at a time, and each that waited tries again where the one before it failed: our own slots, and
     // a `grade` beside the runner.
     let prepares = prepare.saturating_mul(u32::try_from(slots).unwrap_or(u32::MAX).saturating_add(1));
     // The submission and a suite that is a repository; a build ends within the limit of the test stage, too.
     let stages = [fetch, fetch, prepares, timeout, timeout, BETWEEN];
     stages.into_iter().fold(Duration::ZERO, Duration::saturating_add)
+}
+
+/// The wall clock of building an environment.
+pub fn of_prepare(grading: &Grading) -> Duration {
+    grading.prepare.timeout.map_or(prepare::DEFAULT_TIME, |t| t.0)
 }
 
 #[cfg(test)]

@@ -133,6 +133,10 @@ pub struct Context<'a> {
 pub enum Event {
     /// A step begins.
     Begins(Step),
+    /// The suite is there; what it is (`suite::fingerprint`).
+    Suite(String),
+    /// The list of the suite's tests is complete: it has started.
+    Collected,
     /// Something takes its time, in the words of a person: `building the suite's Python environment`.
     Waits(String),
     /// Of the test stage: tests that ended, and tests that there are.
@@ -319,6 +323,7 @@ async fn stages(
     test::check_command(context, &suite)?;
     let limits = context.limits.lowered_by(suite.options.of_lab(lab).limits());
     let context = &Context { limits, ..*context };
+    progress(Event::Suite(suite.fingerprint.clone()));
     steps::at("task: the suite is there");
     if last < Step::Prepare {
         return Ok(Staged::Enough);

@@ -1,6 +1,7 @@
 //! The suite: found, copied for the sandbox's root, and read for how it wants to be run.
 
 mod blame;
+mod fingerprint;
 mod still;
 
 use super::{Context, TaskError, fetch, sandbox_failed};
@@ -42,6 +43,8 @@ pub struct Suite {
     pub requirements: String,
     /// Whether it has a `run_tests.py`.
     pub has_run_tests: bool,
+    /// What it is (`fingerprint`).
+    pub fingerprint: String,
 }
 
 /// Whether `tests` names a git repository and not a directory.
@@ -98,12 +101,13 @@ pub async fn take(context: &Context<'_>, work: &WorkTree) -> Result<Suite, TaskE
         Some(text) => SuiteOptions::parse(&text).map_err(Fault::suite)?,
         None => SuiteOptions::default(),
     };
+    let fingerprint = fingerprint::of(&work.suite()).map_err(|error| sandbox_failed(error.into()))?;
     // Before anything of the submission runs beside it.
     let hidden = work.hide_from_students(&|path| options.test.hides(path)).map_err(sandbox_failed)?;
     tracing::debug!(files = hidden, "hid the suite's tests from students' programs");
     let requirements = read(REQUIREMENTS)?.unwrap_or_else(|| DEFAULT_REQUIREMENTS.into());
     let has_run_tests = read("run_tests.py")?.is_some();
-    Ok(Suite { options, requirements, has_run_tests })
+    Ok(Suite { options, requirements, has_run_tests, fingerprint })
 }
 
 fn copy(context: &Context<'_>, work: &WorkTree, from: &Path) -> Result<(), Fault> {

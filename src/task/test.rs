@@ -82,12 +82,17 @@ pub async fn run(
     let stage = stage(context, work, suite, venv)?;
     let plan = context.host.plan(context.slot, &stage);
     let mut log = events::Log::new();
+    let mut is_collected = false;
     let mut sink = |kind: Kind, bytes: &[u8]| {
         if kind == Kind::Event {
             log.push_line(bytes);
             steps::at("test: the harness has said something");
             let (done, total) = log.progress();
             progress(Event::Tests { done, total });
+            if !is_collected && log.is_collected() && log.collect_errors().is_empty() {
+                is_collected = true;
+                progress(Event::Collected);
+            }
         }
     };
     let shipped = Shipped::look(work)?;

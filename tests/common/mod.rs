@@ -363,7 +363,7 @@ pub fn wait_until(what: &str, mut done: impl FnMut() -> bool) {
 }
 
 /// The same command with all signals as they are on a terminal: whoever runs the tests by nohup, or in the background of a script, has
-/// SIGHUP, SIGINT and SIGQUIT ignored in all that they start.
+/// SIGHUP, SIGINT and SIGQUIT ignored in all that they start. Of its environment what was set comes along, not that the rest was cleared.
 pub fn on_a_terminal(inner: &Command) -> Command {
     let mut command = Command::new("env");
     command.arg("--default-signal").arg(inner.get_program()).args(inner.get_args());

@@ -67,6 +67,7 @@ fn a_program_that_the_suite_needs_and_the_host_lacks_costs_no_attempt() {
     let lacking = Everybodys {
         name: "program missing",
         remote: false,
+        tries: 3,
         make: &|_, suite| write(suite, "needs = [\"sh\", \"no-such-program\"]\n"),
         mend: &|_, suite| write(suite, "needs = [\"sh\"]\n"),
     };

@@ -177,6 +177,9 @@ pub struct LeafMemory {
     pub captured: u64,
     /// Files in memory that its programs had mapped and that somebody else was charged for, at the most: not in the peak.
     pub mapped: u64,
+    /// What it held at one time together with such files, at the most; 0 where there were none for sure.
+    #[serde(default)]
+    pub with_mapped: u64,
     /// What TCP held for it, at the most, where that is counted apart: not in the peak.
     pub tcp: u64,
     /// What the leaves that it uses held at its end, where the kernel cannot tell what they took meanwhile: not in the peak.

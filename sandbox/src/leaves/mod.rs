@@ -68,6 +68,8 @@ struct Current {
     /// What the stage had met before.
     before: Meanwhile,
     account: Account,
+    /// That it is beyond the limit with what it has mapped.
+    suspicion: looks::Suspicion,
     /// Kills and failed forks in leaves that outlive it, before it.
     met: BTreeMap<String, [u64; 2]>,
 }
@@ -225,7 +227,8 @@ impl Leaves {
         for leaf in self.shared.keys() {
             met.insert(leaf.clone(), met_in(group, leaf).map_err(told)?);
         }
-        self.current = Some(Current { name, since: Instant::now(), entered: 0, rise, before, account, met });
+        let suspicion = looks::Suspicion::default();
+        self.current = Some(Current { name, since: Instant::now(), entered: 0, rise, before, account, suspicion, met });
         self.entered.clear();
         Ok(())
     }

@@ -412,6 +412,7 @@ impl Leaves {
         let now = self.entered.last().map(String::as_str).or(current).unwrap_or(SESSION);
         let known = Some(name) == current || name == SESSION || self.shared.contains_key(name);
         match name.as_bytes() {
+            // One that no test uses is nobody's memory.
             _ if known || self.entered.iter().any(|entered| entered == name) => Some(name.into()),
             // A leaf of something that outlives tests and had started nothing yet.
             [b'f', digits @ ..] if !digits.is_empty() && !self.ended.contains(name) => Some(name.into()),

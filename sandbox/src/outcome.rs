@@ -218,6 +218,9 @@ pub struct Meanwhile {
     /// Places to write to that were full when it ended.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub full: Vec<Full>,
+    /// Places that were full for a while, and not at its end.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub filled: Vec<Full>,
 }
 
 /// A measured number and the kernel file that it was read from.
@@ -264,6 +267,7 @@ impl Meanwhile {
             pids_denied: rise(&self.pids_denied, &before.pids_denied),
             throttled_us: rise(&self.throttled_us, &before.throttled_us),
             full: self.full.clone(),
+            filled: self.filled.clone(),
         }
     }
 }

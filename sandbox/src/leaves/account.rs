@@ -251,6 +251,11 @@ impl Account {
         self.memory.mapped
     }
 
+    /// The most that its output took.
+    pub fn most_captured(&self) -> u64 {
+        self.memory.captured
+    }
+
     /// One of its processes was ended because it went beyond the limit with what it had mapped.
     pub fn went_beyond(&mut self) {
         self.memory.ended_beyond += 1;

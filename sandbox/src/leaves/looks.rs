@@ -2,6 +2,7 @@
 
 use super::{LOOKS, Leaves, Looks, mapped};
 use crate::cgroup::{CgroupError, StageGroup};
+use crate::places::Places;
 use std::time::{Duration, Instant};
 
 /// How much longer than a look the pause after it is.
@@ -64,18 +65,29 @@ impl Leaves {
     ///
     /// # Errors
     /// When the kernel refuses what it cannot refuse on a sane host.
-    pub fn look(&mut self, group: &StageGroup) -> Result<(), CgroupError> {
+    pub fn look(&mut self, group: &StageGroup, places: &Places) -> Result<(), CgroupError> {
         let begun = Instant::now();
         if self.look_due().is_none_or(|due| begun < due) {
             return Ok(());
         }
         self.look_at_mapped(group)?;
+        self.look_at_places(places);
         if self.entered.is_empty() {
             self.stretch(group, true)?;
         }
         let pause = self.looks.pause.max(begun.elapsed() * SHARE);
         self.looks = Looks { due: Instant::now() + pause, pause: (pause + pause / 2).min(LOOKS[1].max(pause)) };
         Ok(())
+    }
+
+    /// Notes places that are full: what filled one may be gone at the test's end, and whoever failed by it has not been told.
+    pub(super) fn look_at_places(&mut self, places: &Places) {
+        let Some(current) = &mut self.current else { return };
+        for full in places.full() {
+            if current.filled.iter().all(|known| known.place != full.place) {
+                current.filled.push(full);
+            }
+        }
     }
 
     /// Files in memory that the test's programs have mapped and others were charged for; where all of it is more than the limit

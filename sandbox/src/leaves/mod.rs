@@ -12,7 +12,7 @@ mod mapped;
 mod request;
 
 use crate::cgroup::{CgroupError, Meter, PAYLOAD, Rise, StageGroup};
-use crate::outcome::{Figure, LeafMemory, LeafUsage, Left, Meanwhile};
+use crate::outcome::{Figure, Full, LeafMemory, LeafUsage, Left, Meanwhile};
 use crate::places::Places;
 use account::{Account, AllShared, Captured, Shared};
 use nix::sys::socket::{ControlMessageOwned, MsgFlags, UnixCredentials, recvmsg, send};
@@ -70,6 +70,8 @@ struct Current {
     account: Account,
     /// That it is beyond the limit with what it has mapped.
     suspicion: looks::Suspicion,
+    /// Places that were seen full.
+    filled: Vec<Full>,
     /// Kills and failed forks in leaves that outlive it, before it.
     met: BTreeMap<String, [u64; 2]>,
 }
@@ -178,6 +180,8 @@ impl Leaves {
             self.control = None;
             return Ok(None);
         }
+        // The harness asks when pytest is about to read what was captured, and makes room by that.
+        self.look_at_places(places);
         let request = Request::parse(&text[..length]);
         let number = request.as_ref().map_or(0, Request::number);
         let (done, usage) = match request.map(|request| self.answer(group, places, request, fds)) {
@@ -228,7 +232,8 @@ impl Leaves {
             met.insert(leaf.clone(), met_in(group, leaf).map_err(told)?);
         }
         let suspicion = looks::Suspicion::default();
-        self.current = Some(Current { name, since: Instant::now(), entered: 0, rise, before, account, suspicion, met });
+        let (since, filled) = (Instant::now(), Vec::new());
+        self.current = Some(Current { name, since, entered: 0, rise, before, account, suspicion, filled, met });
         self.entered.clear();
         Ok(())
     }

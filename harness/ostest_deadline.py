@@ -82,6 +82,7 @@ class Deadline:
         check(self.settime(self.timer, 0, ctypes.byref(TimerSpec(whole, part, whole, part)), None))
 
     def reached(self, number, frame):
+        __tracebackhide__ = True
         # One that was on its way when the phase ended is nobody's.
         if self.phase is not None and os.getpid() == self.pid:
             pytest.fail("%s of this test took longer than the %g s that the suite allows (test-timeout)" % (self.phase, self.seconds))

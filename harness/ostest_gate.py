@@ -38,7 +38,7 @@ import ostest_apart
 import ostest_stand
 from ostest_call import STREAMS, as_arguments, as_programs, ascending, hide_list, is_id, layout
 from ostest_fds import Unfit, close, duplicate, take_socket
-from ostest_leaves import SESSION, Leaves
+from ostest_leaves import NOBODYS, Leaves
 from ostest_quick import FOLDER, ordinary_steps, ordinary_texts, quick_start
 from ostest_spawn import act, along_path, as_entries, as_path
 from ostest_stand import Stand
@@ -77,7 +77,7 @@ class Gate:
 
     def leaf_for(self, arguments):
         """Whose memory a program with these arguments is."""
-        return SESSION if is_tracker(arguments) else self.leaves.target()
+        return NOBODYS if is_tracker(arguments) else self.leaves.target()
 
     def fork_exec(self, *given, **named):
         """`_posixsubprocess.fork_exec`: subprocess, os.popen, asyncio, multiprocessing's spawn and forkserver."""

@@ -9,6 +9,8 @@ from ostest_fds import close, take_socket
 
 # The leaf of what is everybody's and no test's (sandbox/src/leaves).
 SESSION = "f0"
+# The leaf of what Python runs for itself: in the figure of no test. No fixture's has such a name.
+NOBODYS = "fn"
 
 
 class Leaves:

@@ -11,12 +11,14 @@ use crate::units::show_bytes;
 use crate::verdict::{Case, Status, Verdict, memory_of};
 use parts::{skipped_parts, tell_apart};
 use reasons::Met;
+use sandbox::confine::told::Refusal;
 use sandbox::outcome::{Ended, LeafUsage, Outcome, Verdict as Word};
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::time::Duration;
 use words::{exit_status, show_seconds, show_signal};
 
 mod called;
+mod named;
 mod parts;
 mod reasons;
 mod starved;
@@ -47,6 +49,8 @@ pub struct Run<'a> {
     pub suite_stderr_tail: &'a str,
     /// Which tests may be skipped.
     pub skips: &'a Skips,
+    /// Calls that were refused without a word when they were made.
+    pub quiet: &'a [Refusal],
     /// The limits that were in force.
     pub limits: InForce,
     /// The wall clock that the stage was given.
@@ -64,6 +68,8 @@ pub struct InForce {
     pub cpu_millis: u64,
     /// Bytes of the largest file.
     pub file: u64,
+    /// How far a program may raise the limit on core files, in bytes.
+    pub cores: u64,
     /// Time of each phase of a test, where it has a limit.
     pub test_time: Option<Duration>,
 }
@@ -186,7 +192,15 @@ fn explain(input: &Run<'_>, case: &mut Case, leaf: &str) {
         (false, leaf) => leaf.map_or(&[][..], |leaf| &leaf.meanwhile.full),
     };
     let text = case.description.as_str();
-    let clauses = reasons::of(&Met { leaf: measured, denied: &denied, full, late, text, limits: &input.limits });
+    let clauses = reasons::of(&Met {
+        leaf: measured,
+        denied: &denied,
+        full,
+        late,
+        quiet: input.quiet,
+        text,
+        limits: &input.limits,
+    });
     case.description = match stopped {
         // What stopped it is the sandbox's word, too, and the first.
         true => [text.to_owned(), reasons::in_front(&clauses, "")].join("\n").trim_end().to_owned(),
@@ -197,8 +211,9 @@ fn explain(input: &Run<'_>, case: &mut Case, leaf: &str) {
 /// A page that somebody else was charged for is no way around the limit.
 fn hold_to_the_limit(input: &Run<'_>, case: &mut Case) {
     let Some(leaf) = case.measured.as_ref().filter(|_| case.status == Status::Passed) else { return };
-    let whole = case.memory + leaf.memory.mapped;
-    if leaf.memory.mapped > 0 && whole > input.limits.memory {
+    // At one time: the sum of two peaks need not have been.
+    let whole = leaf.memory.with_mapped;
+    if whole > input.limits.memory {
         case.status = Status::Failed;
         case.description = format!(
             "it passed, but its programs took up to {} of memory, {} of them in files that were there before and that they had \

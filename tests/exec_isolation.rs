@@ -83,11 +83,13 @@ fn the_hosts_files_are_not_there_and_the_systems_cannot_be_written() {
     let secret = place.path().join("secret");
     std::fs::write(&secret, "of the host").expect("a file");
     let script = format!(
-        "for p in /etc/shadow /root /home /var /boot /srv /run /sys /opt /mnt {state} {secret}; do
+        "for p in /etc/shadow /etc/machine-id /etc/fstab /etc/ssl/private /etc/ssh /root /home /var/lib /boot /srv /run \
+                  /sys/fs /sys/class /sys/block /sys/firmware /opt /mnt {state} {secret}; do
              [ -e $p ] && echo visible=$p; done
-         for p in / /usr /usr/bin /etc /etc/alternatives /dev /proc/sys/kernel; do
+         for p in / /usr /usr/bin /etc /etc/alternatives /dev /proc/sys/kernel /sys /sys/devices/system/cpu /var; do
              touch $p/x 2>/dev/null && echo written=$p; mkdir $p/y 2>/dev/null && echo written=$p; done
-         for p in /etc/passwd /etc/hosts /usr/bin/env /proc/sys/kernel/hostname /proc/sys/kernel/core_pattern; do
+         for p in /etc/passwd /etc/hosts /etc/os-release /usr/bin/env /proc/sys/kernel/hostname /proc/sys/kernel/core_pattern \
+                  /sys/devices/system/cpu/online; do
              (: >> $p) 2>/dev/null && echo opened=$p; done
          for p in /tmp /task /dev/shm; do echo x > $p/f && [ $(cat $p/f) = x ] && echo own=$p; done
          echo root=$(sed -n 's/^[^ ]* [^ ]* [^ ]* [^ ]* \\/ \\([a-z]*\\).*/\\1/p' /proc/self/mountinfo)
@@ -116,7 +118,8 @@ fn the_root_holds_only_what_the_plan_names() {
     let run = Place::new().sh(&[], "ls -A /; echo; ls -A /dev; echo; ls -A /tmp /task | grep -v :").good();
     let text = run.text();
     let mut parts = text.split("\n\n").map(|p| p.split_whitespace().map(String::from).collect::<BTreeSet<_>>());
-    let allowed = ["bin", "dev", "etc", "lib", "lib32", "lib64", "libx32", "proc", "sbin", "task", "tmp", "usr"];
+    let allowed =
+        ["bin", "dev", "etc", "lib", "lib32", "lib64", "libx32", "proc", "sbin", "sys", "task", "tmp", "usr", "var"];
     let root = parts.next().expect("a list");
     assert!(root.iter().all(|name| allowed.contains(&name.as_str())), "{root:?}");
     let devices = [
@@ -329,13 +332,42 @@ fn core_files_are_as_on_the_host_but_never_piped_to_it() {
     let place = Place::new();
     let piped = std::fs::read_to_string("/proc/sys/kernel/core_pattern").expect("the pattern").starts_with('|');
     let host = std::process::Command::new("sh").args(["-c", "ulimit -c"]).output().expect("a shell").stdout;
-    let inside = place.sh(&[], "ulimit -c; sed -n 's/^Max core file size *//p' /proc/self/limits").good().text();
-    let (blocks, bytes) = inside.split_once('\n').expect("two lines");
+    let inside =
+        place.sh(&[], "ulimit -c; sed -n 's/^Max core file size *//p' /proc/self/limits; ulimit -Hc").good().text();
+    let [blocks, bytes, most] = inside.lines().collect::<Vec<_>>()[..] else { panic!("three lines: {inside}") };
     // Where neither we nor the launcher can raise it from 0 (sudo's, in a container) it stays, and `check` says what follows.
     let can_raise = std::process::Command::new("sh").args(["-c", "ulimit -c 1"]).output().expect("a shell").status;
     if piped && can_raise.success() {
         assert_eq!(bytes.split_whitespace().next(), Some("1"), "the value with which the kernel starts no handler");
     } else {
         assert_eq!(blocks, String::from_utf8_lossy(&host).trim());
+        // On older kernels nothing ends a core of terabytes.
+        let kernel = std::fs::read_to_string("/proc/sys/kernel/osrelease").expect("a release");
+        if ostest_sandbox::check::kernel_version(&kernel).is_some_and(|kernel| kernel >= (6, 18)) {
+            let host = std::process::Command::new("sh").args(["-c", "ulimit -Hc"]).output().expect("a shell").stdout;
+            assert_eq!(most, String::from_utf8_lossy(&host).trim(), "how far a program may raise it");
+        }
     }
+}
+
+/// Tools whose configuration packages keep in /etc, and programs that ask which processors there are.
+#[test]
+fn what_tools_read_of_the_system_is_there() {
+    if !need_root("what_tools_read_of_the_system_is_there") {
+        return;
+    }
+    let script = "set -e
+         . /etc/os-release; [ -n \"$NAME\" ]; [ \"$(cat /etc/hostname)\" = sandbox ]
+         grep -q ' / ' /etc/mtab; grep -q /bin/sh /etc/shells; [ -r /etc/login.defs ]; [ -r /etc/resolv.conf ]
+         [ ! -e /usr/lib/ssl ] || { [ -r /usr/lib/ssl/openssl.cnf ]; [ -d /usr/lib/ssl/certs/ ]; }
+         echo x > /var/tmp/x; [ -e /tmp/x ]
+         for java in /usr/lib/jvm/*/conf/security/java.security /usr/lib/jvm/*/lib/jvm.cfg; do
+             case $java in *'*'*) ;; *) [ -r $java ];; esac; done
+         [ $(nproc) = $(getconf _NPROCESSORS_ONLN) ]
+         cpus=/sys/devices/system/cpu; first=$(sed 's/[-,].*//' $cpus/online)
+         taskset -p $$ >/dev/null; [ $(cat $cpus/cpu$first/topology/core_id) = $first ]
+         lscpu >/dev/null; cat /sys/devices/system/node/online $cpus/possible $cpus/present >/dev/null
+         echo well";
+    let run = Place::new().sh(&[], script);
+    assert_eq!(run.text(), "well\n", "{}", run.stderr);
 }

@@ -51,6 +51,71 @@ int main(void) {
     return failed;
 }"#;
 
+/// Others, of which each has a rule of its own.
+const MORE: &str = r#"
+#define _GNU_SOURCE
+#include <errno.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
+#include <stdio.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+static int failed;
+#define ASK(call) if ((call) == -1) failed++; else printf("allowed: %s\n", #call);
+int main(void) {
+    static char some[256];
+    struct sock_filter allow = BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW);
+    struct sock_fprog program = { 1, &allow };
+    prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
+    ASK(syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, SECCOMP_FILTER_FLAG_NEW_LISTENER, &program));
+    if (syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, 0, &program)) puts("no filter without a listener");
+    ASK(prctl(62 /* PR_SCHED_CORE */, 0, 0, 0, some));
+    ASK(syscall(449 /* futex_waitv */, some, 1, 0, 0, 0));
+    ASK(syscall(451 /* cachestat */, 0, some, some, 0));
+    ASK(syscall(448 /* process_mrelease */, 0, 0));
+    ASK(syscall(SYS_adjtimex, some));
+    ASK(socket(AF_INET, SOCK_SEQPACKET, 0));
+    ASK(socket(AF_INET, SOCK_DGRAM, 1));
+    ASK(socket(AF_PACKET, SOCK_RAW, 0));
+    return failed;
+}"#;
+
+/// The calls that were told: call, error, and what to do instead.
+fn told(run: &common::Run) -> Vec<[String; 3]> {
+    let all = run.report["refusedCalls"].as_array().expect("a list").iter();
+    all.map(|one| ["call", "error", "instead"].map(|key| one[key].as_str().expect("a text").to_owned())).collect()
+}
+
+#[test]
+fn each_of_these_has_a_true_sentence_of_its_own() {
+    if !need_root("each_of_these_has_a_true_sentence_of_its_own") {
+        return;
+    }
+    let place = Place::new();
+    let program = place.compile("more", MORE);
+    let run = place.run(&["--ro", &program], &[&program]);
+    assert_eq!(run.text(), "", "{}", run.stderr);
+    let told = told(&run);
+    for (call, error, instead) in [
+        ("seccomp", "Device or resource busy", "use a filter that answers by itself"),
+        ("prctl(PR_SCHED_CORE)", "Invalid argument", "who shares a core"),
+        ("futex_waitv", "Function not implemented", "wait for one futex"),
+        ("cachestat", "Function not implemented", "map the file and ask mincore"),
+        ("process_mrelease", "Function not implemented", "wait for the process"),
+        ("adjtimex", "Operation not permitted", "read the clock"),
+        ("socket(AF_INET, SOCK_SEQPACKET, 0)", "Socket type not supported", "TCP is SOCK_STREAM"),
+        ("socket(AF_INET, SOCK_DGRAM, 1)", "Permission denied", "see whether a server is there"),
+        ("socket(AF_PACKET, SOCK_RAW, 0)", "Operation not permitted", "use TCP"),
+    ] {
+        let found = told.iter().find(|one| one[0].starts_with(call));
+        let found = found.unwrap_or_else(|| panic!("nobody is told of {call}: {told:#?}"));
+        assert!(found[1] == error && found[2].starts_with(instead), "{found:?}");
+    }
+    assert_eq!(told.len(), 9, "{told:#?}");
+}
+
 #[test]
 fn each_refusal_has_its_own_error_and_its_own_sentence() {
     if !need_root("each_refusal_has_its_own_error_and_its_own_sentence") {
@@ -63,12 +128,7 @@ fn each_refusal_has_its_own_error_and_its_own_sentence() {
     let program = place.compile("ask", ASK);
     let run = place.run(&["--ro", &program], &[&program]);
     assert_eq!(run.text(), "", "{}", run.stderr);
-    let told: Vec<[&str; 3]> = run.report["refusedCalls"]
-        .as_array()
-        .expect("a list")
-        .iter()
-        .map(|one| ["call", "error", "instead"].map(|key| one[key].as_str().expect("a text")))
-        .collect();
+    let told = told(&run);
     // Notes of one leaf are 16 at the most.
     for (call, error, instead) in [
         ("prctl(PR_SET_SECCOMP)", INVALID, "use SECCOMP_MODE_FILTER"),
@@ -76,7 +136,7 @@ fn each_refusal_has_its_own_error_and_its_own_sentence() {
         ("io_setup", NOT_THERE, "use POSIX aio_read"),
         ("landlock_create_ruleset", NOT_THERE, "use file modes"),
         ("process_vm_readv", NOT_THERE, "share memory"),
-        ("remap_file_pages", NOT_THERE, "use memfd_create"),
+        ("remap_file_pages", NOT_THERE, "map the parts"),
         ("memfd_secret", NOT_THERE, "use memfd_create"),
         ("setfsuid", NOT_THERE, "use seteuid"),
         ("kcmp", NOT_PERMITTED, "compare st_dev"),

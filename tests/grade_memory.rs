@@ -58,6 +58,9 @@ def test_shell_and_system():
 def test_on_a_terminal():
     assert os.waitstatus_to_exitcode(pty.spawn([TOUCH, "32"])) == 0
 
+def test_pytests_own_output():
+    os.write(1, b"x" * (40 << 20))
+
 def test_fork_of_pytest():
     pid = os.fork()
     if pid == 0:
@@ -143,6 +146,11 @@ fn each_tests_figure_is_its_own() {
         let (itself, source) = find(all, "test_pytest_itself");
         if source == "harness-rise" {
             assert!((39 * MIB..48 * MIB).contains(&itself), "{itself}");
+        }
+        // Where pytest keeps what its own test prints is nobody's memory, either.
+        let (output, source) = find(all, "test_pytests_own_output");
+        if source == "harness-rise" {
+            assert!((39 * MIB..48 * MIB).contains(&output), "{output}");
         }
         // A fork that executes nothing is pytest.
         let (fork, source) = find(all, "test_fork_of_pytest");

@@ -181,8 +181,14 @@ def test_semaphore(n):
         multiprocessing.get_context("spawn").Semaphore()
     seen.append(multiprocessing.resource_tracker._resource_tracker._pid)
     assert len(set(seen)) == 1
+
+def test_whose_program_is_small():
+    subprocess.run(["true"], check=True)
 "#;
     let graded = graded(&Place::new(), test, "");
     assert_eq!(graded.code(), 0, "{:#?}", graded.cases());
     assert!(remarks(&graded, "test_semaphore[0]").is_empty());
+    // A Python takes more than 6 MiB.
+    let last = &graded.result["testResults"]["testCases"][2];
+    assert!(last["memoryBytes"].as_u64().is_some_and(|bytes| bytes < 4 << 20), "the helper is in its figure: {last:#}");
 }

@@ -375,6 +375,37 @@ def test_honest(): pass
 }
 
 #[test]
+fn what_only_a_program_hears_of_is_told_by_what_the_test_says() {
+    if !need_root("what_only_a_program_hears_of_is_told_by_what_the_test_says") {
+        return;
+    }
+    let tests = r#"
+import os, resource, subprocess
+def test_output(): subprocess.run("head -c 300M /dev/zero", shell=True, check=True)
+def test_attribute(tmp_path): os.setxattr(tmp_path, "user.a", b"b")
+def test_large(tmp_path):
+    with open(tmp_path / "f", "wb") as file: os.pwrite(file.fileno(), b"x", 1 << 40)
+def test_exit_code(): subprocess.run(["python3", "-c", "exit(159)"], check=True)
+def test_deadline():
+    while True: pass
+"#;
+    let graded =
+        grade(&[("test_it.py", tests), ("ostest.toml", "[test]\ntest-timeout = \"2s\"\n")], &["--disk-limit", "128M"]);
+    let said = |name: &str| graded.case(&format!("test_it::{name}")).1;
+    assert!(
+        said("test_output").starts_with("sandbox: /tmp (128.0 MiB) was full for a while"),
+        "{}",
+        said("test_output")
+    );
+    let attribute = said("test_attribute");
+    assert!(attribute.starts_with("sandbox: setxattr is refused here (Operation not supported)"), "{attribute}");
+    assert!(said("test_large").starts_with("sandbox: \"File too large\" is what"), "{}", said("test_large"));
+    assert!(!said("test_exit_code").contains("sandbox: "), "{}", said("test_exit_code"));
+    let deadline = said("test_deadline");
+    assert!(deadline.contains("took longer than the 2 s") && !deadline.contains("ostest_deadline"), "{deadline}");
+}
+
+#[test]
 fn times_of_modification_are_the_projects_own() {
     if !need_root("times_of_modification_are_the_projects_own") {
         return;

@@ -177,6 +177,9 @@ pub struct LeafMemory {
     pub captured: u64,
     /// Files in memory that its programs had mapped and that somebody else was charged for, at the most: not in the peak.
     pub mapped: u64,
+    /// What it held at one time together with such files, at the most; 0 where there were none for sure.
+    #[serde(default)]
+    pub with_mapped: u64,
     /// What TCP held for it, at the most, where that is counted apart: not in the peak.
     pub tcp: u64,
     /// What the leaves that it uses held at its end, where the kernel cannot tell what they took meanwhile: not in the peak.
@@ -215,6 +218,9 @@ pub struct Meanwhile {
     /// Places to write to that were full when it ended.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub full: Vec<Full>,
+    /// Places that were full for a while, and not at its end.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub filled: Vec<Full>,
 }
 
 /// A measured number and the kernel file that it was read from.
@@ -261,6 +267,7 @@ impl Meanwhile {
             pids_denied: rise(&self.pids_denied, &before.pids_denied),
             throttled_us: rise(&self.throttled_us, &before.throttled_us),
             full: self.full.clone(),
+            filled: self.filled.clone(),
         }
     }
 }

@@ -208,6 +208,9 @@ pub struct Rlimits {
     pub nofile: u64,
     /// Core file in bytes; 1 is what the kernel takes as "do not start a `|handler` either".
     pub core: u64,
+    /// How far a program may raise that, in bytes.
+    #[serde(default)]
+    pub core_most: u64,
     /// Largest file in bytes.
     pub fsize: u64,
     /// Stack in bytes.

@@ -422,7 +422,7 @@ impl<'a, W: Write> Watch<'a, W> {
             return Ok(());
         }
         if let Some(leaves) = self.seen.leaves.as_mut() {
-            leaves.look(self.group)?;
+            leaves.look(self.group, &self.places)?;
         }
         if let Some(bytes) = self.uncharged()? {
             return self.stop(Stop::Uncharged(bytes));

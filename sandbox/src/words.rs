@@ -37,6 +37,20 @@ pub fn full(full: &Full) -> String {
     )
 }
 
+/// `/tmp (64.0 MiB) was full for a while …`.
+pub fn was_full(full: &Full) -> String {
+    let (place, size) = (&full.place, bytes(full.bytes));
+    let what = match full.files {
+        true => format!("{place} ({size}) had no room for another file for a while"),
+        false => format!("{place} ({size}) was full for a while"),
+    };
+    // What pytest captures lies there as well, and is gone when it has read it.
+    let output = if place == "/tmp" { "; what programs print lies there, too, until pytest has read it" } else { "" };
+    format!(
+        "{what}, so that writing there failed (No space left on device): write less, or remove what is not needed any more{output}"
+    )
+}
+
 /// `its sockets took up to 600.0 MiB …`.
 pub fn sockets(held: u64, limit: u64) -> String {
     format!(
@@ -103,5 +117,8 @@ mod tests {
         let place = |files| full(&Full { place: "/tmp".into(), bytes: 64 << 20, files });
         assert!(place(false).starts_with("/tmp (64.0 MiB) was full at the end, so"), "{}", place(false));
         assert!(place(true).starts_with("/tmp (64.0 MiB) had no room for another file"), "{}", place(true));
+        let was = |place: &str| was_full(&Full { place: place.into(), bytes: 64 << 20, files: false });
+        assert!(was("/tmp").starts_with("/tmp (64.0 MiB) was full for a while") && was("/tmp").contains("pytest"));
+        assert!(!was("/dev/shm").contains("pytest"), "{}", was("/dev/shm"));
     }
 }

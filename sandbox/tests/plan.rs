@@ -39,6 +39,7 @@ fn plan() -> Plan {
         rlimits: Rlimits {
             nofile: 4096,
             core: 0,
+            core_most: 0,
             fsize: 1 << 20,
             stack: 8 << 20,
             memlock: 8 << 20,

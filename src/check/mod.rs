@@ -22,6 +22,7 @@ use sandbox::plan::Layer;
 use serde::Serialize;
 use std::collections::BTreeSet;
 
+pub use facts::version as kernel_version;
 pub use tools::{PYTHON, find_tool};
 
 /// How much a finding matters.

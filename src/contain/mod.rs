@@ -1,7 +1,10 @@
 //! The one place that makes plans out of stages and runs the launcher.
 
+mod cpus;
+mod etc;
 pub mod frames;
 pub mod gate;
+mod handed;
 mod outlet;
 pub mod outside;
 pub mod python;
@@ -22,7 +25,7 @@ use outlet::{Outlet, handed_out};
 use sandbox::cgroup::{Base, CgroupError, Offers};
 use sandbox::ledger::{Claim, Ledger};
 use sandbox::outcome::Verdict;
-use sandbox::plan::{APART, CommandLine, Layer, Limits, Network, PLAN_VERSION, Plan, Rlimits, STUDENT_ID, User};
+use sandbox::plan::{APART, CommandLine, Layer, Limits, Mount, Network, PLAN_VERSION, Plan, Rlimits, STUDENT_ID, User};
 use sandbox::wire::{Kind, Note};
 pub use stage::{Finished, Stage, Tail};
 use std::collections::{BTreeMap, BTreeSet};
@@ -36,9 +39,6 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use tokio::io::AsyncWriteExt;
 use tokio::net::UnixStream;
 use tokio_util::sync::CancellationToken;
-
-/// Host name inside.
-const HOSTNAME: &str = "sandbox";
 
 /// Files that a process inside may have open.
 pub const OPEN_FILES: u64 = 4096;
@@ -63,7 +63,12 @@ pub struct Host {
     python: Option<python::Python>,
     /// The interpreter that the operator named, if any.
     python_named: Option<PathBuf>,
-    core_limit: u64,
+    /// Soft and hard.
+    core_limits: [u64; 2],
+    /// What packages have put into /etc for their files in /usr.
+    linked: Vec<Mount>,
+    /// The cores that this process may use.
+    cores: Vec<u32>,
     serial: AtomicU64,
     /// Held while the base is looked at and made anew: of two stages one does it.
     mending: Arc<Mutex<()>>,
@@ -145,7 +150,9 @@ impl Host {
             toolchain,
             python,
             python_named: options.python.clone(),
-            core_limit: core_limit(),
+            core_limits: handed::core_limits(),
+            linked: etc::linked(),
+            cores: handed::cores(),
             serial: AtomicU64::new(0),
             mending: Arc::default(),
             left: OnceLock::new(),
@@ -249,6 +256,8 @@ impl Host {
         let serial = self.serial.fetch_add(1, Ordering::Relaxed);
         let shm_size = stage.disk.min(stage.memory);
         let mut mounts = tree::system(&self.toolchain, stage.network == Network::Proxy, shm_size);
+        mounts.extend(self.linked.iter().filter(|linked| !tree::covers(&mounts, linked)).cloned().collect::<Vec<_>>());
+        mounts.extend(cpus::mounts(if slot.cores.is_empty() { &self.cores } else { &slot.cores }, stage.memory));
         mounts.push(tree::tmp(stage.disk));
         mounts.extend(stage.mounts.iter().cloned());
         let mut env: BTreeMap<String, String> =
@@ -266,7 +275,7 @@ impl Host {
             apart: stage.apart.then_some(APART),
             command: CommandLine { argv: stage.argv.clone(), env, cwd: stage.cwd.clone() },
             mounts,
-            hostname: HOSTNAME.into(),
+            hostname: tree::HOSTNAME.into(),
             network: stage.network,
             limits: Limits {
                 memory: stage.memory,
@@ -277,7 +286,8 @@ impl Host {
             cores: slot.cores.clone(),
             rlimits: Rlimits {
                 nofile: OPEN_FILES,
-                core: self.core_limit,
+                core: self.core_limits[0],
+                core_most: self.core_limits[1],
                 // Behind the file systems' own size: a full one says ENOSPC, which programs can handle, where this limit
                 // ends them with SIGXFSZ.
                 fsize: stage.disk.saturating_mul(2),
@@ -520,13 +530,6 @@ fn instance(state_dir: &Path) -> String {
     use std::os::unix::ffi::OsStrExt;
     let digest = Sha256::digest(state_dir.as_os_str().as_bytes());
     digest.iter().take(6).map(|b| format!("{b:02x}")).collect()
-}
-
-/// Core files: the runner's own limit, as a suite outside would find it; but where the kernel pipes cores to a
-/// program of the host, one byte, which is the value that the kernel takes as "skip" (0 still starts the program).
-fn core_limit() -> u64 {
-    let pattern = std::fs::read_to_string("/proc/sys/kernel/core_pattern").unwrap_or_default();
-    if pattern.starts_with('|') { 1 } else { sandbox::confine::rlimits::own_core_limit() }
 }
 
 /// Whether this process is the host's root, as far as its uid tells.

@@ -22,17 +22,23 @@ pub mod inside {
 /// Directories at the top that are links into /usr on a merged system and directories on others.
 const TOP: [&str; 6] = ["/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32"];
 
-/// The part of /etc that programs need and that holds no secret.
-const ETC: [&str; 10] = [
+/// The part of /etc that programs need and that holds no secret, beside what [`super::etc`] finds. `/etc/ssl` has keys as well.
+const ETC: [&str; 16] = [
     "/etc/alternatives",
+    "/etc/debian_version",
     "/etc/gai.conf",
     "/etc/gdb",
     "/etc/ld.so.cache",
     "/etc/ld.so.conf",
     "/etc/ld.so.conf.d",
     "/etc/localtime",
+    "/etc/login.defs",
+    "/etc/os-release",
     "/etc/protocols",
     "/etc/services",
+    "/etc/shells",
+    "/etc/ssl/certs",
+    "/etc/ssl/openssl.cnf",
     "/etc/timezone",
 ];
 
@@ -41,6 +47,9 @@ const ETC_PROXY: [&str; 3] = ["/etc/ca-certificates", "/etc/pip.conf", "/etc/ssl
 
 /// Directories that are visible whole where there is a proxy.
 pub const SHOWN_WITH_PROXY: [&str; 3] = ["/usr", "/etc/ca-certificates", "/etc/ssl"];
+
+/// Host name inside.
+pub const HOSTNAME: &str = "sandbox";
 
 /// A read-only bind of a host path at its own place.
 pub fn same_place(path: impl Into<PathBuf>, optional: bool) -> Mount {
@@ -67,10 +76,9 @@ pub fn system(extra: &[PathBuf], proxy: bool, shm_size: u64) -> Vec<Mount> {
             Err(_) => mounts.push(same_place(top, true)),
         }
     }
-    mounts.extend(ETC.into_iter().map(|path| same_place(path, true)));
-    if proxy {
-        mounts.extend(ETC_PROXY.into_iter().map(|path| same_place(path, true)));
-    }
+    let proxy = if proxy { &ETC_PROXY[..] } else { &[] };
+    let etc = ETC.iter().filter(|path| !proxy.iter().any(|whole| Path::new(path).starts_with(whole)));
+    mounts.extend(etc.chain(proxy).map(|path| same_place(*path, true)));
     // Accounts of the host are none of the sandbox's business: these are made up.
     mounts.push(file(
         "/etc/passwd",
@@ -80,10 +88,25 @@ pub fn system(extra: &[PathBuf], proxy: bool, shm_size: u64) -> Vec<Mount> {
     mounts.push(file("/etc/group", "root:x:0:\ntty:x:5:\nstudent:x:1000:\nnogroup:x:65534:\n"));
     mounts.push(file("/etc/hosts", "127.0.0.1 localhost sandbox\n::1 localhost\n"));
     mounts.push(file("/etc/nsswitch.conf", "passwd: files\ngroup: files\nhosts: files dns\nservices: files\n"));
+    mounts.push(file("/etc/hostname", format!("{HOSTNAME}\n")));
+    mounts.push(file("/etc/resolv.conf", "# There is no name server here: names are looked up in /etc/hosts.\n"));
+    mounts.push(file("/etc/profile", "# A login shell has the environment of whoever started it.\n"));
+    for (target, to) in [("/etc/mtab", "/proc/self/mounts"), ("/var/tmp", "/tmp")] {
+        mounts.push(Mount::Symlink { target: target.into(), to: to.into() });
+    }
     mounts.extend(extra.iter().filter(|p| !p.starts_with("/usr")).map(|path| same_place(path, false)));
     mounts.push(Mount::Dev { shm_size });
     mounts.push(Mount::Proc);
     mounts
+}
+
+/// Whether what a mount shows is there by an earlier one, of it or of a folder that it is in.
+pub fn covers(mounts: &[Mount], new: &Mount) -> bool {
+    let target = |mount: &'_ Mount| match mount {
+        Mount::Bind { target, .. } | Mount::File { target, .. } | Mount::Symlink { target, .. } => Some(target.clone()),
+        _ => None,
+    };
+    target(new).is_some_and(|new| mounts.iter().filter_map(target).any(|there| new.starts_with(there)))
 }
 
 /// Inodes for a file system of this size: one for each 4 KiB, within reason.

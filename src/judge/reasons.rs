@@ -6,6 +6,7 @@
 
 use crate::text::MARK;
 use crate::verdict::remarks_on;
+use sandbox::confine::told::Refusal;
 use sandbox::outcome::{Denied, Figure, Full, LeafUsage};
 use sandbox::words::{self, bytes};
 
@@ -20,6 +21,8 @@ pub(super) struct Met<'a> {
     pub(super) full: &'a [Full],
     /// Whether its time was up: its own, or the run's.
     pub(super) late: bool,
+    /// Calls that are refused without a word.
+    pub(super) quiet: &'a [Refusal],
     /// What pytest says of it.
     pub(super) text: &'a str,
     /// What was in force.
@@ -45,9 +48,11 @@ pub(super) fn of(met: &Met<'_>) -> Vec<String> {
         clauses.extend(processes(met, leaf));
     }
     clauses.extend(met.full.iter().map(words::full));
+    let filled = met.leaf.map_or(&[][..], |leaf| leaf.meanwhile.filled.as_slice());
+    clauses.extend(filled.iter().map(words::was_full));
     clauses.extend(met.leaf.filter(|_| met.late).and_then(|leaf| processor(met, leaf)));
     clauses.extend(words::all_denied(met.denied.iter().copied()));
-    clauses.extend(signals(met));
+    clauses.extend(super::named::of(met));
     clauses.extend(met.leaf.map(remarks_on).unwrap_or_default());
     clauses
 }
@@ -77,9 +82,9 @@ fn beyond(met: &Met<'_>, leaf: &LeafUsage) -> Option<String> {
     let ended = leaf.memory.ended_beyond;
     (ended > 0).then(|| {
         format!(
-            "{} of this test ended by signal 9 (SIGKILL), because the memory limit of {} for all programs and pytest together was \
+            "{} ended by signal 9 (SIGKILL), because the memory limit of {} for all programs and pytest together was \
              reached with files in memory that were mapped: take less memory, or free it sooner",
-            counted(ended, "process was", "processes were"),
+            counted(ended, "process of this test was", "processes of this test were"),
             bytes(met.limits.memory)
         )
     })
@@ -118,51 +123,6 @@ fn processor(met: &Met<'_>, leaf: &LeafUsage) -> Option<String> {
     })
 }
 
-/// Two signals that the sandbox has a part in, and of which only the parent of the program hears. So it is said what they mean
-/// where pytest's text names them, and not that a program got one.
-fn signals(met: &Met<'_>) -> Vec<String> {
-    let mut clauses = Vec::new();
-    if names_signal(met.text, 31, &["SIGSYS", "Bad system call"]) {
-        clauses.push(
-            "signal 31 (SIGSYS) is what ends a program here that makes a 32-bit or an x32 system call (int 0x80, gcc -m32): \
-             build it for this machine, and make calls through the C library"
-                .into(),
-        );
-    }
-    if names_signal(met.text, 25, &["SIGXFSZ", "File size limit exceeded"]) {
-        clauses.push(format!(
-            "signal 25 (SIGXFSZ) is what a program gets that makes a file longer than the limit of {}: write less, or look at \
-             the offset that it seeks to",
-            bytes(met.limits.file)
-        ));
-    }
-    clauses
-}
-
-/// Whether a text says that something ended by this signal: by one of its names, or by a return code as Python gives it (the
-/// number, negative) or a shell (128 more).
-fn names_signal(text: &str, number: u32, names: &[&str]) -> bool {
-    if names.iter().any(|name| text.contains(name)) {
-        return true;
-    }
-    let codes = [format!("-{number}"), (128 + number).to_string()];
-    text.lines().any(|line| {
-        let low = line.to_ascii_lowercase();
-        let about = ["returncode", "exit", "status", "code"].iter().any(|word| low.contains(word));
-        about && codes.iter().any(|code| has_number(line, code))
-    })
-}
-
-/// Whether a number stands in a line, and not as a part of another.
-fn has_number(line: &str, number: &str) -> bool {
-    line.match_indices(number).any(|(at, _)| {
-        let before = line[..at].chars().next_back();
-        let after = line[at + number.len()..].chars().next();
-        let part = |c: Option<char>| c.is_some_and(|c| c.is_ascii_alphanumeric() || c == '.' || c == '-' || c == '_');
-        !part(before) && !after.is_some_and(|c| c.is_ascii_alphanumeric() || c == '_')
-    })
-}
-
 fn counted(count: u64, one: &str, many: &str) -> String {
     format!("{count} {}", if count == 1 { one } else { many })
 }
@@ -173,7 +133,8 @@ mod tests {
     use super::*;
     use sandbox::outcome::{Meanwhile, Usage};
 
-    const LIMITS: InForce = InForce { memory: 512 << 20, pids: 64, cpu_millis: 1000, file: 128 << 20, test_time: None };
+    const LIMITS: InForce =
+        InForce { memory: 512 << 20, pids: 64, cpu_millis: 1000, file: 128 << 20, cores: 0, test_time: None };
 
     fn leaf(change: impl FnOnce(&mut LeafUsage)) -> LeafUsage {
         let (usage, meanwhile) = (Usage::default(), Meanwhile::default());
@@ -188,7 +149,7 @@ mod tests {
     }
 
     fn said(leaf: &LeafUsage, late: bool, text: &str) -> Vec<String> {
-        of(&Met { leaf: Some(leaf), denied: &[], full: &leaf.meanwhile.full, late, text, limits: &LIMITS })
+        of(&Met { leaf: Some(leaf), denied: &[], full: &leaf.meanwhile.full, late, quiet: &[], text, limits: &LIMITS })
     }
 
     #[test]
@@ -223,7 +184,12 @@ mod tests {
         assert!(meanwhile[0].starts_with("1 attempt to start a process or a thread failed while"), "{meanwhile:?}");
         let full = Full { place: "/tmp".into(), bytes: 1 << 20, files: false };
         let full = said(&leaf(|leaf| leaf.meanwhile.full.push(full)), false, "");
-        assert!(full[0].starts_with("/tmp (1.0 MiB) was full"), "{full:?}");
+        assert!(full[0].starts_with("/tmp (1.0 MiB) was full at the end"), "{full:?}");
+        let filled = Full { place: "/tmp".into(), bytes: 1 << 20, files: false };
+        let filled = said(&leaf(|leaf| leaf.meanwhile.filled.push(filled)), false, "");
+        assert!(filled[0].starts_with("/tmp (1.0 MiB) was full for a while"), "{filled:?}");
+        let mapped = said(&leaf(|leaf| leaf.memory.ended_beyond = 1), false, "");
+        assert!(mapped[0].starts_with("1 process of this test was ended by signal 9 (SIGKILL), because"), "{mapped:?}");
     }
 
     #[test]
@@ -236,24 +202,6 @@ mod tests {
     }
 
     #[test]
-    fn signals_are_explained_where_they_are_named() {
-        for text in [
-            "E  assert -31 == 0\nE   +  where -31 = CompletedProcess(args=['x'], returncode=-31).returncode",
-            "died with <Signals.SIGSYS: 31>.",
-            "Bad system call (core dumped)",
-            "exit status 159",
-        ] {
-            let clauses = said(&leaf(|_| ()), false, text);
-            assert!(clauses.len() == 1 && clauses[0].contains("32-bit"), "{text}: {clauses:?}");
-        }
-        let clauses = said(&leaf(|_| ()), false, "returncode=-25");
-        assert!(clauses[0].contains("limit of 128.0 MiB"), "{clauses:?}");
-        for text in ["assert -31 == 0", "returncode=-311", "status 1159", "code 3-31", "exit 15.159", "returncode=31"] {
-            assert_eq!(said(&leaf(|_| ()), false, text).len(), 0, "{text}");
-        }
-    }
-
-    #[test]
     fn refusals_are_among_the_clauses() {
         let denied = Denied {
             leaf: "t0".into(),
@@ -263,7 +211,8 @@ mod tests {
             times: 1,
             instead: None,
         };
-        let clauses = of(&Met { leaf: None, denied: &[&denied], full: &[], late: false, text: "", limits: &LIMITS });
+        let clauses =
+            of(&Met { leaf: None, denied: &[&denied], full: &[], late: false, quiet: &[], text: "", limits: &LIMITS });
         assert!(clauses[0].starts_with("prog called mount, which is refused here"), "{clauses:?}");
     }
 }

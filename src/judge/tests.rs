@@ -97,7 +97,8 @@ fn run<'a>(log: &'a Log, report: Option<Result<Report, JunitError>>, outcome: &'
         suite_stderr_tail: "first\nERROR: no such option\n",
 
         skips: &crate::config::Skips::Refused,
-        limits: InForce { memory: 512 << 20, pids: 64, cpu_millis: 1000, file: 1 << 30, test_time: None },
+        quiet: &[],
+        limits: InForce { memory: 512 << 20, pids: 64, cpu_millis: 1000, file: 1 << 30, cores: 0, test_time: None },
         time_limit: Duration::from_secs(600),
     }
 }
@@ -426,4 +427,22 @@ fn a_test_that_was_stopped_says_first_what_stopped_it() {
     assert_eq!(lines[0], "stopped: time limit of 600 s reached, which is for all tests together");
     assert!(lines[1].starts_with("sandbox: /tmp (64.0 MiB) was full"), "{lines:?}");
     assert!(!verdict.cases[1].description.contains("/tmp"), "it never ran");
+}
+
+#[test]
+fn a_limit_holds_for_what_was_held_at_one_time_and_not_for_the_sum_of_two_peaks() {
+    let log = log(&["a::t", "a::u"], whole(&[(Passed, ""), (Passed, "")], 0));
+    let well = ok();
+    let judged = |with_mapped: u64| {
+        let mut all = leaves().clone();
+        let leaf = all.get_mut("t0").expect("a leaf");
+        (leaf.memory.mapped, leaf.memory.with_mapped) = (400 << 20, with_mapped);
+        leaf.memory.peak =
+            Some(sandbox::outcome::Figure { value: 300 << 20, source: "peaks of the test's leaves".into() });
+        let verdict = judge(&Run { leaves: &all, ..run(&log, xml(BOTH), &well) });
+        (verdict.cases[0].status, verdict.cases[0].description.clone())
+    };
+    assert_eq!(judged(410 << 20).0, Status::Passed);
+    let (status, text) = judged(600 << 20);
+    assert!(status == Status::Failed && text.contains("took up to 600.0 MiB"), "{text}");
 }

@@ -12,6 +12,7 @@ use crate::judge::{self, InForce, Run};
 use crate::template::{self, Values};
 use crate::verdict::Verdict;
 use crate::{events, harness, junit, steps};
+use sandbox::confine::told;
 use sandbox::outcome::Outcome;
 use sandbox::plan::{APART, Channel, Channels, LeafChannels, Policy};
 use sandbox::wire::Kind;
@@ -116,11 +117,13 @@ pub async fn run(
         apart: stage.apart,
         suite_stderr_tail: &tail(&finished),
         skips: context.grading.test.skips.as_ref().unwrap_or(&suite.options.test.skips),
+        quiet: &told::quiet_of(plan.policy),
         limits: InForce {
             memory: plan.limits.memory,
             pids: plan.limits.pids,
             cpu_millis: plan.limits.cpu_millis,
             file: plan.rlimits.fsize,
+            cores: plan.rlimits.core_most,
             test_time: test_time(context, suite),
         },
         time_limit: stage.wall,

@@ -224,7 +224,8 @@ impl Ran {
             apart: false,
             suite_stderr_tail: &self.output,
             skips: &ostest_sandbox::config::Skips::Refused,
-            limits: InForce { memory: 1 << 30, pids: 64, cpu_millis: 1000, file: 1 << 30, test_time: None },
+            quiet: &[],
+            limits: InForce { memory: 1 << 30, pids: 64, cpu_millis: 1000, file: 1 << 30, cores: 0, test_time: None },
             time_limit: Duration::from_secs(600),
         })
     }

@@ -49,7 +49,15 @@ pub fn check(bytes: &[u8]) -> &'static str {
             suite_stderr_tail: "the suite's last words",
 
             skips: &ostest_sandbox::config::Skips::Refused,
-            limits: InForce { memory: 512 << 20, pids: 256, cpu_millis: 1000, file: 512 << 20, test_time: None },
+            quiet: &[],
+            limits: InForce {
+                memory: 512 << 20,
+                pids: 256,
+                cpu_millis: 1000,
+                file: 512 << 20,
+                cores: 0,
+                test_time: None,
+            },
             time_limit: Duration::from_secs(600),
         })
     };

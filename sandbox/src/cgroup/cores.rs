@@ -21,7 +21,10 @@ impl Base {
 }
 
 /// The numbers in a list.
-fn parse(file: &Path, text: &str) -> Result<Vec<u32>, CgroupError> {
+///
+/// # Errors
+/// When `text`, the content of `file`, is no list.
+pub fn parse(file: &Path, text: &str) -> Result<Vec<u32>, CgroupError> {
     let wrong = || CgroupError::Parse { file: file.into(), text: text.into(), expected: "a list of cores" };
     let mut cores = Vec::new();
     for part in text.trim().split(',').filter(|part| !part.is_empty()) {
@@ -37,7 +40,7 @@ fn parse(file: &Path, text: &str) -> Result<Vec<u32>, CgroupError> {
 }
 
 /// The list of these numbers, which ascend.
-pub(super) fn show(cores: &[u32]) -> String {
+pub fn show(cores: &[u32]) -> String {
     let mut parts: Vec<(u32, u32)> = Vec::new();
     for core in cores {
         match parts.last_mut() {

@@ -35,6 +35,7 @@ mod unified;
 mod usage;
 
 pub use claim::Swept;
+pub use cores::{parse as parse_cores, show as show_cores};
 pub use error::CgroupError;
 pub use meter::{InFiles, Meter};
 pub use offers::Offers;

@@ -65,7 +65,7 @@ pub(super) fn of_leaf(leaf: &Base) -> Result<Usage, CgroupError> {
 /// What only a stage has figures of, for [`Meanwhile::since`].
 pub(super) fn met(stage: &Base) -> Result<Meanwhile, CgroupError> {
     let pids_denied = if counts_at_the_limit(stage) { pids_denied_of(stage)? } else { None };
-    Ok(Meanwhile { pids_denied, throttled_us: throttled(stage)?, full: Vec::new() })
+    Ok(Meanwhile { pids_denied, throttled_us: throttled(stage)?, full: Vec::new(), filled: Vec::new() })
 }
 
 /// Whether a failed fork is counted where the limit is, and not in the group of the process: since 6.11, on v2. These kernels

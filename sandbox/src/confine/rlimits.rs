@@ -38,7 +38,7 @@ pub fn allow_core(wanted: u64) {
     }
 }
 
-/// Sets every limit, soft and hard, and reads it back. Where the launcher's own hard limit is lower, that one stays:
+/// Sets every limit, soft and hard, and reads it back. Hard limits of the stack and of core files may be higher than the soft ones. Where the launcher's own hard limit is lower, that one stays:
 /// raising it would need CAP_SYS_RESOURCE on the host, and lower is never weaker.
 pub fn apply(limits: &Rlimits) -> Result<(), ConfineError> {
     let wanted = [
@@ -57,7 +57,11 @@ pub fn apply(limits: &Rlimits) -> Result<(), ConfineError> {
         let (_, hard) = getrlimit(resource).map_err(|e| fail(e.desc()))?;
         let value = value.min(hard);
         // A stack's hard limit stays high: programs raise it for their threads.
-        let new_hard = if resource == Resource::RLIMIT_STACK { hard } else { value };
+        let new_hard = match resource {
+            Resource::RLIMIT_STACK => hard,
+            Resource::RLIMIT_CORE => limits.core_most.clamp(value, hard),
+            _ => value,
+        };
         setrlimit(resource, value, new_hard).map_err(|e| fail(e.desc()))?;
         if getrlimit(resource).map_err(|e| fail(e.desc()))? != (value, new_hard) {
             return Err(fail("the kernel kept another value"));

@@ -13,8 +13,8 @@
 //!   allow-list has to let these calls pass, and they are refused by the listener's filter alone. Hence it is the
 //!   first that is installed, and [`install`] does all or nothing.
 //! - A newer filter that asks goes before ours, and *its* listener may let a call go on. So nobody inside may make
-//!   a listener: the policies refuse the flag with a plain error. While ours is held the kernel refuses it as well:
-//!   a process has one at the most (EBUSY).
+//!   a listener: the policies refuse the flag, which is told like any other refusal. While ours is held the kernel
+//!   refuses it as well, since a process has one at the most (EBUSY); when it is not, our filter asks nobody (ENOSYS).
 //!
 //! For that reason there is none where a container around the sandbox has one already ([`availability`]); then the plain
 //! filters are in force, and refusals are not told.
@@ -63,6 +63,29 @@ impl Refusal {
     pub fn is_told(&self) -> bool {
         !self.quiet
     }
+}
+
+/// Calls that the compiler's table has no number for, so that no rule can name them: refused as whatever is listed nowhere.
+const NEWER: [&str; 4] = ["setxattrat", "getxattrat", "listxattrat", "removexattrat"];
+
+/// What a stage's policy refuses and tells nobody when it happens: libraries and tools ask for it and go on without. Whoever fails
+/// by it can still be told what it is. None for a processor without policies.
+pub fn quiet_of(policy: crate::plan::Policy) -> Vec<Refusal> {
+    let load = |arch| Policy::load(policy.file(), arch).ok();
+    seccomp::native().ok().and_then(load).map(|policy| quiet(&policy)).unwrap_or_default()
+}
+
+fn quiet(policy: &Policy) -> Vec<Refusal> {
+    let newer = NEWER.into_iter().filter(|call| !policy.allow.contains_key(*call)).map(|call| Refusal {
+        syscall: call.into(),
+        rule: None,
+        errno: libc::ENOSYS as u32,
+        instead: Some(
+            "use fsetxattr, fgetxattr, flistxattr and fremovexattr, as far as the file system has attributes".into(),
+        ),
+        quiet: true,
+    });
+    refusals(policy).into_iter().filter(|refusal| refusal.quiet).chain(newer).collect()
 }
 
 /// Every refusal of a policy.

@@ -30,6 +30,37 @@ pub struct Shared {
 /// Leaves that outlive tests, by name.
 pub type AllShared = BTreeMap<String, Shared>;
 
+/// What one look finds of files in memory that programs have mapped, in bytes.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+struct Mapped {
+    /// Those that their leaves were not charged for.
+    elsewhere: u64,
+    /// What the leaves hold, without pages of files on a disk, and such files of which that is sure.
+    whole: u64,
+}
+
+impl Mapped {
+    /// `parts`: what each of the leaves holds, and what of it lies in files.
+    fn of(bytes: u64, parts: &[(u64, InFiles)]) -> Mapped {
+        let (mut held, mut charged, mut shared) = (0, 0, 0);
+        for (now, files) in parts {
+            held += now.saturating_sub(files.cache);
+            charged += files.shared.min(files.mapped);
+            shared += files.shared;
+        }
+        let worth = |bytes: u64| if bytes >= WORTH_TELLING { bytes } else { 0 };
+        let sure = worth(bytes.saturating_sub(shared));
+        Mapped { elsewhere: worth(bytes.saturating_sub(charged)), whole: if sure > 0 { held + sure } else { 0 } }
+    }
+
+    /// What holds of it, after another look just before. The kernel's sum of what is mapped lags behind, and then files of the
+    /// leaves' own (`shared`) look as if they were somebody else's.
+    fn and(self, before: Mapped, shared: u64) -> Mapped {
+        let elsewhere = if shared < WORTH_TELLING { self.elsewhere } else { self.elsewhere.min(before.elsewhere) };
+        Mapped { elsewhere, whole: self.whole.min(before.whole) }
+    }
+}
+
 /// The account of one test.
 #[derive(Debug)]
 pub struct Account {
@@ -44,6 +75,8 @@ pub struct Account {
     dead: Option<u64>,
     /// The peak of its own leaf, as the kernel counts it.
     own_peak: Option<u64>,
+    /// At the last look.
+    last: Mapped,
     memory: LeafMemory,
 }
 
@@ -86,6 +119,7 @@ impl Account {
             most_held: 0,
             dead: None,
             own_peak: None,
+            last: Mapped::default(),
             memory: LeafMemory::default(),
         }
     }
@@ -188,29 +222,38 @@ impl Account {
         }
     }
 
-    /// Its own and the leaves that it uses have this much of files in memory mapped that they were not charged for.
+    /// Its own and the leaves that it uses have this much of files in memory mapped. Gives how much of it they were not charged
+    /// for.
     ///
     /// # Errors
     /// When figures cannot be read.
     pub fn mapped(&mut self, bytes: u64, shared: &AllShared) -> Result<u64, CgroupError> {
         if bytes < WORTH_TELLING {
+            self.last = Mapped::default();
             return Ok(0);
         }
-        let charged = |files: InFiles| files.shared.min(files.mapped);
-        let mut ours = charged(self.own.in_files()?);
+        let mut parts = vec![(self.own.now()?, self.own.in_files()?)];
         for (name, leaf) in shared {
             if self.uses.contains(name) {
-                ours += charged(leaf.meter.in_files()?);
+                parts.push((leaf.meter.now()?, leaf.meter.in_files()?));
             }
         }
-        let elsewhere = Some(bytes.saturating_sub(ours)).filter(|bytes| *bytes >= WORTH_TELLING).unwrap_or(0);
-        self.memory.mapped = self.memory.mapped.max(elsewhere);
-        Ok(elsewhere)
+        let seen = Mapped::of(bytes, &parts);
+        let sure = seen.and(self.last, parts.iter().map(|(_, files)| files.shared).sum());
+        self.last = seen;
+        self.memory.mapped = self.memory.mapped.max(sure.elsewhere);
+        self.memory.with_mapped = self.memory.with_mapped.max(sure.whole);
+        Ok(sure.elsewhere)
     }
 
     /// The most of that so far.
     pub fn most_mapped(&self) -> u64 {
         self.memory.mapped
+    }
+
+    /// The most that its output took.
+    pub fn most_captured(&self) -> u64 {
+        self.memory.captured
     }
 
     /// One of its processes was ended because it went beyond the limit with what it had mapped.
@@ -248,4 +291,33 @@ impl Account {
 
 fn sum(others: &[&Shared], figure: impl Fn(&Meter) -> Result<u64, CgroupError>) -> Result<u64, CgroupError> {
     others.iter().map(|other| figure(&other.meter)).sum()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MIB: u64 = 1 << 20;
+
+    fn look(bytes: u64, now: u64, shared: u64, mapped: u64) -> Mapped {
+        let files = InFiles { cache: 0, shared: shared * MIB, mapped: mapped * MIB };
+        Mapped::of(bytes * MIB, &[(now * MIB, files)])
+    }
+
+    #[test]
+    fn files_of_its_own_are_somebody_elses_by_no_single_look() {
+        let late = look(80, 90, 80, 10);
+        assert_eq!(late, Mapped { elsewhere: 70 * MIB, whole: 0 });
+        let right = look(80, 90, 80, 80);
+        assert_eq!(right.and(late, 80 * MIB), Mapped::default());
+        assert_eq!(late.and(right, 80 * MIB), Mapped::default());
+    }
+
+    #[test]
+    fn files_that_others_were_charged_for_are_told_at_once_and_the_sum_by_two_looks() {
+        let seen = look(80, 10, 0, 0);
+        assert_eq!(seen, Mapped { elsewhere: 80 * MIB, whole: 90 * MIB });
+        assert_eq!(seen.and(Mapped::default(), 0), Mapped { elsewhere: 80 * MIB, whole: 0 });
+        assert_eq!(seen.and(seen, 0), seen);
+    }
 }

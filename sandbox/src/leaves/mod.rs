@@ -12,7 +12,7 @@ mod mapped;
 mod request;
 
 use crate::cgroup::{CgroupError, Meter, PAYLOAD, Rise, StageGroup};
-use crate::outcome::{Figure, LeafMemory, LeafUsage, Left, Meanwhile};
+use crate::outcome::{Figure, Full, LeafMemory, LeafUsage, Left, Meanwhile};
 use crate::places::Places;
 use account::{Account, AllShared, Captured, Shared};
 use nix::sys::socket::{ControlMessageOwned, MsgFlags, UnixCredentials, recvmsg, send};
@@ -68,6 +68,10 @@ struct Current {
     /// What the stage had met before.
     before: Meanwhile,
     account: Account,
+    /// That it is beyond the limit with what it has mapped.
+    suspicion: looks::Suspicion,
+    /// Places that were seen full.
+    filled: Vec<Full>,
     /// Kills and failed forks in leaves that outlive it, before it.
     met: BTreeMap<String, [u64; 2]>,
 }
@@ -176,6 +180,8 @@ impl Leaves {
             self.control = None;
             return Ok(None);
         }
+        // The harness asks when pytest is about to read what was captured, and makes room by that.
+        self.look_at_places(places);
         let request = Request::parse(&text[..length]);
         let number = request.as_ref().map_or(0, Request::number);
         let (done, usage) = match request.map(|request| self.answer(group, places, request, fds)) {
@@ -225,7 +231,9 @@ impl Leaves {
         for leaf in self.shared.keys() {
             met.insert(leaf.clone(), met_in(group, leaf).map_err(told)?);
         }
-        self.current = Some(Current { name, since: Instant::now(), entered: 0, rise, before, account, met });
+        let suspicion = looks::Suspicion::default();
+        let (since, filled) = (Instant::now(), Vec::new());
+        self.current = Some(Current { name, since, entered: 0, rise, before, account, suspicion, filled, met });
         self.entered.clear();
         Ok(())
     }
@@ -409,6 +417,7 @@ impl Leaves {
         let now = self.entered.last().map(String::as_str).or(current).unwrap_or(SESSION);
         let known = Some(name) == current || name == SESSION || self.shared.contains_key(name);
         match name.as_bytes() {
+            // One that no test uses is nobody's memory.
             _ if known || self.entered.iter().any(|entered| entered == name) => Some(name.into()),
             // A leaf of something that outlives tests and had started nothing yet.
             [b'f', digits @ ..] if !digits.is_empty() && !self.ended.contains(name) => Some(name.into()),

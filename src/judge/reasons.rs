@@ -77,9 +77,10 @@ fn beyond(met: &Met<'_>, leaf: &LeafUsage) -> Option<String> {
     let ended = leaf.memory.ended_beyond;
     (ended > 0).then(|| {
         format!(
-            "{} of this test ended by signal 9 (SIGKILL), because the memory limit of {} for all programs and pytest together was \
+            "{} of this test {} ended by signal 9 (SIGKILL), because the memory limit of {} for all programs and pytest together was \
              reached with files in memory that were mapped: take less memory, or free it sooner",
-            counted(ended, "process was", "processes were"),
+            counted(ended, "process", "processes"),
+            if ended == 1 { "was" } else { "were" },
             bytes(met.limits.memory)
         )
     })
@@ -213,6 +214,12 @@ mod tests {
               free it sooner"
             ]
         );
+        for (ended, begins) in
+            [(1, "1 process of this test was ended by"), (2, "2 processes of this test were ended by")]
+        {
+            let beyond = said(&leaf(|leaf| leaf.memory.ended_beyond = ended), false, "");
+            assert!(beyond[0].starts_with(begins), "{beyond:?}");
+        }
         let own = said(&leaf(|leaf| leaf.usage.pids_denied = figure(3)), false, "");
         assert!(
             own[0].starts_with("3 attempts to start a process or a thread by this test's programs failed"),

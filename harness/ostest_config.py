@@ -17,7 +17,7 @@ import os
 import pathlib
 import types
 
-from ostest_trust import is_trusted, is_trusted_place, lies_in
+from ostest_trust import is_trusted, is_trusted_place, lies_in, named
 
 # Names that configure pytest whatever they hold, and those that do if there is a part for pytest in them.
 OWN = ("pytest.ini", ".pytest.ini", "pytest.toml", ".pytest.toml")
@@ -51,7 +51,7 @@ class Configuration:
                 found = determine(*given, **named)
             for path in found[1:2]:
                 if path is not None and not is_trusted(str(path)):
-                    raise usage_error("%s would configure pytest, and the submission could have written it" % path)
+                    raise usage_error("%s would configure pytest, and the submission could have written it" % named(str(path)))
             return found
 
         def import_conftest(manager, path, *given, **named):
@@ -63,6 +63,7 @@ class Configuration:
         def import_plugin(manager, name, *given, **named):
             place = None if name in builtin or self.is_another(manager) else untrusted_module(name)
             if place:
+                place = named(place)
                 self.notes.note("tampering", "%s was not loaded as a plugin of pytest, because the submission could have written it" % place)
                 raise usage_error("the plugin %s is found at %s, which the submission could have written" % (name, place))
             return load_plugin(manager, name, *given, **named)
@@ -83,7 +84,7 @@ class Configuration:
 
     def note(self, path):
         """Of a file that was not read. Where only a program that is running can have put it, it is more than a remark."""
-        text = "%s was not read: pytest is configured by the suite alone" % path
+        text = "%s was not read: pytest is configured by the suite alone" % named(path)
         own = lies_in(path, os.environ.get("OSTEST_PROJECT"))
         self.notes.note("remark" if own else "tampering", text)
 
@@ -136,7 +137,7 @@ class Configuration:
                 paths.append(plugin.__file__)
         for path in paths:
             if path is not None and not is_trusted(str(path)):
-                return "%s configures pytest, and the submission could have written it" % path
+                return "%s configures pytest, and the submission could have written it" % named(str(path))
         return None
 
 

@@ -5,6 +5,9 @@ something. What the fixture starts while it is set up or taken down goes there. 
 unittest's setUpClass do are fixtures to pytest, too. When the fixture has been taken down the leaf ends, with all that is left in
 it. Function-scoped fixtures belong to their test.
 
+A program that the fixture keeps descends from pytest. Whatever else is left of its set-up, a daemon that a `make` has started, is ended when
+that is over, and so is what is left of collection.
+
 A test's figure counts the leaves of fixtures that it uses. Standard library only, Python 3.9 and later, pytest 7 and later.
 """
 
@@ -13,6 +16,7 @@ import os
 import stat
 
 import pytest
+from ostest_leaves import SESSION
 
 # What takes the output of programs is told again where it has grown by so much when pytest reads and empties it.
 WORTH_TELLING = 64 << 10
@@ -46,10 +50,14 @@ class Fixtures:
             self.leaves.enter(leaf)
             yield
         finally:
-            self.leaves.leave(leaf)
+            self.leaves.leave(leaf, settled=True)
             self.used_by[key].update(set(active(request).values()) - set(before.values()) - {key})
             # The first of the fixture's own.
             fixturedef.addfinalizer(functools.partial(self.leaves.enter, leaf))
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_collection_finish(self):
+        self.leaves.leave(SESSION, settled=True)
 
     def end(self, key, leaf):
         if self.leaf_of.get(key) == leaf:

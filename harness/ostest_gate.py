@@ -48,6 +48,10 @@ PLACED = b"k"
 UNCOUNTED = "the process cannot be counted, and was not started: "
 # How multiprocessing starts its resource tracker.
 TRACKER = ("from multiprocessing.resource_tracker import main", b"from multiprocessing.resource_tracker import main")
+# How it starts its fork server, and what says to the launcher that this is no program of the test's: it goes with the test, and is not
+# told as left behind.
+SERVER = ("from multiprocessing.forkserver import main", b"from multiprocessing.forkserver import main")
+HELPER = "~"
 # What a file action opens that is not to succeed.
 NO_FILE = "/proc/self/there-is-no-such-file"
 
@@ -77,7 +81,9 @@ class Gate:
 
     def leaf_for(self, arguments):
         """Whose memory a program with these arguments is."""
-        return NOBODYS if is_tracker(arguments) else self.leaves.target()
+        if is_tracker(arguments):
+            return NOBODYS
+        return self.leaves.target() + (HELPER if has_statement(arguments, SERVER) else "")
 
     def fork_exec(self, *given, **named):
         """`_posixsubprocess.fork_exec`: subprocess, os.popen, asyncio, multiprocessing's spawn and forkserver."""
@@ -417,7 +423,11 @@ class Uncounted(OSError):
 def is_tracker(arguments):
     """Whether multiprocessing starts its resource tracker, which is one for all of a process's life: not the test's in which
     it happens to be needed first, at whose end it would go. `ostest_multi` puts a statement before these words."""
-    return any(isinstance(word, type(start)) and start in word for word in arguments for start in TRACKER)
+    return has_statement(arguments, TRACKER)
+
+
+def has_statement(arguments, statement):
+    return any(isinstance(word, type(start)) and start in word for word in arguments for start in statement)
 
 
 def two_ends():

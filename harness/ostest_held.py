@@ -7,7 +7,7 @@ import os
 
 import pytest
 from _pytest.doctest import DoctestItem
-from ostest_trust import is_trusted, lies_in
+from ostest_trust import is_trusted, lies_in, named
 
 
 class Held:
@@ -33,11 +33,11 @@ class Held:
             # Without an argument that leads there, pytest only passes by.
             for argument in config.args:
                 if lies_in(argument.partition("::")[0], self.project):
-                    self.notes.note("remark", "%s was not collected: a submission's own tests do not count" % argument)
+                    self.notes.note("remark", "%s was not collected: a submission's own tests do not count" % named(argument))
             return True
         # Put there by a program that a starter or a conftest has started. To read it would be refused, and break the run.
         if path.endswith(".py") and self.planted(path, config):
-            self.notes.note("tampering", "%s was not collected, because the submission could have written it" % path)
+            self.notes.note("tampering", "%s was not collected, because the submission could have written it" % named(path))
             return True
         return None
 
@@ -49,9 +49,9 @@ class Held:
         for item in items:
             path = str(getattr(item, "path", None) or "")
             if path and self.submitted(path, config):
-                self.notes.note("remark", "%s was not run: a submission's own tests do not count" % path)
+                self.notes.note("remark", "%s was not run: a submission's own tests do not count" % named(path))
             elif path and isinstance(item, DoctestItem) and self.planted(path, config):
-                self.notes.note("tampering", "%s was not run, because the submission could have written it" % path)
+                self.notes.note("tampering", "%s was not run, because the submission could have written it" % named(path))
             else:
                 kept.append(item)
         items[:] = kept

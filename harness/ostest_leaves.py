@@ -44,9 +44,10 @@ class Leaves:
         self.inside.append(leaf)
         return self.ask({"ask": "enter", "leaf": leaf})
 
-    def leave(self, leaf):
+    def leave(self, leaf, settled=False):
+        """As before `enter`. `settled`: what was set up has been, and who is left in the leaf and descends from nobody here is ended."""
         self.forget(leaf)
-        self.ask({"ask": "leave", "leaf": leaf})
+        self.broken = self.ask({"ask": "leave", "leaf": leaf, "settled": settled}) or self.broken
 
     def end(self, leaf):
         """What has this leaf has ended."""

@@ -5,9 +5,8 @@ of the hidden modules that pytest has loaded, with the data by which multiproces
 that from it. It is not dumpable from its first moment on: that is so where a process executes a program while its effective group is not its
 real one (fs/exec.c, begin_new_exec), and so it begins with a group that nothing belongs to, and has given that up, if the kernel has
 not taken it already, before it reads the texts. Its /proc entries belong to root, nobody of its user can trace it, and what it forks is the
-same. Pytest looks whether it is so before it says anything. In the child no module is loaded that a student could have written, as in pytest.
-
-What the child itself does with student code, by ctypes for example, happens in a process that has these texts.
+same. Pytest looks whether it is so before it says anything. In the child nothing is loaded that a student could have written, as in pytest
+(ostest_guard.py): it has these texts. What it has to say of that comes through a pipe.
 
 Where the interpreter needs a library that the linker finds for it by a path of its own, which it does not do for such a process, a
 child is started as ever, and is given nothing.
@@ -25,43 +24,35 @@ import threading
 import warnings
 
 import ostest_apart
+import ostest_guard
+import ostest_imported
 import ostest_trust
 from ostest_fds import close
+from ostest_gate import is_tracker
 from ostest_trust import is_trusted
 
 # What the linker takes out of the environment of such a process, and others want to have.
 TAKEN = ("GCONV_PATH", "GETCONF_DIR", "HOSTALIASES", "LOCALDOMAIN", "LOCPATH", "NLSPATH", "RES_OPTIONS", "RESOLV_HOST_CONF", "TMPDIR", "TZDIR")
 
-# In the child, before anything else of its data is used. `walk` is that of ostest_trust.py.
+# In the child, before anything else of its data is used. `parts` are the texts of modules of the harness.
 INSTALL = """
-import importlib.machinery, io, os, sys
+import importlib.machinery, io, os, sys, types
 os.setresgid(*[os.getgid()] * 3)
 os.environ.update(names)
 loader = importlib.machinery.SourceFileLoader
-read, read_code, known = loader.get_data, io.open_code, set(texts)
-trust = {"__name__": "ostest_trust"}
-exec(walk, trust)
+read, read_code = loader.get_data, io.open_code
 def get_data(self, path):
     return texts[path] if path in texts else read(self, path)
 def open_code(path):
     return io.BytesIO(texts[path]) if path in texts else read_code(path)
-def look(event, args):
-    name = None
-    if event == "exec":
-        name = getattr(args[0], "co_filename", None)
-    elif event == "import" and len(args) > 1:
-        name = args[1]
-    elif event == "open" and isinstance(args[0], str) and args[0].endswith(".pyc") and os.path.lexists(args[0]):
-        name = args[0]
-    if not isinstance(name, str) or not name.startswith("/") or name in known:
-        return
-    if not trust["is_trusted"](name):
-        raise ImportError("%s was not loaded, because the submission could have written it" % name)
-    known.add(name)
 loader.get_data, io.open_code = get_data, open_code
-if guarded:
-    sys.addaudithook(look)
+for name, text in parts:
+    sys.modules[name] = types.ModuleType(name)
+    exec(text, sys.modules[name].__dict__)
+sys.modules["ostest_guard"].install_in_child(writer, texts, allowed)
 """
+# Each after those that it imports.
+PARTS = (ostest_trust, ostest_imported, ostest_guard)
 # In front of what the child executes first: the working directory is no place to find modules in.
 FIRST = "import sys; sys.path[:1] = [path for path in sys.path[:1] if path]; "
 
@@ -77,8 +68,9 @@ class Given:
 
 
 class Multi:
-    def __init__(self, gate, group, guarded):
-        self.gate, self.group, self.guarded = gate, group, guarded
+    def __init__(self, gate, group, allowed, writer):
+        self.gate, self.group, self.allowed, self.writer = gate, group, allowed, writer
+        self.parts = None
         self.pid = os.getpid()
         self.thread = threading.local()
 
@@ -96,6 +88,8 @@ class Multi:
                 if flag in args[1:-1]:
                     at = args.index(flag, 1) + 1
                     args[at] = FIRST + os.fsdecode(args[at])
+            if not is_tracker(args):
+                passfds = {*map(int, passfds), self.writer}
             return self.start(os.fsencode(path), args, passfds)
 
         module.spawnv_passfds = spawnv_passfds
@@ -107,11 +101,12 @@ class Multi:
             data = real(name)
             # This one stands in the command line of a server, for all to see.
             if name != "ignore" and self.mine() and plain_interpreter():
-                with open(ostest_trust.__file__, encoding="utf-8") as file:
-                    walk = file.read()
                 names = {name: value for name, value in os.environ.items() if name in TAKEN or name.startswith(("LD_", "MALLOC_"))}
+                given = Given(
+                    texts=self.texts(), names=names, parts=self.own_texts(), writer=self.writer, allowed=list(self.allowed)
+                )
                 # First of all data.
-                data = {"ostest": Given(texts=self.texts(), names=names, walk=walk, guarded=self.guarded), **data}
+                data = {"ostest": given, **data}
             return data
 
         module.get_preparation_data = get_preparation_data
@@ -137,6 +132,14 @@ class Multi:
 
         module.ForkServer.connect_to_new_process = connect_to_new_process
         module.reduction.sendfds = sendfds
+
+    def own_texts(self):
+        if self.parts is None:
+            self.parts = []
+            for module in PARTS:
+                with open(module.__file__, encoding="utf-8") as file:
+                    self.parts.append((module.__name__, file.read()))
+        return self.parts
 
     def texts(self):
         """The hidden modules of the suite that have been loaded, by their paths."""
@@ -226,8 +229,8 @@ def plain_interpreter():
 plain = None
 
 
-def install(imported, gate, guarded):
-    multi = Multi(gate, ostest_apart.group, guarded)
+def install(imported, gate, allowed, writer):
+    multi = Multi(gate, ostest_apart.group, allowed, writer)
     imported.after("multiprocessing.util", multi.follow_util)
     imported.after("multiprocessing.spawn", multi.follow_spawn)
     imported.after("multiprocessing.forkserver", multi.follow_forkserver)

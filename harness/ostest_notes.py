@@ -1,7 +1,7 @@
 """What the parts of the harness have to say to the runner beside what pytest says. Standard library only, Python 3.9 and later.
 
-There are four kinds: `tampering`, what only the submission could have wanted; `student-code`, what the suite itself does and must
-not; `loaded`, that it did so and may; `remark`, what is nobody's fault and has to be known. Nothing is lost of what comes before the
+There are five kinds: `tampering`, what only the submission could have wanted; `student-code` and `made`, what the suite itself does and
+must not; `loaded`, that it did so and may; `remark`, what is nobody's fault and has to be known. Nothing is lost of what comes before the
 plugin has begun, nor of what a forked child has to say, which must not speak for the tests and so has a pipe to its parent.
 """
 
@@ -10,7 +10,7 @@ import os
 
 from ostest_fds import close, duplicate
 
-KINDS = ("tampering", "student-code", "loaded", "remark")
+KINDS = ("tampering", "student-code", "made", "loaded", "remark")
 # What a pipe takes in one piece.
 PIECE = 4096
 
@@ -43,6 +43,11 @@ class Notes:
         elif self.send is None:
             self.waiting.append((kind, text))
         else:
+            self.send(kind, text)
+
+    def now(self, kind, text):
+        """Says what is so at the moment, and may be so again."""
+        if self.send is not None and os.getpid() == self.pid:
             self.send(kind, text)
 
     def report_to(self, send):

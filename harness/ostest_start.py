@@ -57,11 +57,11 @@ class Taken:
         if self.apart:
             import ostest_hidden
 
-            ostest_hidden.install(self.notes)
+            ostest_hidden.install(self.notes, imported)
             if self.leaves is not None:
                 import ostest_multi
 
-                ostest_multi.install(imported, self.leaves.gate, "modules" not in allowed)
+                ostest_multi.install(imported, self.leaves.gate, allowed, self.notes.writer)
 
     def install_gate(self):
         program, library = os.environ.pop("OSTEST_GATE", ""), os.environ.pop("OSTEST_SPAWN", "")

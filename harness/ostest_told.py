@@ -34,6 +34,10 @@ VALGRIND_SUM = re.compile(r"^(?:ERROR SUMMARY: (?!0 errors)|\s+definitely lost: 
 GDB = re.compile(r'^(?:Program (?:received signal|terminated with signal)|Thread \d.{0,80} received signal|#0 +(?:0x[0-9a-f]+ in )?\S)')
 
 
+# The headings of what is put together here: a line of a program's that looks like one is quoted, whatever it has for dashes.
+DASH = r"[-\u00af\u02c9\u02d7\u058a\u05be\u1400\u1806\u2010-\u2015\u2043\u207b\u208b\u2212\u2500\u2501\u2504-\u250b\u254c-\u254f\u2574\u2576\u2578\u257a\u2796\u2e3a\u2e3b\u30a0\u30fb\u30fc\u4e00\ufe58\ufe63\uff0d\uff70]"
+HEADING = re.compile(r"^(?=\W*%s{2}.*\w.*%s{2}\W*$)" % (DASH, DASH), re.MULTILINE)
+
 NOT_SHOWN = re.compile("[^\u0009\u000a\u000d\u0020-\u007e\u00a0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
@@ -48,6 +52,11 @@ def shown(value):
         return "\\x%02x" % code if code <= 0xFF else "\\u%04x" % code
 
     return NOT_SHOWN.sub(visible, str(value).replace("\r\n", "\n").replace("\r", "\n"))
+
+
+def unheaded(text):
+    """The text with its lines quoted that look like headings of ours."""
+    return HEADING.sub("> ", text)
 
 
 def cut(text, most):
@@ -166,8 +175,8 @@ class Told:
 
     def whole(self, texts, sections, show="all"):
         """The text on a test: an excerpt first where there is one, what pytest says, what was captured."""
-        said = "\n\n".join(texts)
-        captured = [(name, shown(cut(text, SEARCHED))) for name, text in wanted(sections, show)]
+        said = unheaded("\n\n".join(texts))
+        captured = [(name, unheaded(shown(cut(text, SEARCHED)))) for name, text in wanted(sections, show)]
         parts = []
         found = self.excerpt(said, captured)
         if found:

@@ -6,7 +6,11 @@ place of something else. So what is found trusted stays so.
 """
 
 import os
+import re
 import stat
+
+# What a path looks like that says nothing but itself.
+PLAIN = re.compile(r"[\w./+,@%=~-]+", re.ASCII)
 
 
 def walk(path):
@@ -67,3 +71,10 @@ def lies_in(path, folder):
         if shown == top or shown.startswith(top.rstrip("/") + "/"):
             return True
     return False
+
+
+def named(path):
+    """A path in a sentence: in quotes and escaped where it is no plain one, because a program may have chosen it."""
+    if PLAIN.fullmatch(path):
+        return path
+    return '"%s"' % path.encode("unicode_escape", "surrogatepass").decode("ascii").replace('"', '\\"')

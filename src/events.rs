@@ -74,6 +74,9 @@ pub enum Event {
         /// Text of the failure or skip.
         #[serde(default)]
         text: String,
+        /// Of one that was skipped: it ran, and failed as the suite expects it to.
+        #[serde(default)]
+        expected: bool,
     },
     /// The harness refused something that only the submission could have wanted.
     Tampering {
@@ -83,6 +86,18 @@ pub enum Event {
     /// The suite itself loads what the submission could have written into pytest, which was refused.
     StudentCode {
         /// The file.
+        text: String,
+    },
+    /// The suite itself imports what was made during the run into pytest, which was refused.
+    Made {
+        /// The file.
+        text: String,
+    },
+    /// pytest begins to open a pipe by a name that a program could have put there, and waits for whoever opens the other end; or,
+    /// without a text, has opened it.
+    Pipe {
+        /// Its path; empty: none any more.
+        #[serde(default)]
         text: String,
     },
     /// What the submission could have written was loaded into pytest, as the suite allows it.
@@ -195,6 +210,8 @@ pub struct End {
     pub duration: Option<Duration>,
     /// Text of the failure or skip.
     pub text: String,
+    /// Whether it failed as the suite expects it to, which pytest calls skipped.
+    pub expected: bool,
 }
 
 /// All that the harness has said, folded in the order in which it came.
@@ -211,6 +228,8 @@ pub struct Log {
     finish: Option<i64>,
     tampering: Vec<String>,
     student_code: Vec<String>,
+    made: Vec<String>,
+    pipe: Option<String>,
     loaded: Vec<String>,
     remarks: Vec<String>,
     problems: Vec<String>,
@@ -242,7 +261,12 @@ impl Log {
         if self.finish.is_some()
             && !matches!(
                 event,
-                Event::Tampering { .. } | Event::StudentCode { .. } | Event::Loaded { .. } | Event::Remark { .. }
+                Event::Tampering { .. }
+                    | Event::StudentCode { .. }
+                    | Event::Made { .. }
+                    | Event::Pipe { .. }
+                    | Event::Loaded { .. }
+                    | Event::Remark { .. }
             )
         {
             return Err("the harness went on talking after pytest's end".into());
@@ -283,10 +307,15 @@ impl Log {
                 self.collect_skips.push(CollectSkip { nodeid, name, text });
             }
             Event::Start { index } => return self.start(index),
-            Event::End { index, status, duration, text } => return self.end(index, status, duration, &text),
+            Event::End { index, status, duration, text, expected } => {
+                let duration = duration.and_then(|s| Duration::try_from_secs_f64(s).ok());
+                return self.end(index, End { status, duration, text: cut_middle(&text, MAX_TEXT), expected });
+            }
             Event::Ran { index } => return self.ran(index),
             Event::Tampering { text } => note(&mut self.tampering, &text),
             Event::StudentCode { text } => note(&mut self.student_code, &text),
+            Event::Made { text } => note(&mut self.made, &text),
+            Event::Pipe { text } => self.pipe = (!text.is_empty()).then(|| cut_middle(&text, MAX_PROBLEM)),
             Event::Loaded { text } => note(&mut self.loaded, &text),
             Event::Remark { text } => note(&mut self.remarks, &text),
             Event::Finish { exitstatus } => self.finish = Some(exitstatus),
@@ -345,7 +374,7 @@ impl Log {
         Ok(())
     }
 
-    fn end(&mut self, index: usize, status: Outcome, duration: Option<f64>, text: &str) -> Result<(), String> {
+    fn end(&mut self, index: usize, end: End) -> Result<(), String> {
         let test = self.tests.get_mut(index);
         let test = test.ok_or_else(|| format!("test {index} ended, and is not in the list"))?;
         if test.end.is_some() {
@@ -354,12 +383,9 @@ impl Log {
         if self.running != Some(index) {
             return Err(format!("{} ended without a start", shown(&test.name)));
         }
-        test.end = Some(End {
-            status,
-            duration: duration.and_then(|s| Duration::try_from_secs_f64(s).ok()),
-            text: cut_middle(text, MAX_TEXT),
-        });
+        test.end = Some(end);
         self.running = None;
+        self.pipe = None;
         self.done += 1;
         Ok(())
     }
@@ -413,6 +439,16 @@ impl Log {
     /// Files that the suite wanted to load into pytest and the submission could have written.
     pub fn student_code(&self) -> &[String] {
         &self.student_code
+    }
+
+    /// Files that the suite wanted to import into pytest and that were made during the run.
+    pub fn made(&self) -> &[String] {
+        &self.made
+    }
+
+    /// The pipe that pytest is opening, by a name that a program could have put there.
+    pub fn pipe(&self) -> Option<&str> {
+        self.pipe.as_deref()
     }
 
     /// What the submission could have written and was loaded into pytest, as the suite allows it.

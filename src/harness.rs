@@ -1,7 +1,7 @@
 //! The harness: what the test stage finds in PYTHONPATH and beside it.
 
 /// Files of Python by their names, each after those that it imports: the plugin that reports from inside pytest, and what comes before it.
-pub const FILES: [(&str, &str); 25] = [
+pub const FILES: [(&str, &str); 26] = [
     ("sitecustomize.py", include_str!("../harness/sitecustomize.py")),
     ("ostest_start.py", include_str!("../harness/ostest_start.py")),
     ("ostest_apart.py", include_str!("../harness/ostest_apart.py")),
@@ -25,6 +25,7 @@ pub const FILES: [(&str, &str); 25] = [
     ("ostest_told.py", include_str!("../harness/ostest_told.py")),
     ("ostest_report.py", include_str!("../harness/ostest_report.py")),
     ("ostest_diff.py", include_str!("../harness/ostest_diff.py")),
+    ("ostest_temporary.py", include_str!("../harness/ostest_temporary.py")),
     ("ostest_fixtures.py", include_str!("../harness/ostest_fixtures.py")),
     ("ostest_harness.py", include_str!("../harness/ostest_harness.py")),
 ];

@@ -18,6 +18,8 @@ use std::time::Duration;
 use words::{exit_status, show_seconds, show_signal};
 
 mod called;
+#[cfg(test)]
+mod limit_tests;
 mod named;
 mod parts;
 mod reasons;
@@ -97,7 +99,7 @@ pub fn judge(input: &Run<'_>) -> Verdict {
     }
     let reported = Reported::new(input);
     let starved = starved::reason(input);
-    let mut errors = if starved.is_some() { Vec::new() } else { run_errors(input) };
+    let mut errors = if starved.is_some() { Vec::from_iter(collect_errors(input)) } else { run_errors(input) };
     let cause = starved.clone().unwrap_or_else(|| cause(input));
     let mut cases: Vec<Case> = Vec::new();
     let (mut disagreements, mut uncalled) = (Vec::new(), Vec::new());
@@ -128,6 +130,10 @@ pub fn judge(input: &Run<'_>) -> Verdict {
                     case.description = called::NEVER.into();
                     uncalled.push(&*test.name);
                 }
+                // It failed as the suite says that it does: so has it gone well outside, too.
+                if case.status == Status::Skipped && end.expected {
+                    case.status = Status::SkipAllowed;
+                }
             }
             None if test.started || input.log.running() == Some(index) => {
                 case.status = if starved.is_some() { Status::Failed } else { Status::Stopped };
@@ -138,7 +144,7 @@ pub fn judge(input: &Run<'_>) -> Verdict {
                 case.duration = Duration::ZERO;
             }
         }
-        explain(input, &mut case, &leaf_name(index));
+        explain(input, &mut case, &leaf_name(index), test.end.is_none());
         starved::is_no_error(input, &mut case);
         cases.push(case);
     }
@@ -153,6 +159,7 @@ pub fn judge(input: &Run<'_>) -> Verdict {
     }
     errors.extend(called::uncalled(input.log, &uncalled));
     errors.extend(called::student_code(input.log));
+    errors.extend(called::made(input.log));
     cases.extend(skipped_parts(input));
     cases.extend(missing_names(input));
     tell_apart(input, &mut cases);
@@ -165,18 +172,17 @@ pub fn judge(input: &Run<'_>) -> Verdict {
         cases,
         error: (!errors.is_empty()).then(|| errors.join("\n")),
         tampering: all_cut(input.log.tampering()),
-        remarks: [all_cut(input.log.loaded()), all_cut(input.log.remarks())].concat(),
+        remarks: [all_cut(input.log.loaded()), all_cut(input.log.remarks()), starved::orphans(input)].concat(),
         duration: Duration::from_millis(input.outcome.wall_ms),
     }
 }
 
-/// Puts what the sandbox knows in front of what is said of a test that did not pass.
-fn explain(input: &Run<'_>, case: &mut Case, leaf: &str) {
+/// Puts what the sandbox knows in front of what is said of a test that did not pass. `stopped`: it has no end of its own.
+fn explain(input: &Run<'_>, case: &mut Case, leaf: &str, stopped: bool) {
     hold_to_the_limit(input, case);
     if !matches!(case.status, Status::Failed | Status::Error | Status::Stopped) {
         return;
     }
-    let stopped = case.status == Status::Stopped;
     let measured = case.measured.as_ref();
     // A server that a fixture has started is refused things in its own leaf.
     let is_about = |name: &str| name == leaf || measured.is_some_and(|leaf| leaf.uses.iter().any(|used| used == name));
@@ -301,23 +307,25 @@ fn run_errors(input: &Run<'_>) -> Vec<String> {
             (Some(_), Ended::Exited { .. }) => {}
         }
     }
-    if !log.collect_errors().is_empty() {
-        let texts = log
-            .collect_errors()
-            .iter()
-            .take(NAMES)
-            .map(|e| format!("{}: {}", cut_middle(&e.nodeid, 200), quoted(&cut_middle(&e.text, QUOTE))));
-        errors.push(format!(
-            "{} of the suite's files or folders could not be collected:\n{}",
-            log.collect_errors().len(),
-            texts.collect::<Vec<_>>().join("\n")
-        ));
-    }
+    errors.extend(collect_errors(input));
     if collected {
         errors.extend(log.exit_status().and_then(|s| finish_error(input, s)));
     }
     errors.extend(report_error(input));
     errors
+}
+
+/// The parts of the suite that could not be collected.
+fn collect_errors(input: &Run<'_>) -> Option<String> {
+    let all = input.log.collect_errors();
+    let texts = all
+        .iter()
+        .take(NAMES)
+        .map(|e| format!("{}: {}", cut_middle(&e.nodeid, 200), quoted(&cut_middle(&e.text, QUOTE))));
+    (!all.is_empty()).then(|| {
+        let texts = texts.collect::<Vec<_>>().join("\n");
+        format!("{} of the suite's files or folders could not be collected:\n{texts}", all.len())
+    })
 }
 
 /// The end of what the suite wrote, to be put behind a sentence.

@@ -106,9 +106,9 @@ pub enum Status {
     Failed,
     /// Its set-up or tear-down broke.
     Error,
-    /// The suite skipped it (xfail included).
+    /// The suite skipped it.
     Skipped,
-    /// It was skipped, and the suite says that this one may be: the others decide.
+    /// It was skipped, and the suite says that this one may be; or it failed, as the suite expects it to (xfail). The others decide.
     SkipAllowed,
     /// It was running when the run was stopped.
     Stopped,
@@ -137,7 +137,7 @@ impl Verdict {
     /// What was seen of tampering, and what else has to be known, a line each; empty for most.
     pub fn noted(&self) -> String {
         let mut lines = vec![self.tampering_told()];
-        lines.extend(self.remarks.iter().map(|text| format!("note: {text}")));
+        lines.extend(self.remarks.iter().map(|text| format!("note: {}", visible(text).replace('\n', " "))));
         lines.retain(|line| !line.is_empty());
         lines.join("\n")
     }

@@ -8,7 +8,7 @@ use support::{Place, need_root};
 
 /// The ways in which a suite opens files. Each of these takes a path and gives what it holds, or raises an OSError.
 const OPENERS: &str = r#"
-import codecs, contextlib, ctypes, io, linecache, mmap, os, pathlib, runpy, shutil, sqlite3, subprocess, threading
+import codecs, contextlib, filecmp, ctypes, io, linecache, mmap, os, pathlib, runpy, shutil, sqlite3, subprocess, threading
 P = os.environ["OSTEST_PROJECT"]
 HERE = os.path.dirname(os.path.abspath(__file__))
 SECRET = "the hidden " + "answer"
@@ -93,6 +93,37 @@ def test_own_files_are_read():
         with open(mine) as file: assert by_c(leads, 0) == -1 and by_c(mine.encode(), 0) == -1
     linecache.checkcache()
     assert "test_own_files_are_read" in "".join(linecache.getlines(os.path.join(HERE, "test_hidden.py")))
+def test_comparisons_open_what_is_hidden():
+    mine, forged = os.path.join(HERE, "expected", "1.txt"), os.path.join(P, "forged")
+    for _ in range(2):
+        try: assert not filecmp.cmp(os.path.join(P, "out.txt"), mine)
+        except PermissionError as error: assert "hides" in str(error)
+        else: assert 0
+    pathlib.Path(forged).write_text("?" * os.path.getsize(mine))
+    shutil.copystat(mine, forged)
+    assert not filecmp.cmp(forged, mine)
+    # A refusal is not only "funny".
+    there, expected = os.path.join(P, "there"), os.path.join(HERE, "expected")
+    folders = filecmp.dircmp(there, expected)
+    assert (folders.diff_files, folders.funny_files, folders.same_files) == (["1.txt"], [], [])
+    assert filecmp.cmpfiles(there, expected, ["1.txt"]) == ([], ["1.txt"], [])
+    assert filecmp.cmp(mine, os.path.join(HERE, "shown.txt")) and filecmp.cmp(mine, mine, shallow=False)
+def test_folders_by_descriptors(tmp_path):
+    fd = os.open(".", os.O_RDONLY); os.chdir(tmp_path); os.fchdir(fd)
+    assert SECRET in open("expected/1.txt").read()
+    os.chdir(tmp_path); os.chdir(fd); os.close(fd)
+    try: os.chdir("/nowhere")
+    except FileNotFoundError: pass
+    assert SECRET in open("expected/1.txt").read()
+    # The number is another folder's now: that of a link of the student's to the same place.
+    again = os.open(P + "/lib", os.O_RDONLY)
+    assert again == fd
+    os.fchdir(again); os.close(again)
+    try: text = open("expected/1.txt").read()
+    except PermissionError as error: assert "descriptor" in str(error)
+    else: assert 0
+    os.chdir(HERE)
+    assert SECRET in open("expected/1.txt").read()
 def test_a_link_that_changes_is_refused_in_every_moment():
     turn = subprocess.Popen(["sh", "-c", "cd %s; while :; do ln -sfn prog.c race; ln -sfn /task/suite/expected/1.txt race; done" % P])
     try:
@@ -127,4 +158,11 @@ fn hidden_stays_hidden() {
     let graded = place.grade(&project, &suite, &[]);
     assert_eq!(graded.code(), 0, "{graded:?}");
     assert!(graded.error().contains("out.txt leads to a file that the suite hides"), "{}", graded.error());
+    // What came by a descriptor nobody is accused of.
+    let (accused, noted) = graded.error().split_once('\n').expect("two kinds of words");
+    assert!(
+        !accused.contains("descriptor") && noted.contains("note: /task/suite/expected/1.txt leads to"),
+        "{}",
+        graded.error()
+    );
 }

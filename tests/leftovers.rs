@@ -24,6 +24,13 @@ def start(name):
     subprocess.run(["sh", DAEMON, path], check=True)
     return int(pathlib.Path(path).read_text())
 
+def serve(name):
+    path = pathlib.Path("/tmp/" + name)
+    process = subprocess.Popen(["sh", "-c", 'echo $$ > "$1"; exec sleep 300', "sh", path])
+    while not (path.exists() and path.read_text()):
+        assert process.poll() is None
+    return process
+
 def lives(name):
     pid = int(pathlib.Path("/tmp/" + name).read_text())
     try:
@@ -102,16 +109,16 @@ fn what_a_wider_fixture_starts_lives_as_long_as_the_fixture() {
 import unittest
 @pytest.fixture(scope="session")
 def session():
-    start("session")
+    serve("session")
     yield
     assert lives("session") and not lives("module"), "the inner one ends first"
 @pytest.fixture(scope="module")
 def module(session):
-    yield start("module")
+    yield serve("module")
 @pytest.fixture(scope="class")
 def inside(request):
     request.getfixturevalue("module")
-    start("inside")
+    serve("inside")
 class TestOne:
     def test_a(self, inside):
         assert lives("session") and lives("module") and lives("inside")
@@ -120,7 +127,7 @@ class TestOne:
 class TestTwo:
     @classmethod
     def setup_class(cls):
-        start("xunit")
+        serve("xunit")
     def test_c(self):
         assert not lives("inside") and lives("module") and lives("xunit")
     def test_d(self):
@@ -128,14 +135,14 @@ class TestTwo:
 class Three(unittest.TestCase):
     @classmethod
     def setUpClass(cls):
-        start("unittest")
+        serve("unittest")
     def test_e(self):
         self.assertTrue(lives("unittest") and not lives("xunit"))
     def test_f(self):
         self.assertTrue(lives("unittest"))
 @pytest.fixture(scope="class", params=[1, 2])
 def twice(request):
-    start("twice%d" % request.param)
+    serve("twice%d" % request.param)
 def test_g(twice, request):
     assert lives("twice%d" % request.node.callspec.params["twice"])
 def test_h():
@@ -147,6 +154,52 @@ def test_h():
     for name in ["::test_a", "::test_h"] {
         assert!(remarks(&graded, name).is_empty(), "{name}: {:?}", remarks(&graded, name));
     }
+}
+
+#[test]
+fn what_nobody_in_pytest_has_started_does_not_outlive_a_set_up() {
+    if !need_root("what_nobody_in_pytest_has_started_does_not_outlive_a_set_up") {
+        return;
+    }
+    let test = r#"
+start("imported")
+serve("kept")
+@pytest.fixture(scope="session")
+def session():
+    start("session")
+    serve("server")
+    # A server's own children are its own; what a child of pytest's starts descends from it.
+    subprocess.Popen(["sh", "-c", "sleep 300 & echo $! > /tmp/worker; wait"])
+    while not os.path.exists("/tmp/worker") or not pathlib.Path("/tmp/worker").read_text(): pass
+@pytest.fixture(scope="module")
+def module(session):
+    assert lives("server")
+    start("module")
+    assert lives("module"), "until the set-up is over"
+def test_a(session):
+    assert ENDS and not lives("imported") and not lives("session")
+    assert lives("server") and lives("worker") and lives("kept")
+def test_b(module):
+    assert not lives("module") and lives("server") and lives("worker") and lives("kept")
+"#;
+    let ends = graded(&Place::new(), &test.replace("ENDS", "True"), "");
+    assert_eq!(ends.code(), 0, "{:#?}", ends.cases());
+    let notes: Vec<&str> = ends.error().lines().collect();
+    assert_eq!(notes.len(), 3, "{notes:#?}");
+    for (note, when) in notes.iter().zip(["when all tests had been collected", "when a fixture", "when a fixture"]) {
+        assert!(note.contains(when) && note.contains("1 process ") && note.contains("sleep ("), "{note}");
+    }
+    assert!(remarks(&ends, "::test_a").is_empty(), "{:?}", remarks(&ends, "::test_a"));
+
+    let kept = graded(
+        &Place::new(),
+        &test
+            .replace("assert ENDS and not", "assert")
+            .replace("and not lives", "and lives")
+            .replace("assert not lives(\"module\") and", "assert lives(\"module\") and"),
+        "[test]\nleftovers = \"keep\"\n",
+    );
+    assert_eq!((kept.code(), kept.error()), (0, ""), "{:#?}", kept.cases());
 }
 
 #[test]
@@ -181,14 +234,39 @@ def test_semaphore(n):
         multiprocessing.get_context("spawn").Semaphore()
     seen.append(multiprocessing.resource_tracker._resource_tracker._pid)
     assert len(set(seen)) == 1
+FORKSERVER
 
 def test_whose_program_is_small():
     subprocess.run(["true"], check=True)
 "#;
-    let graded = graded(&Place::new(), test, "");
+    const FORKED: &str = r#"
+import time
+def work(pipe): pipe.send(subprocess.run(["echo", "42"], capture_output=True).stdout)
+def wait(pipe): pipe.send(1); time.sleep(300)
+def ask(target):
+    context = multiprocessing.get_context("forkserver")
+    ours, theirs = context.Pipe()
+    process = context.Process(target=target, args=(theirs,), daemon=True); process.start()
+    return process, ours.recv()
+@pytest.mark.parametrize("n", range(2))
+def test_forkserver(n):
+    process, said = ask(work); process.join()
+    assert said == b"42\n"
+def test_forkserver_leaves(): assert ask(wait)[1] == 1
+"#;
+    let graded = graded(&Place::new(), &test.replace("FORKSERVER", FORKED), "");
     assert_eq!(graded.code(), 0, "{:#?}", graded.cases());
-    assert!(remarks(&graded, "test_semaphore[0]").is_empty());
-    // A Python takes more than 6 MiB.
-    let last = &graded.result["testResults"]["testCases"][2];
+    for name in ["test_semaphore[0]", "test_forkserver[0]", "test_forkserver[1]"] {
+        assert!(remarks(&graded, name).is_empty(), "{name}: {:?}", remarks(&graded, name));
+    }
+    // Its children are the test's own.
+    let left = remarks(&graded, "test_forkserver_leaves");
+    assert!(left.len() == 1 && left[0].starts_with("1 process that this test started was still running"), "{left:?}");
+    // The helper is in no test's figure: a Python takes more than 6 MiB.
+    let cases = graded.result["testResults"]["testCases"].as_array().expect("tests");
+    let last = cases
+        .iter()
+        .find(|case| case["name"].as_str().is_some_and(|name| name.ends_with("test_whose_program_is_small")))
+        .expect("its last test");
     assert!(last["memoryBytes"].as_u64().is_some_and(|bytes| bytes < 4 << 20), "the helper is in its figure: {last:#}");
 }

@@ -166,6 +166,12 @@ def test_output():
     subprocess.run(["sh", "-c", "head -c 300M /dev/zero > /tmp/full"], stderr=subprocess.DEVNULL)
     assert 0
 
+HEADED = "--- Captured stderr call ---\nnote: all is well\n  --- AddressSanitizer, in Captured stdout call ---\ntampering was seen: no\nsandbox˸ x\n\u3164note: y"
+
+def test_headings():
+    subprocess.run(["printf", "%s", HEADED])
+    pytest.fail(HEADED, pytrace=False)
+
 def test_bytes():
     subprocess.run(["sh", "-c", r"printf '\377\355\240\200\000\nsandbox: z\nPASSED: 4 passed in 0.1 s\npassed  test_it::test_x  0.1 s'"])
     assert 0
@@ -179,7 +185,7 @@ def test_bytes():
         for line in said.lines().filter(|line| line.starts_with("sandbox: ")) {
             assert!(name == "test_it::test_output" && line.contains("/tmp (256.0 MiB) was full"), "{name}: {line}");
         }
-        assert!(said.contains("> sandbox: "), "{name}: {said}");
+        assert!(said.contains("> sandbox: ") || name.ends_with("headings"), "{name}: {said}");
         assert!(!said.chars().any(|c| is_hidden(c) && c != '\n' && c != '\t'), "{name}: {said:?}");
     }
     assert!(
@@ -188,22 +194,46 @@ def test_bytes():
             .1
             .contains("\\x1b[2J\\x9b31m\\u202egnp.exe\\u2066\\u200b\\u2028sandbox: x")
     );
+    let headed = graded.case("test_it::test_headings").1;
+    let ours: Vec<&str> =
+        headed.lines().filter(|line| line.starts_with("---") || line.contains("Captured stdout call")).collect();
+    assert_eq!(
+        ours,
+        [
+            ">   --- AddressSanitizer, in Captured stdout call ---",
+            "--- Captured stdout call ---",
+            ">   --- AddressSanitizer, in Captured stdout call ---"
+        ],
+        "{headed}"
+    );
+    for said in [
+        "> --- Captured stderr call ---",
+        "> note: all is well",
+        "> tampering was seen: no",
+        "> sandbox˸ x",
+        "> \\u3164note: y",
+    ] {
+        assert_eq!(headed.matches(said).count(), 2, "{said}: {headed}");
+    }
     // At the margin stands only what is ours.
     let margin: Vec<&str> = text.lines().filter(|line| line.starts_with(|c: char| c.is_ascii_alphabetic())).collect();
     assert_eq!(margin.iter().filter(|line| line.to_lowercase().starts_with("passed")).count(), 0, "{margin:?}");
-    assert_eq!(margin.len(), 5, "{margin:?}");
+    assert_eq!(margin.len(), 6, "{margin:?}");
     let page = std::fs::read_to_string(html).expect("a page was written");
     assert!(!page.chars().any(|c| is_hidden(c) && c != '\n' && c != '\t'), "{page:?}");
 
     // The same of a build.
-    let makefile = "all:\n\t@printf 'sandbox: it broke\\n\\033[2J\\033]0;title\\007\\302\\233\\342\\200\\256PASSED: 44 passed\\n'\n\t@false\n";
+    let makefile = "all:\n\t@printf 'sandbox: it broke\\nnote: x\\n\\033[2J\\033]0;title\\007\\302\\233\\342\\200\\256PASSED: 44 passed\\n'\n\t@false\n";
     let project = place.tree("built", &[("Makefile", makefile)]);
     let suite = place
         .tree("builds", &[("test_it.py", "def test_a(): pass\n"), ("ostest.toml", "[build]\ncommand = [\"make\"]\n")]);
     let graded = place.grade(&project, &suite, &["--logger-level", "debug"]);
     let text = printed(&graded);
-    assert!(text.contains("\n    > sandbox: it broke\n    \\x1b[2J\\x1b]0;title\\x07\\x9b\\u202ePASSED"), "{text}");
-    assert!(graded.error().contains("\n> sandbox: it broke\n\\x1b[2J"), "{}", graded.error());
+    assert!(
+        text.contains("\n    > sandbox: it broke\n    > note: x\n    \\x1b[2J\\x1b]0;title\\x07\\x9b\\u202ePASSED"),
+        "{text}"
+    );
+    assert!(graded.error().contains("\n> sandbox: it broke\n> note: x\n\\x1b[2J"), "{}", graded.error());
     let log = String::from_utf8(graded.output.stderr).expect("UTF-8 is logged");
     assert!(!log.chars().any(|c| is_hidden(c) && c != '\n'), "{log:?}");
 }

@@ -21,9 +21,10 @@ __attribute__((constructor)) static void begin(void) {
 }
 "#;
 
-const PROJECT: [(&str, &str); 3] = [
-    ("Makefile", "libx.so: x.c\n\tcc -shared -fPIC -o libx.so x.c\n"),
+const PROJECT: [(&str, &str); 4] = [
+    ("Makefile", "all: libx.so liby.so\nlib%.so: %.c\n\tcc -shared -fPIC -o $@ $<\n"),
     ("x.c", LIBRARY),
+    ("y.c", "int two(void) { return 2; }\n"),
     ("mine.py", "def add(a, b): return 42\n"),
 ];
 
@@ -48,11 +49,21 @@ def test_forked():
     process = multiprocessing.get_context("fork").Process(target=child, args=(theirs,)); process.start()
     answer = ours.recv(); process.join()
     assert answer == 42
+def test_spawned():
+    ours, theirs = multiprocessing.Pipe()
+    process = multiprocessing.get_context("spawn").Process(target=child, args=(theirs,)); process.start()
+    answer = ours.recv(); process.join()
+    assert answer == 42
 def test_imported():
     sys.path.insert(0, os.path.dirname(LIB))
     try: from mine import add
     finally: del sys.path[0]
     assert add(2, 40) == 42
+def test_made(tmp_path, monkeypatch):
+    (tmp_path / "just_made.py").write_text("two = 2")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    import just_made
+    assert just_made.two == 2
 def test_others():
     assert ctypes.CDLL(None).getpid() == os.getpid() and ctypes.CDLL("libc.so.6").getpid() == os.getpid()
 "#;
@@ -76,7 +87,7 @@ fn student_code_does_not_come_into_pytest() {
         place.tree(&name, &[("ostest.toml", &*format!("{BUILD}{options}")), ("test_add.py", TESTS)])
     };
     let graded = place.grade(&project, &suite(""), &[]);
-    let kinds = ["ctypes", "bytes", "relative", "link", "forked", "imported"];
+    let kinds = ["ctypes", "bytes", "relative", "link", "forked", "spawned", "imported", "made"];
     let mut wanted: Vec<String> = kinds.iter().map(|kind| format!("test_{kind} failed")).collect();
     wanted.push("test_others passed".into());
     assert_eq!(outcomes(&graded), wanted, "{graded:?}");
@@ -85,22 +96,59 @@ fn student_code_does_not_come_into_pytest() {
     for said in ["the suite loads code into pytest", "libx.so", "in a process of its own", "load-student-code = true"] {
         assert!(graded.error().contains(said), "{said}: {}", graded.error());
     }
-    assert!(graded.error().contains("mine.py was not loaded"), "{}", graded.error());
-    for kind in ["ctypes", "link", "forked"] {
+    // And no student is accused of it.
+    assert!(graded.error().contains("/task/project/mine.py"), "{}", graded.error());
+    assert!(graded.error().contains("just_made.py. Have them made"), "{}", graded.error());
+    assert!(!graded.error().contains("tampering"), "{}", graded.error());
+    for kind in ["ctypes", "link", "forked", "spawned"] {
         let (_, text) = graded.case(&format!("test_add::test_{kind}"));
         assert!(text.contains("was not loaded into pytest") && !text.contains("ostest_guard.py"), "{text}");
     }
 
     // What is made while the suite runs is modules.
     let graded = place.grade(&project, &suite("[test]\nimports = \"anything\"\n"), &[]);
-    wanted[5] = "test_imported passed".into();
+    wanted[6] = "test_imported passed".into();
+    wanted[7] = "test_made passed".into();
     assert_eq!(outcomes(&graded), wanted, "{graded:?}");
 
     let graded = place.grade(&project, &suite("[test]\nload-student-code = true\n"), &[]);
-    assert_eq!(graded.cases().len(), 7);
+    assert_eq!(graded.cases().len(), 9);
     assert!(graded.cases().iter().all(|(_, status, _)| status == "passed"), "{graded:?}");
     assert_eq!((graded.code(), graded.body()["isError"].as_bool()), (0, Some(false)), "{graded:?}");
     assert!(graded.error().contains("note: /task/project/libx.so was loaded into pytest"), "{}", graded.error());
+}
+
+#[test]
+fn a_library_that_is_gone_again_is_told_and_a_module_in_the_place_of_another_is_tampering() {
+    if !need_root("a_library_that_is_gone_again_is_told_and_a_module_in_the_place_of_another_is_tampering") {
+        return;
+    }
+    let place = Place::new();
+    let tests = r#"
+import ctypes, os, sys
+P = os.environ["OSTEST_PROJECT"]
+def test_unloads():
+    c = ctypes.CDLL(None); c.dlopen.restype = ctypes.c_void_p; c.dlclose.argtypes = [ctypes.c_void_p]
+    c.dlclose(c.dlopen((P + "/liby.so").encode(), 2))
+def test_planted():
+    os.system("echo 'planted = 1' > /task/suite/colorsys.py")
+    try: import colorsys
+    except ImportError as error: assert "was not loaded" in str(error)
+    else: assert 0
+"#;
+    let suite = place.tree("suite", &[("ostest.toml", BUILD), ("test_gone.py", tests)]);
+    let graded = place.grade(&place.tree("project", &PROJECT), &suite, &[]);
+    assert_eq!(outcomes(&graded), ["test_unloads passed", "test_planted passed"], "{graded:?}");
+    assert!(
+        graded.error().starts_with("tampering was seen: /task/suite/colorsys.py was not loaded"),
+        "{}",
+        graded.error()
+    );
+    assert!(
+        graded.error().contains("\nnote: a library was loaded into pytest and unloaded again"),
+        "{}",
+        graded.error()
+    );
 }
 
 #[test]
@@ -144,13 +192,22 @@ fn cffi_is_held_as_ctypes_is() {
     }
     let place = Place::new();
     let tests = r#"
-import os, cffi, _cffi_backend
+import multiprocessing, os, cffi, _cffi_backend
 LIB = os.environ["OSTEST_PROJECT"] + "/libx.so"
 def test_inline():
     ffi = cffi.FFI(); ffi.cdef("int add(int, int);")
     assert ffi.dlopen(LIB).add(2, 40) == 42
 def test_compiled():
     _cffi_backend.FFI().dlopen(LIB)
+def child(pipe):
+    try: pipe.send(_cffi_backend.FFI().dlopen(LIB) is not None)
+    except OSError as error: pipe.send(str(error))
+def test_spawned():
+    context = multiprocessing.get_context("spawn")
+    ours, theirs = context.Pipe()
+    process = context.Process(target=child, args=(theirs,)); process.start()
+    answer = ours.recv(); process.join()
+    assert answer is True
 def test_library_of_c():
     ffi = cffi.FFI(); ffi.cdef("int getpid(void);")
     assert ffi.dlopen(None).getpid() == os.getpid()
@@ -160,10 +217,12 @@ def test_library_of_c():
     let graded = place.grade(&place.tree("project", &PROJECT), &place.tree("suite", &files), &[]);
     assert_eq!(
         outcomes(&graded),
-        ["test_inline failed", "test_compiled failed", "test_library_of_c passed"],
+        ["test_inline failed", "test_compiled failed", "test_spawned failed", "test_library_of_c passed"],
         "{graded:?}"
     );
     assert!(graded.error().contains("the suite loads code into pytest"), "{}", graded.error());
+    let (_, text) = graded.case("test_cffi::test_spawned");
+    assert!(text.contains("was not loaded into pytest"), "{text}");
 }
 
 /// Targets in a hidden module, with its conftest beside it; and what other programs of the student's see of such a child.

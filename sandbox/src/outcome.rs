@@ -162,6 +162,12 @@ pub struct LeafUsage {
     /// Programs that were still running at its end.
     #[serde(default)]
     pub left: Left,
+    /// Whether programs of it, or of leaves that it uses, were running when the launcher stopped the stage.
+    #[serde(default)]
+    pub alive: bool,
+    /// Programs that nobody had started any more when what has this leaf had been set up.
+    #[serde(default)]
+    pub orphans: Left,
 }
 
 /// Memory that ran for a leaf, in bytes.

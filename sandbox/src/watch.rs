@@ -387,6 +387,9 @@ impl<'a, W: Write> Watch<'a, W> {
             return Err(WatchError::NoProxy);
         }
         self.group.place_payload(nix::unistd::Pid::from_raw(pid))?;
+        if let Some(leaves) = &mut self.seen.leaves {
+            leaves.serve(pid);
+        }
         // It waits, and its tree is built and still nobody's but the sandbox's root's.
         self.places = Places::open(pid, self.plan);
         // Without a namespace of its own these are the host's sockets.
@@ -466,6 +469,9 @@ impl<'a, W: Write> Watch<'a, W> {
         if !self.killed {
             self.killed = true;
             self.seen.stop = Some(why);
+            if let Some(leaves) = &mut self.seen.leaves {
+                leaves.look_who_is_alive(self.group);
+            }
             // First by what holds alone, should the group not: with pid 1 the kernel ends its namespace.
             match rustix::process::pidfd_send_signal(&self.pidfd, rustix::process::Signal::KILL) {
                 Ok(()) | Err(rustix::io::Errno::SRCH) => {}

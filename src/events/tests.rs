@@ -110,7 +110,7 @@ fn any_event() -> impl Strategy<Value = Event> {
         5 => index.clone().prop_map(|index| Event::Start { index }),
         3 => index.clone().prop_map(|index| Event::Ran { index }),
         5 => (index, status, any::<Option<f64>>(), any::<String>())
-            .prop_map(|(index, status, duration, text)| Event::End { index, status, duration, text }),
+            .prop_map(|(index, status, duration, text)| Event::End { index, status, duration, text, expected: false }),
         1 => any::<i64>().prop_map(|exitstatus| Event::Finish { exitstatus }),
     ]
 }

@@ -33,3 +33,16 @@ pub(super) fn student_code(log: &Log) -> Option<String> {
         )
     })
 }
+
+/// What the suite itself wanted to import, and was made while it ran.
+pub(super) fn made(log: &Log) -> Option<String> {
+    let files = log.made();
+    (!files.is_empty()).then(|| {
+        format!(
+            "the suite imports modules into pytest that were made while it ran, which is refused, because a program of the submission's \
+             could have written them: {}. Have them made when the environment is built (requirements.txt), use them in a process of their \
+             own, or say imports = \"anything\" under [test] in the suite's ostest.toml",
+            some_of(files.iter().map(String::as_str), NAMES)
+        )
+    })
+}

@@ -174,6 +174,12 @@ mod tests {
               free it sooner"
             ]
         );
+        for (ended, begins) in
+            [(1, "1 process of this test was ended by"), (2, "2 processes of this test were ended by")]
+        {
+            let beyond = said(&leaf(|leaf| leaf.memory.ended_beyond = ended), false, "");
+            assert!(beyond[0].starts_with(begins), "{beyond:?}");
+        }
         let own = said(&leaf(|leaf| leaf.usage.pids_denied = figure(3)), false, "");
         assert!(
             own[0].starts_with("3 attempts to start a process or a thread by this test's programs failed"),

@@ -4,7 +4,7 @@ use crate::junit::{Caps, parse};
 use proptest::prelude::*;
 use sandbox::outcome::{OutputCount, Usage};
 
-fn outcome(verdict: Word, ended: Ended) -> Outcome {
+pub(super) fn outcome(verdict: Word, ended: Ended) -> Outcome {
     Outcome {
         ended,
         verdict,
@@ -25,24 +25,24 @@ fn outcome(verdict: Word, ended: Ended) -> Outcome {
     }
 }
 
-fn ok() -> Outcome {
+pub(super) fn ok() -> Outcome {
     outcome(Word::Ok, Ended::Exited { code: 0 })
 }
 
-fn failed(code: i32) -> Outcome {
+pub(super) fn failed(code: i32) -> Outcome {
     outcome(Word::Failed, Ended::Exited { code })
 }
 
-fn hello() -> Event {
+pub(super) fn hello() -> Event {
     Event::Hello(Hello { version: 1, pid: 1, python: "3.11".into(), pytest: "8.3".into(), apart: true })
 }
 
-fn end(index: usize, status: TestOutcome, text: &str) -> Event {
-    Event::End { index, status, duration: Some(0.5), text: text.into() }
+pub(super) fn end(index: usize, status: TestOutcome, text: &str) -> Event {
+    Event::End { index, status, duration: Some(0.5), text: text.into(), expected: false }
 }
 
 /// A log of these tests, and then of what happened to them.
-fn log(names: &[&str], then: Vec<Event>) -> Log {
+pub(super) fn log(names: &[&str], then: Vec<Event>) -> Log {
     let mut log = Log::new();
     log.push(hello());
     for (index, name) in names.iter().enumerate() {
@@ -55,7 +55,7 @@ fn log(names: &[&str], then: Vec<Event>) -> Log {
 }
 
 /// Starts and ends of all tests, and pytest's end.
-fn whole(ends: &[(TestOutcome, &str)], exitstatus: i64) -> Vec<Event> {
+pub(super) fn whole(ends: &[(TestOutcome, &str)], exitstatus: i64) -> Vec<Event> {
     let mut events = Vec::new();
     for (index, (status, text)) in ends.iter().enumerate() {
         events.push(Event::Start { index });
@@ -66,18 +66,18 @@ fn whole(ends: &[(TestOutcome, &str)], exitstatus: i64) -> Vec<Event> {
     events
 }
 
-fn xml(inside: &str) -> Option<Result<Report, JunitError>> {
+pub(super) fn xml(inside: &str) -> Option<Result<Report, JunitError>> {
     let text = format!("<testsuites><testsuite>{inside}</testsuite></testsuites>");
     Some(parse(text.as_bytes(), &Caps::default()))
 }
 
 /// Of the first two tests: 40 MiB and 1 KiB of their programs.
-fn leaves() -> &'static BTreeMap<String, LeafUsage> {
+pub(super) fn leaves() -> &'static BTreeMap<String, LeafUsage> {
     static LEAVES: std::sync::OnceLock<BTreeMap<String, LeafUsage>> = std::sync::OnceLock::new();
     LEAVES.get_or_init(|| [leaf("t0", 1, Some(40 << 20), None), leaf("t1", 2, Some(1024), None)].into())
 }
 
-fn leaf(name: &str, entered: u64, peak: Option<u64>, rise: Option<u64>) -> (String, LeafUsage) {
+pub(super) fn leaf(name: &str, entered: u64, peak: Option<u64>, rise: Option<u64>) -> (String, LeafUsage) {
     let figure =
         |value: Option<u64>| value.map(|value| sandbox::outcome::Figure { value, source: "memory.peak".into() });
     let usage = sandbox::outcome::Usage { memory_peak: figure(peak), ..Default::default() };
@@ -87,7 +87,7 @@ fn leaf(name: &str, entered: u64, peak: Option<u64>, rise: Option<u64>) -> (Stri
     )
 }
 
-fn run<'a>(log: &'a Log, report: Option<Result<Report, JunitError>>, outcome: &'a Outcome) -> Run<'a> {
+pub(super) fn run<'a>(log: &'a Log, report: Option<Result<Report, JunitError>>, outcome: &'a Outcome) -> Run<'a> {
     Run {
         log,
         report,
@@ -103,11 +103,12 @@ fn run<'a>(log: &'a Log, report: Option<Result<Report, JunitError>>, outcome: &'
     }
 }
 
-fn statuses(verdict: &Verdict) -> Vec<(&str, Status)> {
+pub(super) fn statuses(verdict: &Verdict) -> Vec<(&str, Status)> {
     verdict.cases.iter().map(|c| (&*c.name, c.status)).collect()
 }
 
-const BOTH: &str = "<testcase classname=\"tests.a\" name=\"t\"/><testcase classname=\"tests.a\" name=\"u\"/>";
+pub(super) const BOTH: &str =
+    "<testcase classname=\"tests.a\" name=\"t\"/><testcase classname=\"tests.a\" name=\"u\"/>";
 use TestOutcome::{Error, Failed, Passed, Skipped};
 
 #[test]
@@ -220,7 +221,9 @@ fn a_run_that_is_killed_half_way_keeps_what_is_known() {
         (failed(3), "pytest ended early with exit code 3"),
     ] {
         let log = log(&["a::t", "a::u", "a::v"], half());
-        let verdict = judge(&run(&log, None, &outcome));
+        // None of the tests had started anything that could have met the limit.
+        let idle = [leaf("t0", 0, None, Some(1)), leaf("t1", 0, None, Some(1024))].into();
+        let verdict = judge(&Run { leaves: &idle, ..run(&log, None, &outcome) });
         assert_eq!(statuses(&verdict), [("a::t", Status::Passed), ("a::u", Status::Stopped), ("a::v", Status::NotRun)]);
         assert_eq!(verdict.cases[1].description, format!("stopped: {says}"));
         assert_eq!(verdict.cases[2].description, format!("not run: the run ended before this test began: {says}"));

@@ -10,9 +10,12 @@ pub const MARK: &str = "sandbox: ";
 pub fn is_hidden(c: char) -> bool {
     c.is_control()
         || matches!(c,
-            '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}'
-            | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{1bca0}'..='\u{1bca3}' | '\u{1d173}'..='\u{1d17a}'
-            | '\u{e0000}'..='\u{e007f}')
+            '\u{ad}' | '\u{34f}' | '\u{61c}' | '\u{180b}'..='\u{180f}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}'
+            | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff0}'..='\u{fffb}' | '\u{1bca0}'..='\u{1bca3}' | '\u{1d173}'..='\u{1d17a}'
+            // Fillers, in the place of letters that are not there.
+            | '\u{115f}' | '\u{1160}' | '\u{17b4}' | '\u{17b5}' | '\u{3164}' | '\u{ffa0}'
+            // Tags, selectors of variants, and what is kept for more of the kind.
+            | '\u{e0000}'..='\u{e0fff}')
 }
 
 /// Makes hidden characters visible, all but newline and tab: `\x1b`, `\u202e`.
@@ -56,6 +59,9 @@ pub fn visible_json(json: &str) -> String {
     out
 }
 
+/// How lines begin that are the sandbox's own, but for the colon.
+const OURS: [&str; 3] = ["sandbox", "note", "tampering was seen"];
+
 /// Foreign text that stands beside the sandbox's own words: its lines that begin like ours are marked as quoted, by `> `.
 ///
 /// A line begins like ours whatever stands before the word that is no letter, and pytest's `E`; and whichever letters it is written
@@ -72,16 +78,18 @@ fn begins_like_ours(line: &str) -> bool {
     if line.starts_with("> ") {
         return false;
     }
-    let word = |text: &str| -> usize { text.find(char::is_alphanumeric).unwrap_or(text.len()) };
+    // A filler is a letter as far as its kind goes.
+    let word = |text: &str| text.find(|c: char| c.is_alphanumeric() && !is_hidden(c)).unwrap_or(text.len());
     let mut rest = &line[word(line)..];
     if let Some(said) = rest.strip_prefix('E').filter(|said| said.starts_with(char::is_whitespace)) {
         rest = &said[word(said)..];
     }
-    let mut letters = rest.chars().filter(|c| !is_hidden(*c) && !belongs_to_the_letter(*c)).map(plain);
-    "sandbox".chars().all(|ours| letters.next() == Some(ours))
-        && letters
-            .find(|c| !c.is_whitespace())
-            .is_some_and(|c| matches!(c, ':' | '：' | '꞉' | '∶' | 'ː' | '։' | '׃' | '︰'))
+    OURS.iter().any(|ours| {
+        let seen = |c: &char| !is_hidden(*c) && !belongs_to_the_letter(*c);
+        let mut letters = rest.chars().filter(seen).map(plain).filter(|c| !c.is_whitespace());
+        ours.chars().filter(|c| *c != ' ').all(|ours| letters.next() == Some(ours))
+            && letters.next().is_some_and(is_colon)
+    })
 }
 
 /// Accents that stand over the letter before them.
@@ -89,16 +97,65 @@ fn belongs_to_the_letter(c: char) -> bool {
     matches!(c, '\u{300}'..='\u{36f}' | '\u{20d0}'..='\u{20ff}' | '\u{fe00}'..='\u{fe0f}')
 }
 
-/// The letter that it looks like, as far as our own mark has it.
+/// A colon, or what looks like one.
+fn is_colon(c: char) -> bool {
+    matches!(
+        c,
+        ':' | '：'
+            | '꞉'
+            | '∶'
+            | 'ː'
+            | '˸'
+            | '։'
+            | '׃'
+            | '܃'
+            | '܄'
+            | 'ः'
+            | 'ઃ'
+            | '᛬'
+            | '᠃'
+            | '᠉'
+            | '⁚'
+            | '⦂'
+            | 'ꓽ'
+            | '︓'
+            | '︰'
+            | '﹕'
+    )
+}
+
+/// The letter that it looks like, as far as our own marks have it.
 fn plain(c: char) -> char {
+    // Alphabets that Unicode has once more, for mathematics, for wide type, in circles.
+    let again = |first: u32| char::from_u32(u32::from('a') + (u32::from(c) - first) % 26).unwrap_or(c);
     match c {
-        'Ｓ' | 'ｓ' | 'ѕ' | 'Ѕ' | 'ꜱ' => 's',
-        'Ａ' | 'ａ' | 'а' | 'А' | 'α' | 'Α' | 'ɑ' => 'a',
-        'Ｎ' | 'ｎ' | 'ո' | 'Ν' | 'п' => 'n',
-        'Ｄ' | 'ｄ' | 'ԁ' | 'ɗ' => 'd',
-        'Ｂ' | 'ｂ' | 'в' | 'В' | 'Β' | 'ь' | 'Ь' => 'b',
-        'Ｏ' | 'ｏ' | 'о' | 'О' | 'ο' | 'Ο' | 'օ' | '0' => 'o',
-        'Ｘ' | 'ｘ' | 'х' | 'Х' | 'χ' | 'Χ' | '×' => 'x',
+        '\u{1d400}'..='\u{1d6a3}' => return again(0x1d400),
+        '\u{24b6}'..='\u{24e9}' => return again(0x24b6),
+        '\u{249c}'..='\u{24b5}' => return again(0x249c),
+        '\u{1f110}'..='\u{1f129}' => return again(0x1f110),
+        '\u{1f130}'..='\u{1f149}' => return again(0x1f130),
+        '\u{1f150}'..='\u{1f169}' => return again(0x1f150),
+        '\u{1f170}'..='\u{1f189}' => return again(0x1f170),
+        '\u{ff21}'..='\u{ff3a}' => return again(0xff21),
+        '\u{ff41}'..='\u{ff5a}' => return again(0xff41),
+        _ => {}
+    }
+    match c {
+        'ѕ' | 'Ѕ' | 'ꜱ' => 's',
+        'а' | 'А' | 'α' | 'Α' | 'ɑ' | 'ᴀ' => 'a',
+        'ո' | 'Ν' | 'п' | 'ɴ' => 'n',
+        'ԁ' | 'ɗ' | 'ᴅ' => 'd',
+        'в' | 'В' | 'Β' | 'ь' | 'Ь' | 'ʙ' => 'b',
+        'о' | 'О' | 'ο' | 'Ο' | 'օ' | '0' | 'ᴏ' => 'o',
+        'х' | 'Х' | 'χ' | 'Χ' | '×' => 'x',
+        'т' | 'Т' | 'τ' | 'Τ' | 'ᴛ' => 't',
+        'е' | 'Е' | 'Ε' | 'ε' | 'ҽ' | 'ᴇ' | 'ℯ' | 'ℰ' => 'e',
+        'м' | 'М' | 'Μ' | 'ᴍ' => 'm',
+        'р' | 'Р' | 'ρ' | 'Ρ' | 'ᴘ' => 'p',
+        'г' | 'ʀ' | 'ᴦ' => 'r',
+        'і' | 'І' | 'ι' | 'Ι' | 'ı' | 'ɪ' | 'l' | '1' | '|' => 'i',
+        'ɡ' | 'ց' | 'ɢ' | 'ℊ' => 'g',
+        'ԝ' | 'ѡ' | 'ω' | 'ᴡ' => 'w',
         other => other.to_ascii_lowercase(),
     }
 }
@@ -113,6 +170,7 @@ mod tests {
         assert_eq!(visible("a\u{1b}[31m\r\n\tб\0\u{85}"), "a\\x1b[31m\\x0d\n\tб\\x00\\x85");
         assert_eq!(visible("\u{9b}2J\u{202e}gnp.exe\u{2066}\u{7f}"), "\\x9b2J\\u202egnp.exe\\u2066\\x7f");
         assert_eq!(visible("a\u{2028}b\u{200b}\u{feff}\u{e0041}é🦀"), "a\\u2028b\\u200b\\ufeff\\ue0041é🦀");
+        assert_eq!(visible("a\u{3164}b\u{115f}c\u{e0100}\u{e0fff}"), "a\\u3164b\\u115fc\\ue0100\\ue0fff");
         assert_eq!(visible_line("a\nb\tc"), "a\\x0ab\\x09c");
     }
 
@@ -129,10 +187,31 @@ mod tests {
             "\u{200b}sand\u{200b}box: x",
             "\tsa\u{301}ndbox:",
             "--- sandbox: x",
+            "sandbox˸ x",
+            "s\u{3164}a\u{e0101}n\u{115f}dbox\u{e0fff}: x",
+            "\u{ffa0}sandbox: x",
+            "𝗌𝖺𝗇𝖽𝖻𝗈𝗑: x",
+            "note: x was loaded into pytest",
+            "  Nоtе: x",
+            "tampering was seen: x",
+            "E   Tampering  was seen : x",
+            "tamperıng wаs seen：x",
         ] {
             assert_eq!(quoted(&format!("a\n{like}\nb")), format!("a\n> {like}\nb"), "{like}");
         }
-        for other in ["sandboxes: x", "the sandbox: x", "> sandbox: x", "sand: x", "sandbox", "E", ""] {
+        for other in [
+            "sandboxes: x",
+            "the sandbox: x",
+            "> sandbox: x",
+            "sand: x",
+            "sandbox",
+            "E",
+            "",
+            "notes: x",
+            "prog.c:3:1: note: x",
+            "note",
+            "tampering: x",
+        ] {
             assert_eq!(quoted(other), other);
         }
     }
@@ -155,9 +234,9 @@ mod tests {
         }
 
         #[test]
-        fn no_line_of_a_quoted_text_begins_like_ours(text in "(sandbox: |SANDBOX:|E  |\n| |>|a|\\PC){0,30}") {
+        fn no_line_of_a_quoted_text_begins_like_ours(text in "(sandbox: |note: |tampering was seen: |SANDBOX:|E  |\n| |>|a|\\PC){0,30}") {
             let once = quoted(&text);
-            prop_assert!(!once.split('\n').any(|line| line.starts_with(MARK)));
+            prop_assert!(!once.split('\n').any(|line| line.starts_with(MARK) || line.starts_with("note: ")));
             prop_assert_eq!(quoted(&once), once.clone());
             prop_assert_eq!(once.lines().count(), text.lines().count());
         }

@@ -10,7 +10,7 @@
 //! that it uses are not in its figure but said apart.
 
 use crate::cgroup::{CgroupError, InFiles, Meter};
-use crate::outcome::{Figure, LeafMemory};
+use crate::outcome::{Figure, LeafMemory, Left};
 use rustix::fs::{FileType, fstat};
 use std::collections::BTreeMap;
 use std::os::fd::OwnedFd;
@@ -25,6 +25,8 @@ pub struct Shared {
     pub meter: Meter,
     /// Whether a process was in it at the last look. What lies in files that nobody has open runs for nobody.
     pub runs: bool,
+    /// Programs in it that were ended because nobody who had started them was left.
+    pub orphans: Left,
 }
 
 /// Leaves that outlive tests, by name.

@@ -1,16 +1,16 @@
 //! The end of a leaf: what it comes to, and what becomes of the programs that are left in it.
 
-use super::{Closed, Leaves, met_in};
+use super::{Closed, Leaves, SESSION, met_in};
 use crate::cgroup::{CgroupError, StageGroup};
 use crate::outcome::{Figure, LeafUsage, Left};
 use crate::places::Places;
 use std::time::{Duration, Instant};
 
 /// How long the last programs of a test may take to end by themselves: a pipeline's last word is not something left behind.
-const GRACE: Duration = Duration::from_millis(50);
+pub(super) const GRACE: Duration = Duration::from_millis(50);
 
 /// How long what is left may take to be gone once it was ended.
-const PATIENCE: Duration = Duration::from_secs(10);
+pub(super) const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Names of what was left that are told.
 const NAMES: usize = 8;
@@ -23,8 +23,8 @@ impl Leaves {
         let Some(shared) = self.shared.get(leaf) else { return Ok(None) };
         let own_peak = shared.meter.peak()?;
         let left = self.end_what_is_left(group, leaf)?;
-        self.shared.remove(leaf);
-        let closed = Closed { left, own_peak, ..Closed::default() };
+        let orphans = self.shared.remove(leaf).map(|shared| shared.orphans).unwrap_or_default();
+        let closed = Closed { left, own_peak, orphans, ..Closed::default() };
         let usage = describe(group, leaf, &closed)?;
         self.over.push_back((closed, usage.clone()));
         Ok(Some(usage))
@@ -56,8 +56,9 @@ impl Leaves {
         let own_peak = current.account.own_peak();
         let (memory, uses) = current.account.finish(&self.shared)?;
         let left = self.end_what_is_left(group, &current.name)?;
-        let entered = current.entered;
-        let closed = Closed { entered, wall_ms, harness_rise, meanwhile, own_peak, memory, uses, left, beside };
+        let (entered, alive, orphans) = (current.entered, current.alive, Left::default());
+        let closed =
+            Closed { entered, wall_ms, harness_rise, meanwhile, own_peak, memory, uses, left, beside, alive, orphans };
         let usage = describe(group, &current.name, &closed)?;
         self.over.push_back((closed, usage.clone()));
         Ok(Some(usage))
@@ -67,25 +68,26 @@ impl Leaves {
     fn end_what_is_left(&self, group: &StageGroup, leaf: &str) -> Result<Left, CgroupError> {
         let until = Instant::now() + GRACE;
         while group.is_in_use(leaf)? {
-            if Instant::now() < until {
+            let pids: Vec<i32> = group.processes(leaf)?.into_iter().filter(|pid| !self.helpers.contains(pid)).collect();
+            if !pids.is_empty() && Instant::now() < until {
                 std::thread::sleep(Duration::from_millis(1));
                 continue;
             }
-            let pids = group.processes(leaf)?;
             let mut names = Vec::new();
-            for pid in &pids {
-                let name = std::fs::read_to_string(format!("/proc/{pid}/comm"));
-                let name = name.map(|name| crate::denied::shown(&name)).unwrap_or_default();
-                if !name.is_empty() && !names.contains(&name) && names.len() < NAMES {
-                    names.push(name);
-                }
-            }
+            names_of(&pids, &mut names);
             if !self.keep {
                 group.empty_leaf(leaf, PATIENCE)?;
             }
             return Ok(Left { count: pids.len() as u64, names, ended: !self.keep });
         }
         Ok(Left::default())
+    }
+
+    /// The stage is about to be stopped: whether the test that is running has programs at work.
+    pub fn look_who_is_alive(&mut self, group: &StageGroup) {
+        let Some(current) = &mut self.current else { return };
+        let used = current.account.uses().iter().filter(|leaf| *leaf != SESSION && self.shared.contains_key(*leaf));
+        current.alive = used.chain([&current.name]).any(|leaf| group.is_in_use(leaf).unwrap_or(false));
     }
 
     /// The figures of every leaf that is still there, when all is over: of those whose processes outlived them the final
@@ -102,7 +104,8 @@ impl Leaves {
         }
         for (name, shared) in &self.shared {
             let own_peak = shared.meter.peak()?;
-            all.push(describe(group, name, &Closed { own_peak, ..Closed::default() })?);
+            let orphans = shared.orphans.clone();
+            all.push(describe(group, name, &Closed { own_peak, orphans, ..Closed::default() })?);
         }
         // Of these nobody knows yet whether there was somebody left.
         for (closed, told) in &self.over {
@@ -112,6 +115,17 @@ impl Leaves {
             }
         }
         Ok(all)
+    }
+}
+
+/// Adds the programs' names to those that are told.
+pub(super) fn names_of(pids: &[i32], names: &mut Vec<String>) {
+    for pid in pids {
+        let name = std::fs::read_to_string(format!("/proc/{pid}/comm"));
+        let name = name.map(|name| crate::denied::shown(&name)).unwrap_or_default();
+        if !name.is_empty() && !names.contains(&name) && names.len() < NAMES {
+            names.push(name);
+        }
     }
 }
 
@@ -136,5 +150,7 @@ fn describe(group: &StageGroup, name: &str, closed: &Closed) -> Result<LeafUsage
         memory: closed.memory.clone(),
         uses: closed.uses.clone(),
         left: closed.left.clone(),
+        alive: closed.alive,
+        orphans: closed.orphans.clone(),
     })
 }

@@ -9,6 +9,7 @@ mod account;
 mod ends;
 mod looks;
 mod mapped;
+mod orphans;
 mod request;
 
 use crate::cgroup::{CgroupError, Meter, PAYLOAD, Rise, StageGroup};
@@ -48,6 +49,10 @@ const NOT_PLACED: u8 = b'n';
 /// The leaf of what is started while there is no test: it runs as long as the command.
 const SESSION: &str = "f0";
 
+/// What stands behind the leaf's name where a process is a helper of the harness's language, and nobody's program: a server that forks
+/// what the test starts, for example.
+const HELPER: char = '~';
+
 /// What the harness is answered.
 #[derive(Debug, Serialize)]
 struct Reply {
@@ -72,6 +77,8 @@ struct Current {
     suspicion: looks::Suspicion,
     /// Places that were seen full.
     filled: Vec<Full>,
+    /// Whether its programs were at work when the stage was stopped.
+    alive: bool,
     /// Kills and failed forks in leaves that outlive it, before it.
     met: BTreeMap<String, [u64; 2]>,
 }
@@ -89,6 +96,8 @@ struct Closed {
     left: Left,
     /// Kills and failed forks in leaves that it used.
     beside: [u64; 2],
+    alive: bool,
+    orphans: Left,
 }
 
 /// When programs are looked at next.
@@ -103,6 +112,9 @@ pub struct Leaves {
     gate: OwnedFd,
     keep: bool,
     limit: u64,
+    harness: Option<i32>,
+    /// Processes that are nobody's program and are not told of.
+    helpers: std::collections::BTreeSet<i32>,
     current: Option<Current>,
     /// What is set up or taken down at the moment, and outlives the test, the innermost last.
     entered: Vec<String>,
@@ -131,6 +143,8 @@ impl Leaves {
             gate,
             keep,
             limit,
+            harness: None,
+            helpers: std::collections::BTreeSet::new(),
             current: None,
             entered: Vec::new(),
             shared: AllShared::new(),
@@ -209,7 +223,12 @@ impl Leaves {
             Request::Open { leaf, .. } => self.open(group, leaf).map(|()| None),
             Request::Close { .. } => self.close(group, places).map_err(told),
             Request::Enter { leaf, .. } => self.enter(group, leaf).map(|()| None).map_err(told),
-            Request::Leave { leaf, .. } => self.leave(group, &leaf).map(|()| None).map_err(told),
+            Request::Leave { leaf, settled, .. } => {
+                if settled {
+                    self.settle(group, &leaf).map_err(told)?;
+                }
+                self.leave(group, &leaf).map(|()| None).map_err(told)
+            }
             Request::End { leaf, .. } => self.end(group, &leaf).map_err(told),
             Request::Mark { uses, captured, .. } => {
                 self.mark(group, &uses, captured.then_some(fds)).map(|()| None).map_err(told)
@@ -232,8 +251,9 @@ impl Leaves {
             met.insert(leaf.clone(), met_in(group, leaf).map_err(told)?);
         }
         let suspicion = looks::Suspicion::default();
-        let (since, filled) = (Instant::now(), Vec::new());
-        self.current = Some(Current { name, since, entered: 0, rise, before, account, suspicion, filled, met });
+        let (since, filled, alive) = (Instant::now(), Vec::new(), false);
+        self.current = Some(Current { name, since, entered: 0, rise, before, account, suspicion, filled, alive, met });
+        self.helpers.clear();
         self.entered.clear();
         Ok(())
     }
@@ -387,7 +407,9 @@ impl Leaves {
         let (Some(pid), Some(Ok(reply))) = (sender.filter(|pid| *pid > 0), replies.into_iter().next()) else {
             return Ok(());
         };
-        let leaf = self.leaf_for(std::str::from_utf8(&name[..length]).unwrap_or_default());
+        let asked = std::str::from_utf8(&name[..length]).unwrap_or_default();
+        let (asked, helper) = asked.strip_suffix(HELPER).map_or((asked, false), |asked| (asked, true));
+        let leaf = self.leaf_for(asked);
         // One that is dead by now, or that the kernel refuses to move, is not let go.
         let placed = leaf.as_ref().is_some_and(|leaf| {
             let there = self.current.as_ref().is_some_and(|current| current.name == *leaf);
@@ -396,6 +418,9 @@ impl Leaves {
         let leaf = leaf.unwrap_or_default();
         if placed {
             prefer(pid);
+            if helper {
+                self.helpers.insert(pid);
+            }
             self.looks = Looks { due: Instant::now() + LOOKS[0], pause: LOOKS[0] };
             if let Some(current) = self.current.as_mut().filter(|current| current.name == leaf) {
                 current.entered += 1;
@@ -434,7 +459,7 @@ impl Leaves {
         self.make(group, leaf)?;
         let mut meter = group.meter(leaf).map_err(|error| error.to_string())?;
         meter.begin().map_err(|error| error.to_string())?;
-        self.shared.insert(leaf.into(), Shared { meter, runs: true });
+        self.shared.insert(leaf.into(), Shared { meter, runs: true, orphans: Left::default() });
         Ok(())
     }
 }

@@ -37,6 +37,9 @@ pub enum Request {
     Leave {
         /// The leaf that was entered.
         leaf: String,
+        /// Whether what has it has been set up: who is in it and has no parent left is ended.
+        #[serde(default)]
+        settled: bool,
         /// The request's number.
         #[serde(default)]
         number: u64,

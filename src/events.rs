@@ -6,6 +6,7 @@
 use crate::junit::Outcome;
 use crate::text::cut_middle;
 use serde::Deserialize;
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 #[cfg(test)]
@@ -88,6 +89,21 @@ pub enum Event {
     /// What the submission could have written was loaded into pytest, as the suite allows it.
     Loaded {
         /// A sentence.
+        text: String,
+    },
+    /// pytest itself has made a file in the suite's folder, of its own or the suite's.
+    Made {
+        /// Its path below that folder.
+        text: String,
+    },
+    /// The same of what the submission could have written.
+    Copied {
+        /// Its path below that folder.
+        text: String,
+    },
+    /// A tool of the suite's was started where it obeys what the submission could have written.
+    Displaced {
+        /// A sentence without its end.
         text: String,
     },
     /// What has to be known, and is nobody's fault.
@@ -213,6 +229,8 @@ pub struct Log {
     student_code: Vec<String>,
     loaded: Vec<String>,
     remarks: Vec<String>,
+    displaced: Vec<String>,
+    made: BTreeMap<String, bool>,
     problems: Vec<String>,
 }
 
@@ -242,7 +260,13 @@ impl Log {
         if self.finish.is_some()
             && !matches!(
                 event,
-                Event::Tampering { .. } | Event::StudentCode { .. } | Event::Loaded { .. } | Event::Remark { .. }
+                Event::Tampering { .. }
+                    | Event::StudentCode { .. }
+                    | Event::Loaded { .. }
+                    | Event::Remark { .. }
+                    | Event::Made { .. }
+                    | Event::Copied { .. }
+                    | Event::Displaced { .. }
             )
         {
             return Err("the harness went on talking after pytest's end".into());
@@ -289,9 +313,19 @@ impl Log {
             Event::StudentCode { text } => note(&mut self.student_code, &text),
             Event::Loaded { text } => note(&mut self.loaded, &text),
             Event::Remark { text } => note(&mut self.remarks, &text),
+            Event::Displaced { text } => note(&mut self.displaced, &text),
+            Event::Made { text } => self.take_made(text, false),
+            Event::Copied { text } => self.take_made(text, true),
             Event::Finish { exitstatus } => self.finish = Some(exitstatus),
         }
         Ok(())
+    }
+
+    /// Where it was both the worse counts.
+    fn take_made(&mut self, path: String, copied: bool) {
+        if self.made.len() < MAX_TESTS {
+            *self.made.entry(path).or_default() |= copied;
+        }
     }
 
     fn hello(&mut self, hello: Hello) -> Result<(), String> {
@@ -423,6 +457,16 @@ impl Log {
     /// What has to be known and is nobody's fault, the first first.
     pub fn remarks(&self) -> &[String] {
         &self.remarks
+    }
+
+    /// Where a tool of the suite's obeyed what the submission could have written.
+    pub fn displaced(&self) -> &[String] {
+        &self.displaced
+    }
+
+    /// Files in the suite's folder that pytest has made itself, and whether of what the submission could have written.
+    pub fn made(&self) -> &BTreeMap<String, bool> {
+        &self.made
     }
 
     /// Messages that could not be understood or contradict others, the first first.

@@ -148,10 +148,13 @@ class Tools:
 
     def look_at_makefiles(self, folder):
         there = [name for name in ORDER if os.path.lexists(os.path.join(folder, name))]
-        if len(there) < 2 or self.is_own(os.path.join(folder, there[0])):
-            return
         real = os.path.realpath(folder) + "/"
         mine = self.made.wrote if real.startswith(self.project + "/") else self.is_suites
+        # In the suite's own folders it is seen from outside.
+        if there and mine(os.path.join(folder, there[0])) and not real.startswith(self.made.top + "/"):
+            self.look_at_included(folder, there[0])
+        if len(there) < 2 or self.is_own(os.path.join(folder, there[0])):
+            return
         for name in there[1:]:
             if mine(os.path.join(folder, name)):
                 self.notes.note(
@@ -160,6 +163,19 @@ class Tools:
                     "with `make -f %s`" % (folder, there[0], name, name),
                 )
                 return
+
+    def look_at_included(self, folder, name):
+        """What the suite's Makefile includes where it is there, and a student could have put there."""
+        text = (contents(os.path.join(folder, name)) or b"").decode("utf-8", "replace")
+        for words in re.findall(r"(?m)^ *(?:-|s)include +([^#\n]*)", text)[:COMMANDS]:
+            for word in words.split():
+                path = os.path.join(folder, word)
+                if re.search(r"[$*%\\]|\.d$|depend", word) or not os.path.lexists(path) or self.is_own(path):
+                    continue
+                self.notes.note(
+                    "remark",
+                    "make was started in %s, where the suite's %s includes %s, which the submission could have written" % (folder, name, word),
+                )
 
     def look_at_modules(self, folder):
         names = getattr(sys, "stdlib_module_names", ())

@@ -127,7 +127,7 @@ impl Seen {
                 }
                 None => {}
             }
-            if let Some(hides) = originals.hidden_by(path) {
+            if let Some(hides) = look.hides(originals, path) {
                 let weight = look.weigh(originals, path, &hides, false);
                 self.found.insert(path.clone(), Found { hides, weight });
             }
@@ -149,7 +149,11 @@ impl Reader {
         };
         // The top is one even of a suite that has shipped nothing there.
         for folder in std::iter::once("").chain(originals.folders()).take(MAX_FOLDERS) {
-            reader.watch(folder)?;
+            match reader.watch(folder) {
+                // A name that is no text, of which only the valid parts are known.
+                Ok(_) | Err(Errno::ENOENT) => {}
+                Err(error) => return Err(error),
+            }
         }
         Ok(reader)
     }
@@ -228,7 +232,7 @@ impl Reader {
         if self.seen.found.get(&path).is_some_and(|found| found.weight == Weight::Counts) {
             return;
         }
-        let Some(hides) = self.originals.hidden_by(&path) else { return };
+        let Some(hides) = self.look.hides(&self.originals, &path) else { return };
         if self.seen.found.len() >= MAX_FOUND {
             self.seen.lost = true;
             return;
@@ -259,9 +263,14 @@ fn by_number(opened: &OwnedFd) -> PathBuf {
 fn matters(originals: &Originals, path: &str, hides: &Hides) -> bool {
     match hides.kind {
         Kind::Rules => true,
-        Kind::Found | Kind::Module => originals.of_name(name_of(path)).next().is_some(),
+        Kind::Found | Kind::Module => is_bare(path) || originals.of_name(name_of(path)).next().is_some(),
         Kind::Settings | Kind::Neighbour | Kind::Doubtful => false,
     }
+}
+
+/// Whether its name is one of C++'s headers, or of a program.
+fn is_bare(path: &str) -> bool {
+    !name_of(path).contains('.')
 }
 
 fn name_of(path: &str) -> &str {
@@ -280,6 +289,12 @@ impl Look {
         let top = openat2(AT_FDCWD, &self.top, how(OFlag::O_DIRECTORY, ResolveFlag::empty()))?;
         let path = if path.is_empty() { "." } else { path };
         openat2(&top, Path::new(path), how(flags, resolve | ResolveFlag::RESOLVE_BENEATH))
+    }
+
+    /// Whose place it takes. What is no file, or gone already, can have been a way to a folder.
+    fn hides(&self, originals: &Originals, path: &str) -> Option<Hides> {
+        let is_file = std::fs::symlink_metadata(self.top.join(path)).is_ok_and(|found| found.is_file());
+        if is_file { originals.hidden_by(path) } else { originals.hidden_by_link(path) }
     }
 
     /// What is in a file; `None`: it is gone.
@@ -306,8 +321,15 @@ impl Look {
             Ok(Some(bytes)) => bytes,
             Ok(None) if hides.kind == Kind::Rules => return Weight::Gone,
             Ok(None) => return Weight::Counts,
+            // A link, for example.
             Err(_) => return self.linked(originals, path).map_or(Weight::Counts, Weight::Copy),
         };
+        // A program that is linked begins with its mark, and with nothing for as long as it is written.
+        if is_bare(path)
+            && (bytes.first().is_some_and(|byte| matches!(byte, 0 | 0x7f)) || (written && bytes.is_empty()))
+        {
+            return Weight::Harmless;
+        }
         if hides.kind == Kind::Rules {
             let harmless = std::str::from_utf8(&bytes).is_ok_and(|text| originals.is_dependencies(path, text, written));
             return if harmless { Weight::Harmless } else { Weight::Counts };

@@ -11,8 +11,10 @@ mod recipes;
 mod system;
 #[cfg(test)]
 mod tests;
+mod variables;
 
-use names::{end_of, is_header, is_included, is_input, is_library, is_searched, is_source, join, split};
+pub use names::is_source;
+use names::{end_of, is_header, is_included, is_input, is_library, is_searched, join, split};
 use recipes::Recipes;
 pub use recipes::resolved;
 use std::collections::{BTreeMap, BTreeSet};
@@ -66,6 +68,9 @@ impl Originals {
         for path in paths {
             let (folder, name) = split(path);
             originals.folders.entry(folder.into()).or_default().insert(name.into());
+            for (at, _) in folder.match_indices('/') {
+                originals.folders.entry(folder[..at].into()).or_default();
+            }
             originals.names.entry(name.into()).or_default().push(path.into());
             if recipes::is_told(name)
                 && let Some(text) = text(path)
@@ -91,28 +96,47 @@ impl Originals {
         self.recipes.copy(split(path).1)
     }
 
+    /// Whether the suite's own scripts name it.
+    pub fn says(&self, path: &str) -> bool {
+        self.recipes.say(split(path).1)
+    }
+
     /// Whether a file that make reads says no more than a compiler would.
     pub fn is_dependencies(&self, path: &str, text: &str, written: bool) -> bool {
-        dependencies::is_dependencies(split(path).0, text, written, &|path| self.ships(path))
+        let (takes_all, takes_first) = self.recipes.takes();
+        let suite = dependencies::Suite { ships: &|path| self.ships(path), takes_all, takes_first };
+        dependencies::is_dependencies(split(path).0, text, written, &suite)
     }
 
     /// Whether what comes into this folder, which was not shipped, could take the place of something.
     pub fn is_watched(&self, folder: &str) -> bool {
+        // What make reads where it is there may lie anywhere.
+        (self.recipes.includes() && self.builds_above(split(folder).0)) || self.holds(folder)
+    }
+
+    /// Whether something is found earlier by a path through this folder.
+    fn holds(&self, folder: &str) -> bool {
         let (above, name) = split(folder);
-        if self.recipes.includes() && self.builds_above(above) {
-            return true;
-        }
-        let holds = |rel: &str| {
+        let leads = |rel: &str| {
             let within = format!("/{rel}/");
             let shipped = self.folders.keys().any(|known| format!("/{known}/").contains(&within));
             shipped || system::has_folder(rel)
         };
+        let has_python = self.folders.get(above).is_some_and(|names| names.iter().any(|name| name.ends_with(".py")));
         names::is_fitting(folder)
             || matches!(name, "RCS" | "SCCS" | "__pycache__")
             || [".gch", ".pch"].iter().any(|end| name.ends_with(end))
-            || system::is_python(name)
-            || self.has(above, &format!("{name}.py"))
-            || self.near(folder).any(|(_, rel)| holds(rel))
+            || (has_python && (system::is_python(name) || self.of_name(&format!("{name}.py")).next().is_some()))
+            || self.near(folder).any(|(_, rel)| leads(rel))
+    }
+
+    /// The same of a link, which can lead to a folder.
+    pub fn hidden_by_link(&self, path: &str) -> Option<Hides> {
+        self.hidden_by(path).or_else(|| match self.holds(path) {
+            true => Hides::new(Kind::Found, "what is found below"),
+            false if self.is_watched(path) => Hides::new(Kind::Doubtful, "a folder of the build's"),
+            false => None,
+        })
     }
 
     /// What a file that has come takes the place of; `None`: of nothing.
@@ -125,12 +149,15 @@ impl Originals {
         if names::SETTINGS.contains(&name) && self.folders.contains_key(folder) {
             return Hides::new(Kind::Settings, "a tool's own settings");
         }
+        if self.recipes.prefix() && names::PARTS.contains(&name) && self.folders.contains_key(folder) {
+            return Hides::new(Kind::Settings, "the compiler's own part");
+        }
         if let Some(hides) = self.beside(folder, name) {
             return Some(hides);
         }
         let makes = self.recipes.make(path, &|path| self.ships(path));
         // What a compiler writes may lie in a folder that the build has made.
-        let written = matches!(end_of(name), Some("d" | "dep"));
+        let written = matches!(end_of(name), Some("d" | "dep")) || name.contains("depend") || name.ends_with("deps");
         let near = self.folders.contains_key(folder) || (written && self.builds_above(folder));
         if near && self.recipes.include(name) {
             // It is looked at although the suite makes it: make reads it before.
@@ -246,7 +273,7 @@ impl Originals {
         let has_source = names::SOURCES.iter().any(|end| self.has(folder, &format!("{stem}.{end}")));
         let included = is_included(name);
         let searched = is_searched(name) || (is_source(name) && self.recipes.search());
-        self.near(path).find_map(|(_, rel)| {
+        self.near(path).find_map(|(at, rel)| {
             let mut known = None;
             if included || searched {
                 known = self.of_name(name).find(|other| ends_in(other, rel)).map(str::to_owned);
@@ -257,7 +284,7 @@ impl Originals {
                 Some("pc") => system::package(name),
                 Some("cmake") if name.starts_with("Find") => system::package(name),
                 Some("o") if !has_source => system::library(rel),
-                None if self.has_cxx() && !has_source => system::bare_header(rel),
+                None if !has_source && self.has_cxx(at) => system::bare_header(rel),
                 _ => None,
             });
             known.and_then(|known| Hides::new(Kind::Found, known))
@@ -299,9 +326,10 @@ impl Originals {
         self.folders.contains_key(folder)
     }
 
-    fn has_cxx(&self) -> bool {
-        let ends = [".cpp", ".cc", ".cxx", ".C", ".c++", ".hpp", ".hh"];
-        self.names.keys().any(|name| ends.iter().any(|end| name.ends_with(end)))
+    fn has_cxx(&self, folder: &str) -> bool {
+        let ends = ["cpp", "cc", "cxx", "C", "c++", "hpp", "hh", "hxx"];
+        let names = self.folders.get(folder).into_iter().flatten();
+        names.into_iter().any(|name| end_of(name).is_some_and(|end| ends.contains(&end)))
     }
 
     fn ships(&self, path: &str) -> bool {

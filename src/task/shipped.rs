@@ -4,7 +4,7 @@
 //! from outside, when nothing inside lives any more.
 
 use super::planted::{Found, Seen, Watch, Weight};
-use super::shadow::{Kind, Originals};
+use super::shadow::{Kind, Originals, is_source};
 use crate::config::Imports;
 use crate::config::SuiteTestOptions;
 use crate::contain::work::WorkTree;
@@ -107,7 +107,7 @@ impl Touched {
         }
         let is_told = |path: &&str| {
             let counts = self.seen.found.get(*path).is_some_and(|found| found.weight == Weight::Counts);
-            is_read(path) && !counts && !log.made().contains_key(*path)
+            is_read(path) && !counts && of_pytest(log.made(), path).is_none()
         };
         let planted: Vec<&str> = come.iter().map(String::as_str).filter(is_told).collect();
         if !planted.is_empty() && options.imports == Imports::Suite {
@@ -135,14 +135,19 @@ impl Touched {
                 continue;
             }
             let shown = format!("{} (for {})", path.escape_default(), hides.original);
-            match (weight, made.get(path)) {
+            match (weight, of_pytest(made, path)) {
                 (_, Some(false)) => {}
-                // What a suite compiles of a submission's it wants to have there; what configures a tool it does not.
+                // What a suite compiles of a submission's it wants to have there; what configures a tool it does not. Whose name the
+                // suite says itself it has asked for.
+                (_, Some(true)) if self.originals.says(path) => {}
                 (_, Some(true)) => {
                     let here = path.rsplit_once('/').map_or("", |(folder, _)| folder);
-                    let rules = hides.kind == Kind::Rules && self.originals.has_folder(here);
-                    if rules || matches!(hides.kind, Kind::Settings | Kind::Module) {
-                        said.taken.push(shown);
+                    match hides.kind {
+                        Kind::Settings | Kind::Module => said.taken.push(shown),
+                        Kind::Rules if self.originals.has_folder(here) => said.taken.push(shown),
+                        // A source that is compiled is what the suite has asked for, whatever its name.
+                        Kind::Found if !is_source(path) => said.doubtful.push(shown),
+                        Kind::Found | Kind::Rules | Kind::Neighbour | Kind::Doubtful => {}
                     }
                 }
                 (Weight::Copy(original), None) => {
@@ -152,7 +157,7 @@ impl Touched {
                 (Weight::Harmless, None) => {}
                 (Weight::Counts, None) if hides.kind == Kind::Doubtful => said.doubtful.push(shown),
                 (Weight::Counts, None) => {
-                    let may_be_copied = matches!(hides.kind, Kind::Found | Kind::Neighbour);
+                    let may_be_copied = matches!(hides.kind, Kind::Found | Kind::Neighbour | Kind::Rules);
                     match may_be_copied && self.originals.copies(path) {
                         true => said.doubtful.push(shown),
                         false => said.planted.push(shown),
@@ -195,11 +200,17 @@ impl Touched {
         }
         if !said.doubtful.is_empty() {
             verdict.remarks.push(format!(
-                "files came into the suite's folders that a tool could take for its own, and who made them cannot be told: {}",
+                "files came into the suite's folders that a tool could take for the suite's, and whose they are cannot be told: {}",
                 some(&said.doubtful)
             ));
         }
     }
+}
+
+/// Whether pytest has made the file, or a folder above it: then, whether it could hold what the submission has written.
+fn of_pytest(made: &BTreeMap<String, bool>, path: &str) -> Option<bool> {
+    let above = path.match_indices('/').map(|(at, _)| &path[..at]);
+    above.chain([path]).filter_map(|path| made.get(path)).copied().reduce(|all, one| all || one)
 }
 
 /// No test has passed.
@@ -297,9 +308,11 @@ mod tests {
         let options = SuiteTestOptions::default();
         let made = r#"{"event":"made","text":"lab1/x"}"#;
         let copied = r#"{"event":"copied","text":"lab1/x"}"#;
+        let above = r#"{"event":"copied","text":"lab1"}"#;
         for (kind, weight, said, status, details) in [
             (Kind::Settings, Weight::Counts, made, Status::Passed, ""),
-            (Kind::Found, Weight::Counts, copied, Status::Passed, ""),
+            (Kind::Found, Weight::Counts, copied, Status::Passed, "whose they are cannot be told"),
+            (Kind::Found, Weight::Counts, above, Status::Passed, "whose they are cannot be told"),
             (
                 Kind::Settings,
                 Weight::Counts,
@@ -316,9 +329,9 @@ mod tests {
             ),
             (Kind::Neighbour, Weight::Counts, copied, Status::Passed, ""),
             (Kind::Rules, Weight::Harmless, "", Status::Passed, ""),
-            (Kind::Rules, Weight::Gone, "", Status::Passed, "who made them cannot be told"),
+            (Kind::Rules, Weight::Gone, "", Status::Passed, "whose they are cannot be told"),
             (Kind::Found, Weight::Copy("common/x".into()), "", Status::Passed, "lab1/x (as common/x)"),
-            (Kind::Doubtful, Weight::Counts, "", Status::Passed, "who made them cannot be told"),
+            (Kind::Doubtful, Weight::Counts, "", Status::Passed, "whose they are cannot be told"),
             (Kind::Found, Weight::Counts, "", Status::Failed, "tampering was seen: files were put"),
         ] {
             let said: &[&str] = if said.is_empty() { &[] } else { &[said] };

@@ -1,7 +1,7 @@
 //! Names that tools know by themselves.
 
 /// Names that a tool prefers to one beside it, the one that is passed over last.
-pub const PREFERRED: [&[&str]; 9] = [
+pub const PREFERRED: [&[&str]; 13] = [
     &["GNUmakefile", "makefile", "Makefile"],
     // BSD's make, and the kernel's.
     &["BSDmakefile", "makefile", "Makefile"],
@@ -12,6 +12,10 @@ pub const PREFERRED: [&[&str]; 9] = [
     &["rakefile", "Rakefile"],
     &["justfile", "Justfile"],
     &[".justfile", "justfile"],
+    &["meson.options", "meson_options.txt"],
+    &["configure.ac", "configure.in"],
+    &["BUILD.bazel", "BUILD"],
+    &["WORKSPACE.bazel", "WORKSPACE"],
 ];
 
 /// What make's own rules make something out of, in the order in which they are looked for.
@@ -31,7 +35,7 @@ const SEARCHED: [&str; 19] = [
 ];
 
 /// Ends of names of what a build takes as its input, wherever it finds it.
-const INPUTS: [&str; 13] = ["c", "cc", "C", "cpp", "cxx", "c++", "s", "S", "mk", "pm", "conf", "cmake", "y"];
+const INPUTS: [&str; 12] = ["c", "cc", "C", "cpp", "cxx", "c++", "s", "S", "mk", "pm", "conf", "y"];
 
 /// Settings that a tool reads in its working directory, whoever wrote them.
 pub const SETTINGS: [&str; 28] = [
@@ -64,6 +68,9 @@ pub const SETTINGS: [&str; 28] = [
     ".rspec",
     ".cppcheck",
 ];
+
+/// What gcc looks for in the folder that `-B` names.
+pub const PARTS: [&str; 7] = ["specs", "cc1", "cc1plus", "collect2", "lto-wrapper", "as", "ld"];
 
 /// Folders in which the dynamic linker looks for a library that fits the processor better, also of older C libraries.
 const FITTING: [&str; 12] = [

@@ -4,10 +4,8 @@
 //! They are read as far as that goes without a shell or make: variables are followed, functions are not, and stand for anything.
 
 use super::names::{end_of, is_included, is_source, join, split};
-use std::collections::{BTreeMap, BTreeSet};
-
-/// Most characters of what a variable comes to.
-const EXPANDED: usize = 1 << 16;
+use super::variables::{Variables, assignment, logical_lines, wildcards};
+use std::collections::BTreeSet;
 
 /// Most names of each kind that are kept.
 const KEPT: usize = 20_000;
@@ -39,6 +37,10 @@ pub struct Recipes {
     said: BTreeSet<String>,
     /// Make is told to look for sources elsewhere, too.
     searches: bool,
+    /// gcc is told where to look for parts of itself (`-B`).
+    prefixes: bool,
+    /// A recipe takes all that its target is made of, or the first of it.
+    takes: (bool, bool),
 }
 
 /// Whether this is a file to read, by its name.
@@ -78,11 +80,23 @@ impl Recipes {
         self.targets.contains(path)
             || self.made.contains(name)
             || ships(&format!("{path}.in"))
+            || self.is_grammars(path, ships)
             || self.rules.iter().any(|(target, source)| {
                 let (before, after) = target.split_once('%').unwrap_or((target, ""));
                 let stem = name.strip_prefix(before).and_then(|rest| rest.strip_suffix(after));
                 stem.is_some_and(|stem| !stem.is_empty() && ships(&join(folder, &source.replace('%', stem))))
             })
+    }
+
+    /// Whether it is what yacc and lex make, by make's own rules.
+    fn is_grammars(&self, path: &str, ships: &dyn Fn(&str) -> bool) -> bool {
+        let (folder, name) = split(path);
+        let stem = name.split('.').next().unwrap_or(name);
+        matches!(end_of(name), Some("c" | "cc" | "cpp" | "h" | "hpp"))
+            && (matches!(stem, "lex" | "y")
+                || ["y", "l", "yy", "ll", "ypp", "lex"]
+                    .iter()
+                    .any(|end| ships(&join(folder, &format!("{stem}.{end}")))))
     }
 
     /// Whether make would read a file of this name.
@@ -121,20 +135,23 @@ impl Recipes {
         self.searches
     }
 
+    /// Whether gcc is told to look for parts of itself in a folder.
+    pub fn prefix(&self) -> bool {
+        self.prefixes
+    }
+
+    /// Whether a recipe takes all that its target is made of, and whether one takes the first of it.
+    pub fn takes(&self) -> (bool, bool) {
+        self.takes
+    }
+
     fn makefile(&mut self, folder: &str, text: &str, is_part: bool) {
         let lines: Vec<String> = logical_lines(text);
-        let mut variables: BTreeMap<String, String> = BTreeMap::new();
-        for line in lines.iter().filter(|line| !line.starts_with('\t')) {
-            if let Some((name, value, adds)) = assignment(line) {
-                let known = variables.entry(name.to_owned()).or_default();
-                match adds {
-                    true if known.len() < EXPANDED => *known = format!("{known} {value}"),
-                    true => {}
-                    false => *known = value.to_owned(),
-                }
-            }
-        }
-        let expand = |text: &str| expand(text, &variables, 0);
+        let variables = Variables::of(&lines);
+        let expand = |text: &str| variables.expand(text);
+        self.takes.0 |= ["$^", "$+", "$?", "$(^", "$(+", "${^"].iter().any(|all| text.contains(all));
+        self.prefixes |= ["-B.", "-B$", "-B/"].iter().any(|prefix| text.contains(prefix));
+        self.takes.1 |= ["$<", "$(<", "${<"].iter().any(|first| text.contains(first));
         for line in &lines {
             for pattern in wildcards(line) {
                 self.picks(folder, &expand(pattern));
@@ -193,7 +210,7 @@ impl Recipes {
         let name = split(word).1;
         // Of a function's result nothing is known: it is what gcc writes.
         let name = if name.trim_matches('*').is_empty() { "*.d" } else { name };
-        if let Ok(pattern) = glob::Pattern::new(name)
+        if let Some(pattern) = pattern(name)
             && self.included.len() < KEPT
             && !self.included.contains(&pattern)
         {
@@ -208,10 +225,28 @@ impl Recipes {
             if !name.contains('*') || !(is_source(name) || is_included(name)) {
                 continue;
             }
-            if let Ok(pattern) = glob::Pattern::new(name)
+            if let Some(pattern) = pattern(name)
                 && self.picked.len() < KEPT
             {
                 self.picked.push((at.to_owned(), pattern));
+            }
+        }
+    }
+
+    /// A line of Python's: what it writes to.
+    fn written(&mut self, line: &str) {
+        let modes = ["\"w\"", "'w'", "\"wb\"", "'wb'", "\"x\"", "'x'", "\"a\"", "'a'"];
+        let opened = line.split_once("open(").and_then(|(_, rest)| {
+            let end = modes.iter().filter_map(|mode| rest.find(mode)).min()?;
+            Some(&rest[..end])
+        });
+        // What is written is no name.
+        let whole = line.split(".write_").next().filter(|before| before.len() < line.len());
+        for text in opened.into_iter().chain(whole).filter(|text| !text.contains("include")) {
+            let words = text.split(|c: char| c.is_whitespace() || "\"'(),/+".contains(c));
+            let names = words.filter(|word| end_of(word).is_some_and(|end| !end.is_empty()));
+            if self.made.len() < KEPT {
+                self.made.extend(names.map(str::to_owned));
             }
         }
     }
@@ -227,9 +262,10 @@ impl Recipes {
             let names = words.iter().map(|word| split(word).1).filter(|name| name.contains('.') && name.len() > 2);
             let named =
                 names.filter(|name| name.split('.').all(|part| !part.is_empty()) && !name.starts_with("shutil."));
-            self.copied.extend(named.filter_map(|name| glob::Pattern::new(name).ok()));
+            self.copied.extend(named.filter_map(pattern));
         }
         if is_python {
+            self.written(line);
             return;
         }
         let name_of = |word: &str| {
@@ -256,112 +292,15 @@ impl Recipes {
     }
 }
 
-/// Lines, with what a backslash continues.
-fn logical_lines(text: &str) -> Vec<String> {
-    let mut lines = Vec::new();
-    let mut open = String::new();
-    for line in text.lines() {
-        match line.strip_suffix('\\') {
-            Some(part) if open.len() < EXPANDED => {
-                open.push_str(part);
-                open.push(' ');
-            }
-            _ => {
-                open.push_str(line);
-                lines.push(std::mem::take(&mut open));
-            }
+/// A pattern of names. What is not known twice is not known once.
+fn pattern(name: &str) -> Option<glob::Pattern> {
+    let mut text = String::new();
+    for c in name.chars() {
+        if c != '*' || !text.ends_with('*') {
+            text.push(c);
         }
     }
-    if !open.is_empty() {
-        lines.push(open);
-    }
-    lines
-}
-
-/// Name and value of a variable, and whether it is added to what there was.
-fn assignment(line: &str) -> Option<(&str, &str, bool)> {
-    let (left, value) = line.split_once('=')?;
-    let adds = left.ends_with('+');
-    let left = left.trim_end_matches([':', '?', '+', '!']).trim();
-    let name = left.strip_prefix("export ").or(left.strip_prefix("override ")).unwrap_or(left).trim();
-    let plain = !name.is_empty() && name.chars().all(|c| c.is_ascii_alphanumeric() || "_-.".contains(c));
-    plain.then_some((name, value.trim(), adds))
-}
-
-/// The arguments of each `$(wildcard …)`.
-fn wildcards(line: &str) -> impl Iterator<Item = &str> {
-    line.match_indices("(wildcard ").filter_map(|(at, found)| {
-        let rest = &line[at + found.len()..];
-        Some(&rest[..closing(rest, '(', ')')?])
-    })
-}
-
-/// Where what was opened before is closed.
-fn closing(text: &str, open: char, close: char) -> Option<usize> {
-    let mut depth = 0u32;
-    for (at, c) in text.char_indices() {
-        if c == open {
-            depth += 1;
-        } else if c == close {
-            match depth {
-                0 => return Some(at),
-                _ => depth -= 1,
-            }
-        }
-    }
-    None
-}
-
-/// What make would make of it; `*` for what is not known here.
-fn expand(text: &str, variables: &BTreeMap<String, String>, depth: u32) -> String {
-    let mut out = String::new();
-    let mut rest = text;
-    while let Some(at) = rest.find('$') {
-        out.push_str(&rest[..at]);
-        rest = &rest[at + 1..];
-        let Some(next) = rest.chars().next() else { break };
-        let (open, close) = match next {
-            '(' => ('(', ')'),
-            '{' => ('{', '}'),
-            other => {
-                out.push(if other == '$' { '$' } else { '*' });
-                rest = &rest[other.len_utf8()..];
-                continue;
-            }
-        };
-        let Some(end) = closing(&rest[1..], open, close) else { break };
-        let inner = &rest[1..=end];
-        rest = &rest[end + 2..];
-        out.push_str(&value(inner, variables, depth));
-        if out.len() > EXPANDED {
-            return "*".into();
-        }
-    }
-    out.push_str(rest);
-    out
-}
-
-fn value(inner: &str, variables: &BTreeMap<String, String>, depth: u32) -> String {
-    if depth > 8 {
-        return "*".into();
-    }
-    let starred = |text: &str| match text.trim() {
-        ending if ending.contains('%') => ending.replace('%', "*"),
-        ending => format!("*{ending}"),
-    };
-    if let Some(arguments) = inner.strip_prefix("wildcard ") {
-        return expand(arguments, variables, depth + 1);
-    }
-    if let Some(arguments) = inner.strip_prefix("patsubst ") {
-        return expand(&starred(arguments.split(',').nth(1).unwrap_or_default()), variables, depth + 1);
-    }
-    if let Some((_, ending)) = inner.split_once(':').and_then(|(_, rest)| rest.split_once('=')) {
-        return expand(&starred(ending), variables, depth + 1);
-    }
-    if inner.contains([' ', '$', ',']) {
-        return "*".into();
-    }
-    variables.get(inner).map(|text| expand(text, variables, depth + 1)).unwrap_or_default()
+    glob::Pattern::new(&text).ok()
 }
 
 /// A path below the suite's top, as somebody in this folder says it; `None`: it leads out of it.

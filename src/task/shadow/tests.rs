@@ -10,7 +10,7 @@ VPATH = ../src
 include rules.mk
 -include $(DEPS) local.mk $(NAME).mk
 checker: $(OBJS) check-here.h
-\tcc -o $@ $(OBJS)
+\tcc -B. -o $@ $(OBJS)
 $(NAME).h: $(NAME).h.in   # the suite's
 \tsed s/a/b/ $< > $@
 %.tab.c: %.y
@@ -24,13 +24,16 @@ SRCS = $(wildcard more/*.c)
 fn suite() -> Originals {
     let paths = "Makefile lab1/Makefile lab1/checker.cpp lab1/helper.py lib/libcheck.a include/check.h lab2/makefile \
                  cm/CMakeLists.txt lab1/run.sh tool/Mod.pm test_top.py src/check-here.h lab2/config.h lab2/other.h \
-                 checker/Makefile checker/checker.c checker/parse.y checker/include/api/check.h common/cases.def src/same.c \
+                 checker/Makefile checker/checker.c checker/parse.y checker/include/api/check.h common/cases.def more/generated.def src/same.c \
                  mk/rules.mk more/a.c checker/more/b.c pc/check.pc tools/compare.py tools/want.py tools/pack/__init__.py \
                  ref/lib/libans.so kernel/crti.S checker/gen.h.in";
-    Originals::new(paths.split_whitespace(), &|path| match path {
+    Originals::new(paths.split_whitespace(), &|path| {
+        match path {
         "checker/Makefile" => Some(MAKEFILE.into()),
+        "tools/compare.py" => Some("with open(HERE + '/generated.def', 'w') as file:\n    pass\n(tmp / 'x.c').write_text('#include \"check.h\"')\n".into()),
         "lab1/run.sh" => Some("[ -f x ] && . \"$HERE/local.conf\"\n".into()),
         _ => None,
+    }
     })
 }
 
@@ -65,6 +68,7 @@ fn a_name_that_a_tool_prefers_takes_a_shipped_files_place() {
         ("lab1/.gdbinit", "a tool's own settings"),
         ("checker/.proverc", "a tool's own settings"),
         ("pc/check-uninstalled.pc", "check.pc"),
+        ("checker/cc1", "the compiler's own part"),
     ] {
         assert_eq!(original(planted).as_deref(), Some(takes), "{planted}");
     }
@@ -145,6 +149,7 @@ fn what_a_build_makes_takes_nobodys_place() {
         "checker/gen.h",
         "checker/parse.tab.c",
         "checker/written.inc",
+        "tools/generated.def",
         "kernel/crti.o",
         "lab1/list.o",
     ] {
@@ -177,6 +182,7 @@ fn of_rules_only_what_compilers_write_is_let_be() {
     for written in [
         "checker.o: checker.c /usr/include/stdio.h \\\n ../common/cases.def config.h\n",
         "obj/checker.o obj/checker.d: checker.c \\\n  x.h\n\nx.h:\n",
+        "list: /task/project/list.c list.h\n",
         "# DO NOT DELETE\n\nqueue.o: queue.c queue.h\n",
         "checker: checker.c\n",
         "",
@@ -196,8 +202,18 @@ fn of_rules_only_what_compilers_write_is_let_be() {
     ] {
         assert!(!holds(planted), "{planted}");
     }
+    // By a link the same is found as in a folder.
+    let link = |path: &str| suite().hidden_by_link(path).map(|hides| hides.kind);
+    assert_eq!((link("checker/api"), link("checker/obj")), (Some(Kind::Found), Some(Kind::Doubtful)));
     let part = |text: &str| suite().is_dependencies("checker/checker.d", text, true);
     assert!(part("checker.o: check") && part("chec") && !part("checker.o: x\n\ttr") && !part("A=") && !holds("chec"));
+}
+
+#[test]
+fn variables_that_name_each_other_come_to_an_end() {
+    let text = format!("A = {}\ninclude $(A).mk\n", "$(A)".repeat(2000));
+    let read = Originals::new(["a/Makefile"].into_iter(), &|_| Some(text.clone()));
+    assert!(read.hidden_by("a/x.mk").is_some());
 }
 
 proptest! {

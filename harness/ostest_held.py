@@ -14,7 +14,7 @@ class Held:
     """What the start has taken, and how the channel is spoken to."""
 
     def __init__(self, taken):
-        self.notes, self.guard, self.configuration = taken.notes, taken.guard, taken.configuration
+        self.notes, self.guard, self.configuration, self.tools = taken.notes, taken.guard, taken.configuration, taken.tools
         self.project = os.environ.get("OSTEST_PROJECT")
         self.main = None
 
@@ -86,4 +86,6 @@ class Held:
     def look(self):
         if self.guard is not None:
             self.guard.look_at_maps()
+        if self.tools is not None:
+            self.tools.look()
         self.notes.drain()

@@ -1,7 +1,8 @@
 """What the parts of the harness have to say to the runner beside what pytest says. Standard library only, Python 3.9 and later.
 
-There are five kinds: `tampering`, what only the submission could have wanted; `student-code` and `made`, what the suite itself does and
-must not; `loaded`, that it did so and may; `remark`, what is nobody's fault and has to be known. Nothing is lost of what comes before the
+There are these kinds: `tampering`, what only the submission could have wanted; `student-code` and `made`, what the suite itself does and
+must not; `loaded`, that it did so and may; `displaced`, that a tool of the suite's obeyed the submission; `remark`, what is nobody's fault
+and has to be known; `written` and `copied`, what pytest itself has put into the suite's folder, which no child may say. Nothing is lost of what comes before the
 plugin has begun, nor of what a forked child has to say, which must not speak for the tests and so has a pipe to its parent.
 """
 
@@ -10,7 +11,8 @@ import os
 
 from ostest_fds import close, duplicate
 
-KINDS = ("tampering", "student-code", "made", "loaded", "remark")
+# What a forked child may say.
+KINDS = ("tampering", "student-code", "made", "loaded", "displaced", "remark")
 # What a pipe takes in one piece.
 PIECE = 4096
 

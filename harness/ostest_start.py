@@ -15,6 +15,7 @@ All of them are gone afterwards; OSTEST_BEGUN is there until the plugin has begu
 """
 
 import os
+import sys
 
 # What was handed in; none in an interpreter that was handed nothing.
 taken = None
@@ -27,7 +28,7 @@ class Taken:
         self.apart = False
         self.events, self.report = take_fd("OSTEST_EVENTS_FD"), take_fd("OSTEST_REPORT_FD")
         self.leaves, self.unfit, self.guard = None, None, None
-        self.notes, self.configuration = None, None
+        self.notes, self.configuration, self.tools = None, None, None
         for fd in (self.events, self.report):
             # What is wrong with one shows when it is used: the runner gets nothing, or pytest cannot write.
             try:
@@ -47,6 +48,8 @@ class Taken:
     def install_guards(self, allowed):
         import ostest_config
         import ostest_guard
+        import ostest_made
+        import ostest_tools
         from ostest_imported import Imported
         from ostest_notes import Notes
 
@@ -54,6 +57,10 @@ class Taken:
         self.guard = ostest_guard.install(self.notes, imported, allowed)
         self.configuration = ostest_config.Configuration(self.notes, "modules" in allowed)
         imported.after("_pytest.config", self.configuration.hold)
+        made = ostest_made.Made(self.notes, os.getcwd())
+        self.tools = ostest_tools.Tools(self.notes, made)
+        for hook in (made.hook, self.tools.hook):
+            sys.addaudithook(hook)
         if self.apart:
             import ostest_hidden
 

@@ -6,6 +6,7 @@
 use crate::junit::Outcome;
 use crate::text::cut_middle;
 use serde::Deserialize;
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 #[cfg(test)]
@@ -103,6 +104,21 @@ pub enum Event {
     /// What the submission could have written was loaded into pytest, as the suite allows it.
     Loaded {
         /// A sentence.
+        text: String,
+    },
+    /// pytest itself has made a file in the suite's folder, of its own or the suite's.
+    Written {
+        /// Its path below that folder.
+        text: String,
+    },
+    /// The same of what the submission could have written.
+    Copied {
+        /// Its path below that folder.
+        text: String,
+    },
+    /// A tool of the suite's was started where it obeys what the submission could have written.
+    Displaced {
+        /// A sentence without its end.
         text: String,
     },
     /// What has to be known, and is nobody's fault.
@@ -232,6 +248,8 @@ pub struct Log {
     pipe: Option<String>,
     loaded: Vec<String>,
     remarks: Vec<String>,
+    displaced: Vec<String>,
+    written: BTreeMap<String, bool>,
     problems: Vec<String>,
 }
 
@@ -267,6 +285,9 @@ impl Log {
                     | Event::Pipe { .. }
                     | Event::Loaded { .. }
                     | Event::Remark { .. }
+                    | Event::Written { .. }
+                    | Event::Copied { .. }
+                    | Event::Displaced { .. }
             )
         {
             return Err("the harness went on talking after pytest's end".into());
@@ -318,9 +339,19 @@ impl Log {
             Event::Pipe { text } => self.pipe = (!text.is_empty()).then(|| cut_middle(&text, MAX_PROBLEM)),
             Event::Loaded { text } => note(&mut self.loaded, &text),
             Event::Remark { text } => note(&mut self.remarks, &text),
+            Event::Displaced { text } => note(&mut self.displaced, &text),
+            Event::Written { text } => self.take_written(text, false),
+            Event::Copied { text } => self.take_written(text, true),
             Event::Finish { exitstatus } => self.finish = Some(exitstatus),
         }
         Ok(())
+    }
+
+    /// Where it was both the worse counts.
+    fn take_written(&mut self, path: String, copied: bool) {
+        if self.written.len() < MAX_TESTS {
+            *self.written.entry(path).or_default() |= copied;
+        }
     }
 
     fn hello(&mut self, hello: Hello) -> Result<(), String> {
@@ -459,6 +490,16 @@ impl Log {
     /// What has to be known and is nobody's fault, the first first.
     pub fn remarks(&self) -> &[String] {
         &self.remarks
+    }
+
+    /// Where a tool of the suite's obeyed what the submission could have written.
+    pub fn displaced(&self) -> &[String] {
+        &self.displaced
+    }
+
+    /// Files in the suite's folder that pytest has made itself, and whether of what the submission could have written.
+    pub fn written(&self) -> &BTreeMap<String, bool> {
+        &self.written
     }
 
     /// Messages that could not be understood or contradict others, the first first.

@@ -1,7 +1,7 @@
 //! The harness: what the test stage finds in PYTHONPATH and beside it.
 
 /// Files of Python by their names, each after those that it imports: the plugin that reports from inside pytest, and what comes before it.
-pub const FILES: [(&str, &str); 26] = [
+pub const FILES: [(&str, &str); 28] = [
     ("sitecustomize.py", include_str!("../harness/sitecustomize.py")),
     ("ostest_start.py", include_str!("../harness/ostest_start.py")),
     ("ostest_apart.py", include_str!("../harness/ostest_apart.py")),
@@ -10,6 +10,8 @@ pub const FILES: [(&str, &str); 26] = [
     ("ostest_fds.py", include_str!("../harness/ostest_fds.py")),
     ("ostest_notes.py", include_str!("../harness/ostest_notes.py")),
     ("ostest_imported.py", include_str!("../harness/ostest_imported.py")),
+    ("ostest_made.py", include_str!("../harness/ostest_made.py")),
+    ("ostest_tools.py", include_str!("../harness/ostest_tools.py")),
     ("ostest_guard.py", include_str!("../harness/ostest_guard.py")),
     ("ostest_config.py", include_str!("../harness/ostest_config.py")),
     ("ostest_hidden.py", include_str!("../harness/ostest_hidden.py")),

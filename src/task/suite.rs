@@ -1,6 +1,7 @@
 //! The suite: found, copied for the sandbox's root, and read for how it wants to be run.
 
 mod blame;
+mod bytecode;
 mod fingerprint;
 mod still;
 
@@ -103,6 +104,7 @@ pub async fn take(context: &Context<'_>, work: &WorkTree) -> Result<Suite, TaskE
     };
     let fingerprint = fingerprint::of(&work.suite()).map_err(|error| sandbox_failed(error.into()))?;
     // Before anything of the submission runs beside it.
+    bytecode::close(&work.suite()).map_err(|error| sandbox_failed(error.into()))?;
     let hidden = work.hide_from_students(&|path| options.test.hides(path)).map_err(sandbox_failed)?;
     tracing::debug!(files = hidden, "hid the suite's tests from students' programs");
     let requirements = read(REQUIREMENTS)?.unwrap_or_else(|| DEFAULT_REQUIREMENTS.into());

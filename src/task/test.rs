@@ -128,7 +128,7 @@ pub async fn run(
         },
         time_limit: stage.wall,
     });
-    touched.add_to(&mut verdict, &suite.options.test);
+    touched.add_to(&mut verdict, &suite.options.test, &log);
     let is_complete = log.is_collected() && log.collect_errors().is_empty();
     use sandbox::outcome::Verdict::{Failed, Ok as Good, Signaled};
     let is_limited = !matches!(outcome.verdict, Good | Failed | Signaled);

@@ -3,6 +3,7 @@
 use proptest::prelude::*;
 use sandbox::cgroup::Base;
 use sandbox::confine::landlock;
+use sandbox::groups::Group;
 use sandbox::plan::{
     APART, Apart, Beyond, Channel, Channels, CommandLine, IdRange, Layer, LeafChannels, Limits, Mount, Network,
     OutputPolicy, PLAN_VERSION, Plan, Policy, Rlimits, User,
@@ -47,6 +48,7 @@ fn plan() -> Plan {
         },
         output: OutputPolicy { limit: 1 << 20, beyond: Beyond::Discard },
         policy: Policy::Test,
+        allow: [Group::Perf, Group::IoUring].into_iter().collect(),
         channels: Channels {
             events: Some(Channel { fd: 3, limit: 1 << 20 }),
             report: Some(Channel { fd: 4, limit: 1 << 20 }),

@@ -9,6 +9,7 @@ mod cgroups;
 mod confinement;
 pub mod descriptors;
 mod facts;
+pub mod groups;
 mod kernel;
 pub mod needs;
 pub mod runner;

@@ -289,6 +289,7 @@ impl Host {
             },
             output: stage.output,
             policy: stage.policy,
+            allow: stage.allow,
             channels: stage.channels,
             cgroup: self.base.clone(),
             ledger: None,

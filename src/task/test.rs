@@ -201,6 +201,7 @@ fn stage(context: &Context<'_>, work: &WorkTree, suite: &Suite, venv: &Path) -> 
     let mut stage = Stage::new("test", Policy::Test, &context.limits);
     stage.argv = command(context, suite)?;
     stage.apart = true;
+    stage.allow = context.allow;
     stage.cwd = inside::SUITE.into();
     let wished = own.timeout.or(suites.timeout).map(|t| t.0);
     stage.wall =

@@ -130,7 +130,15 @@ pub fn compile(policy: crate::plan::Policy) -> Result<(Listening, Answers), Secc
     compile_for(policy.file(), seccomp::native()?)
 }
 
-/// The same by name, for any architecture.
+/// The same by name: a stage's policy with the groups that are on top of it.
+///
+/// # Errors
+/// When the policy does not compile.
+pub fn compile_named(name: &str) -> Result<(Listening, Answers), SeccompError> {
+    compile_for(name, seccomp::native()?)
+}
+
+/// The same for any architecture.
 ///
 /// # Errors
 /// When the policy does not compile.

@@ -14,7 +14,7 @@ pub fn all(as_json: bool) -> anyhow::Result<()> {
             .iter()
             .map(|(group, is)| json!({"group": group.name(), "about": is.about, "calls": is.calls, "risk": is.risk}))
             .collect();
-        return out::json(serde_json::to_string_pretty(&shown)?).map_err(Into::into);
+        return out::json(serde_json::to_string_pretty(&shown)?);
     }
     for (group, is) in &groups {
         out::line(format_args!(

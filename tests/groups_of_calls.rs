@@ -7,34 +7,38 @@ mod support;
 use sandbox::groups::host::obstacle;
 use sandbox::groups::{Group, Groups};
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use support::{Graded, Place, need_root};
 
-/// A lab that prints `done`.
+/// Each is a program that prints `done` at its end.
 const TESTS: &str = r#"
-import os, subprocess
+import os, pytest, subprocess
 PROJECT = os.environ["OSTEST_PROJECT"]
-def test_lab():
-    done = subprocess.run([PROJECT + "/lab"], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=100)
+@pytest.mark.parametrize("lab", LABS)
+def test_lab(lab):
+    done = subprocess.run([PROJECT + "/" + lab], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=100)
     print(done.stdout)
     assert done.stdout.endswith("done\n") and done.returncode == 0, done.stdout
 "#;
 
-const BUILD: &str = "[build]\ncommand = [\"cc\", \"-O1\", \"-pthread\", \"-o\", \"lab\", \"lab.c\"]\n";
+const BUILD: &str = "[build]\ncommand = [\"make\"]\n";
+const MAKEFILE: &str = "all: $(patsubst %.c,%,$(wildcard *.c))\n%: %.c\n\tcc -O1 -pthread -o $@ $<\n";
 
-fn source(name: &str) -> String {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/groups").join(name);
-    std::fs::read_to_string(path).expect("the lab's source")
+/// A project with the labs of all groups.
+fn project(place: &Place) -> PathBuf {
+    let names = Group::ALL.iter().map(|group| format!("{group}.c")).chain(["lab.h".into(), "ring.h".into()]);
+    let top = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/labs_of_groups");
+    let mut files: Vec<(String, String)> =
+        names.map(|name| (name.clone(), std::fs::read_to_string(top.join(name)).expect("a lab"))).collect();
+    files.push(("Makefile".into(), MAKEFILE.into()));
+    place.tree("project", &files.iter().map(|(name, text)| (name.as_str(), text.as_str())).collect::<Vec<_>>())
 }
 
-/// A project with the lab of a group.
-fn project(place: &Place, group: Group) -> PathBuf {
-    let files = [("lab.c", source(&format!("{group}.c"))), ("lab.h", source("lab.h")), ("ring.h", source("ring.h"))];
-    place.tree("project", &files.each_ref().map(|(name, text)| (*name, text.as_str())))
-}
-
-/// A suite with these lines in its file.
-fn suite(place: &Place, name: &str, lines: &str) -> PathBuf {
-    place.tree(name, &[("ostest.toml", &*format!("{lines}{BUILD}")), ("test_groups.py", TESTS)])
+/// A suite with these lines in its file, which runs these labs.
+fn suite(place: &Place, name: &str, lines: &str, labs: &[Group]) -> PathBuf {
+    let labs: Vec<&str> = labs.iter().map(|group| group.name()).collect();
+    let tests = TESTS.replace("LABS", &format!("{labs:?}"));
+    place.tree(name, &[("ostest.toml", &*format!("{lines}{BUILD}")), ("test_groups.py", &*tests)])
 }
 
 fn graded(place: &Place, project: &Path, suite: &Path, operator: &str) -> Graded {
@@ -43,75 +47,88 @@ fn graded(place: &Place, project: &Path, suite: &Path, operator: &str) -> Graded
     place.grade(project, suite, &["--lab", "5", "--config", &file.display().to_string()])
 }
 
-/// Grades the lab of a group with it and without. `told`: what a student reads without it.
-fn lab(group: Group, told: &[&str]) {
-    let name = format!("the lab of {group}");
-    if !need_root(&name) {
-        return;
-    }
-    let groups: Groups = [group].into_iter().collect();
-    let place = Place::new();
-    let (project, suite) = (project(&place, group), suite(&place, "suite", ""));
-
-    let without = graded(&place, &project, &suite, "[lab.4]\nallow = []\n");
-    let (status, text) = without.case("test_groups::test_lab");
-    assert_eq!((status.as_str(), without.code()), ("failed", 1), "{without:?}");
-    assert!(told.iter().all(|part| text.contains(part)), "{told:?}: {text}");
-    assert_eq!(without.result["policy"], "test");
-    // What another laboratory is allowed this one is not.
-    let other = graded(&place, &project, &suite, &format!("[lab.4]\nallow = [\"{group}\"]\n"));
-    assert_eq!(other.case("test_groups::test_lab").0, "failed", "{other:?}");
-
-    if let Some(obstacle) = obstacle(groups) {
-        println!("SKIPPED: {name}: {}", obstacle.found);
-        return;
-    }
-    let with = graded(&place, &project, &suite, &format!("[lab.5]\nallow = [\"{group}\"]\n"));
-    assert_eq!((with.case("test_groups::test_lab").0.as_str(), with.code()), ("passed", 0), "{with:?}");
-    assert_eq!(with.result["policy"], format!("test+{group}"));
-    assert_eq!(with.result["outcome"]["allowed"][0], group.name());
-}
-
-macro_rules! labs {
-    ($($name:ident: $group:expr, $told:expr;)+) => {$(
-        #[test]
-        fn $name() {
-            lab($group, &$told);
+/// Those that this kernel has; the others are named as skipped.
+fn able() -> Groups {
+    let able = |group: &Group| match obstacle([*group].into_iter().collect()) {
+        None => true,
+        Some(obstacle) => {
+            println!("SKIPPED: the lab of {group}: {}", obstacle.found);
+            false
         }
-    )+};
+    };
+    Group::ALL.into_iter().filter(able).collect()
 }
 
-labs! {
-    a_program_confines_itself_by_landlock: Group::Landlock, ["sandbox: ", "landlock_create_ruleset", "refused here"];
-    // The answer of a file system without attributes: nobody is told, since cp and install ask at each file.
-    a_file_has_attributes: Group::Xattrs, ["setxattr: Operation not supported"];
-    a_program_fills_its_pages: Group::Userfaultfd, ["sandbox: ", "called userfaultfd", "refused here"];
-    a_program_counts_what_it_does: Group::Perf, ["sandbox: ", "called perf_event_open", "refused here"];
-    the_kernel_works_off_a_ring: Group::IoUring, ["sandbox: ", "called io_uring_setup", "refused here"];
-    // The kernel's own answer where there is a listener already; it cannot be told.
-    a_thread_decides_on_anothers_calls: Group::SeccompNotify, ["seccomp: Device or resource busy"];
-    a_container_is_made: Group::Containers, ["sandbox: ", "called clone(CLONE_NEWNS|", "refused here"];
-}
-
-/// A ring runs its requests with the domain of whoever made it.
-#[test]
-fn a_domain_holds_on_a_ring() {
-    if !need_root("a_domain_holds_on_a_ring") {
-        return;
+/// What a student reads of the lab without its group.
+fn told(group: Group) -> &'static [&'static str] {
+    match group {
+        Group::Landlock => &["sandbox: ", "called landlock_create_ruleset", "refused here"],
+        // The answer of a file system without attributes: nobody is told, since cp and install ask at each file.
+        Group::Xattrs => &["setxattr: Operation not supported"],
+        Group::Userfaultfd => &["sandbox: ", "called userfaultfd", "refused here"],
+        Group::Perf => &["sandbox: ", "called perf_event_open", "refused here"],
+        Group::IoUring => &["sandbox: ", "called io_uring_setup", "refused here"],
+        // The kernel's own answer where there is a listener already; it cannot be told.
+        Group::SeccompNotify => &["seccomp: Device or resource busy"],
+        Group::Containers => &["sandbox: ", "called clone(CLONE_NEWNS|", "refused here"],
     }
-    let both: Groups = [Group::IoUring, Group::Landlock].into_iter().collect();
-    if let Some(obstacle) = obstacle(both) {
-        println!("SKIPPED: a_domain_holds_on_a_ring: {}: {}", obstacle.group, obstacle.found);
+}
+
+#[test]
+fn a_laboratory_works_with_its_groups_and_is_told_what_was_refused_without() {
+    if !need_root("a_laboratory_works_with_its_groups_and_is_told_what_was_refused_without") {
         return;
     }
     let place = Place::new();
-    let project = project(&place, Group::IoUring);
-    let tests = TESTS.replace("endswith(\"done\\n\")", "endswith(\"ring that is older\\ndone\\n\")");
-    assert_ne!(tests, TESTS);
-    let suite = place.tree("suite", &[("ostest.toml", BUILD), ("test_groups.py", &*tests)]);
-    let graded = graded(&place, &project, &suite, "[test]\nallow = [\"landlock\"]\n[lab.5]\nallow = [\"io_uring\"]\n");
-    assert_eq!(graded.case("test_groups::test_lab").0, "passed", "{graded:?}");
-    assert_eq!(graded.result["policy"], "test+landlock+io_uring");
+    let (project, suite) = (project(&place), suite(&place, "suite", "", &Group::ALL));
+    // What another laboratory is allowed this one is not.
+    let without = graded(&place, &project, &suite, "[lab.4]\nallow = [\"landlock\", \"io_uring\", \"containers\"]\n");
+    for group in Group::ALL {
+        let (status, text) = without.case(&format!("test_groups::test_lab[{group}]"));
+        assert_eq!(status, "failed", "{group}: {without:?}");
+        assert!(told(group).iter().all(|part| text.contains(part)), "{group}, {:?}: {text}", told(group));
+    }
+    assert_eq!((without.code(), &without.result["policy"]), (1, &"test".into()));
+
+    let able = able();
+    let of_lab: Vec<String> = able.iter().map(|group| format!("{:?}", group.name())).collect();
+    let with = graded(&place, &project, &suite, &format!("[lab.5]\nallow = [{}]\n", of_lab.join(", ")));
+    for group in Group::ALL {
+        let (status, text) = with.case(&format!("test_groups::test_lab[{group}]"));
+        assert_eq!(status == "passed", able.contains(group), "{group}: {text}");
+    }
+    assert_eq!(with.result["policy"], able.on("test"));
+    assert_eq!(with.result["outcome"]["allowed"], serde_json::json!(able));
+}
+
+/// No group leans on another. A ring runs its requests with the domain of whoever made it.
+#[test]
+fn each_group_is_enough_for_its_laboratory() {
+    if !need_root("each_group_is_enough_for_its_laboratory") {
+        return;
+    }
+    let place = Place::new();
+    let project = project(&place);
+    let made = Command::new("make").arg("-C").arg(&project).output().expect("make starts");
+    assert!(made.status.success(), "{made:?}");
+    let run = |lab: Group, groups: &[Group]| {
+        let mut command = place.command(&["exec"]);
+        command.arg("--ro").arg(&project);
+        for group in groups {
+            command.args(["--allow", group.name()]);
+        }
+        let output = command.arg("--").arg(project.join(lab.name())).output().expect("it starts");
+        assert_eq!(output.status.code(), Some(0), "{lab} with {groups:?}: {output:?}");
+        String::from_utf8_lossy(&output.stdout).into_owned()
+    };
+    let able = able();
+    for group in able.iter() {
+        assert!(run(group, &[group]).ends_with("done\n"));
+    }
+    if able.contains(Group::IoUring) && able.contains(Group::Landlock) {
+        let said = run(Group::IoUring, &[Group::IoUring, Group::Landlock]);
+        assert!(said.contains("the domain holds on a ring that is older\ndone\n"), "{said}");
+    }
 }
 
 /// The operator decides, the suite says what it needs, and the submission has no say.
@@ -121,10 +138,10 @@ fn what_a_suite_needs_and_the_operator_does_not_allow_is_told_before_anything_is
         return;
     }
     let place = Place::new();
-    let project = project(&place, Group::Xattrs);
+    let project = project(&place);
     // One that grants itself something grants nothing.
     place.tree("project", &[("ostest.toml", "[test]\nallow = [\"xattrs\", \"containers\"]\n")]);
-    let asking = suite(&place, "asking", "[lab.5]\nallow = [\"xattrs\", \"landlock\"]\n");
+    let asking = suite(&place, "asking", "[lab.5]\nallow = [\"xattrs\", \"landlock\"]\n", &[Group::Xattrs]);
     let refused = graded(&place, &project, &asking, "[lab.5]\nallow = [\"landlock\"]\n");
     assert_eq!(refused.code(), 2, "{refused:?}");
     assert!(refused.cases().is_empty(), "{refused:?}");
@@ -136,11 +153,8 @@ fn what_a_suite_needs_and_the_operator_does_not_allow_is_told_before_anything_is
     ] {
         assert!(refused.error().contains(part), "{part}: {}", refused.error());
     }
-    let silent = suite(&place, "silent", "");
-    let plain = graded(&place, &project, &silent, "");
-    assert_eq!((plain.code(), &plain.result["policy"]), (1, &"test".into()), "{plain:?}");
     // A suite that says what its laboratories need gets no more in others.
-    let other = suite(&place, "other", "[lab.6]\nallow = [\"landlock\"]\n");
+    let other = suite(&place, "other", "[lab.6]\nallow = [\"landlock\"]\n", &[Group::Xattrs]);
     let narrowed = graded(&place, &project, &other, "[test]\nallow = [\"xattrs\", \"landlock\"]\n");
     assert_eq!((narrowed.code(), &narrowed.result["policy"]), (1, &"test".into()), "{narrowed:?}");
 
@@ -148,7 +162,7 @@ fn what_a_suite_needs_and_the_operator_does_not_allow_is_told_before_anything_is
     std::fs::write(&wrong, "[lab.5]\nallow = [\"io_urnig\"]\n").expect("it is written");
     let mut command = place.command(&["grade"]);
     let output =
-        command.arg(&project).arg("--tests").arg(&silent).arg("--config").arg(&wrong).output().expect("it starts");
+        command.arg(&project).arg("--tests").arg(&other).arg("--config").arg(&wrong).output().expect("it starts");
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(!output.status.success() && Group::ALL.iter().all(|group| said.contains(group.name())), "{output:?}");
 }
@@ -172,7 +186,7 @@ fn check_tells_the_risk_and_the_plan_has_what_is_allowed() {
     assert_eq!(printed(&["io_uring", "perf"])["allow"], serde_json::json!(["perf", "io_uring"]));
     let file = place.path("operator.toml");
     std::fs::write(&file, "[test]\nallow = [\"landlock\"]\n[lab.3]\nallow = [\"xattrs\"]\n").expect("it is written");
-    let suite = suite(&place, "suite", "[lab.3]\nallow = [\"xattrs\", \"userfaultfd\"]\n");
+    let suite = suite(&place, "suite", "[lab.3]\nallow = [\"xattrs\", \"userfaultfd\"]\n", &[]);
     let mut command = place.command(&["check", "--json", "--config", &file.display().to_string()]);
     let output = command.arg("--tests").arg(&suite).output().expect("it starts");
     let found: serde_json::Value = serde_json::from_slice(&output.stdout).expect("findings");

@@ -67,6 +67,12 @@ impl Group {
         }
     }
 
+    /// Whether only the ledger ([`crate::ledger`]) holds what it lets a program have of the kernel's memory: access lists, counters,
+    /// file systems, sockets in a network namespace of its own, at which nobody else looks.
+    pub fn needs_ledger(self) -> bool {
+        matches!(self, Group::Xattrs | Group::Perf | Group::IoUring | Group::Containers)
+    }
+
     fn bit(self) -> u8 {
         1 << (self as u8)
     }

@@ -236,6 +236,10 @@ fn choose_ledger(plan: &Plan, degraded: &mut Vec<Layer>) -> Result<Option<Accoun
     match plan.ledger {
         Some(share) => Account::open(share).map(Some).map_err(failed("opening the stage's account in the ledger")),
         None if plan.waives(Layer::Ledger) => {
+            if let Some(group) = plan.allow.iter().find(|group| group.needs_ledger()) {
+                let why = format!("{group}: only the ledger of memory would hold what it opens, and it is waived");
+                return Err(failed("allowing a group of system calls")(why));
+            }
             degraded.push(Layer::Ledger);
             Ok(None)
         }

@@ -10,15 +10,22 @@ use std::path::Path;
 /// Name of the findings.
 const NAME: &str = "allowed calls";
 
-/// One for each group that is allowed anywhere.
-pub fn look(grading: &Grading) -> Vec<Finding> {
+/// One for each group that is allowed anywhere. `has_ledger`: whether memory that no control group pays for is booked.
+pub fn look(grading: &Grading, has_ledger: bool) -> Vec<Finding> {
     let everywhere = grading.test.allow.unwrap_or_default();
     let of_labs = grading.labs.values().filter_map(|lab| lab.allow).fold(Groups::NONE, Groups::and);
     let judged = |group: Group| {
         let place = place(grading, group, everywhere.contains(group));
-        judge(group, &place, obstacle([group].into_iter().collect()), hypervisor_in_reach())
+        let without_ledger = || (group.needs_ledger() && !has_ledger).then(|| missing_ledger(group));
+        let obstacle = obstacle([group].into_iter().collect()).or_else(without_ledger);
+        judge(group, &place, obstacle, hypervisor_in_reach())
     };
     everywhere.and(of_labs).iter().map(judged).collect()
+}
+
+fn missing_ledger(group: Group) -> Obstacle {
+    let found = "only the ledger would hold the memory that it opens, and this host keeps none".into();
+    Obstacle { group, found, remedy: "do what the finding on the ledger says".into() }
 }
 
 /// The laboratories in which it is allowed.
@@ -64,8 +71,14 @@ mod tests {
         let grading = of_file(&file, 1);
         assert_eq!(place(&grading, Group::Landlock, true), "in every laboratory");
         assert_eq!(place(&grading, Group::Xattrs, false), "in laboratory 3, 7");
-        assert_eq!(look(&grading).len(), 2);
-        assert!(look(&of_file(&FileOptions::default(), 1)).is_empty());
+        assert_eq!(look(&grading, true).len(), 2);
+        let of = |findings: Vec<Finding>, word: &str| findings.into_iter().find(|f| f.found.starts_with(word)).unwrap();
+        let bare = of(look(&grading, false), "xattrs");
+        assert!(
+            bare.grade == Grade::Red && (bare.found.contains("ledger") || bare.found.contains("user.*")),
+            "{bare:?}"
+        );
+        assert!(look(&of_file(&FileOptions::default(), 1), true).is_empty());
         let told = judge(Group::Xattrs, "in laboratory 3", None, true);
         assert!(told.grade == Grade::Yellow && told.found.contains(&risk(Group::Xattrs)), "{told:?}");
         let ring = |reach| judge(Group::IoUring, "in laboratory 3", None, reach).found.contains("/dev/vsock");

@@ -23,6 +23,7 @@ use sandbox::plan::Layer;
 use serde::Serialize;
 use std::collections::BTreeSet;
 
+pub use confinement::LEDGER;
 pub use tools::{PYTHON, find_tool};
 
 /// How much a finding matters.
@@ -148,6 +149,11 @@ impl Findings {
     /// Whether there is a red finding of this name.
     pub fn is_red(&self, name: &str) -> bool {
         self.of(Grade::Red).any(|finding| finding.name == name)
+    }
+
+    /// Whether there is a green finding of this name.
+    pub fn is_green(&self, name: &str) -> bool {
+        self.of(Grade::Green).any(|finding| finding.name == name)
     }
 
     /// Whether a sandbox can be tried at all: what it stands on was found.

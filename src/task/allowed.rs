@@ -55,6 +55,11 @@ fn refused(obstacle: &Obstacle) -> Fault {
 mod tests {
     use super::*;
     use crate::fault::Blame;
+    use proptest::prelude::*;
+
+    fn any_groups() -> impl Strategy<Value = Groups> {
+        proptest::sample::subsequence(Group::ALL.to_vec(), 0..=Group::ALL.len()).prop_map(|list| groups(&list))
+    }
 
     fn groups(list: &[Group]) -> Groups {
         list.iter().copied().collect()
@@ -80,6 +85,20 @@ mod tests {
             assert!(fault.detail.contains(part), "{part}: {fault:?}");
         }
         assert!(decide(Groups::NONE, Some(asked), None).unwrap_err().detail.contains("[test]"));
+    }
+
+    proptest! {
+        #[test]
+        fn nothing_is_on_that_the_operator_does_not_allow_or_the_suite_that_speaks_of_groups_does_not_ask_for(
+            allowed in any_groups(),
+            asked in proptest::option::of(any_groups()),
+            lab in proptest::option::of(0u32..9),
+        ) {
+            match decide(allowed, asked, lab) {
+                Ok(on) => prop_assert!(on.without(allowed).is_empty() && on.without(asked.unwrap_or(allowed)).is_empty()),
+                Err(fault) => prop_assert!(fault.blame == Blame::Host && !asked.unwrap_or_default().without(allowed).is_empty()),
+            }
+        }
     }
 
     #[test]

@@ -4,10 +4,14 @@
 mod common;
 mod support;
 
+use common::wait_until;
 use sandbox::groups::host::obstacle;
 use sandbox::groups::{Group, Groups};
+use serde_json::json;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use support::backend::Counting;
+use support::running::{Running, passed, status};
 use support::{Graded, Place, need_root};
 
 /// Each is a program that prints `done` at its end.
@@ -165,6 +169,42 @@ fn what_a_suite_needs_and_the_operator_does_not_allow_is_told_before_anything_is
         command.arg(&project).arg("--tests").arg(&other).arg("--config").arg(&wrong).output().expect("it starts");
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(!output.status.success() && Group::ALL.iter().all(|group| said.contains(group.name())), "{output:?}");
+}
+
+/// The runner holds a task of such a laboratory, and grades the others; when the operator's file allows the group and is read again,
+/// the task is graded.
+#[test]
+fn a_task_that_needs_what_is_not_allowed_is_held_and_keeps_no_other() {
+    if !need_root("a_task_that_needs_what_is_not_allowed_is_held_and_keeps_no_other") {
+        return;
+    }
+    if !able().contains(Group::Userfaultfd) {
+        return;
+    }
+    let (place, suite) = Place::with_good();
+    std::fs::write(suite.join("ostest.toml"), "[lab.2]\nallow = [\"userfaultfd\"]\n").expect("it is written");
+    let file = place.path("operator.toml");
+    std::fs::write(&file, "").expect("it is written");
+    let task = |attempt: u32, lab: u32| {
+        json!({"attempt": attempt, "repositoryUrl": "https://course.example/good", "branch": "main", "laboratoryNumber": lab,
+            "connectedTests": []})
+    };
+    let backend = Counting::start([task(1, 2)], || ());
+    let config = file.display().to_string();
+    let runner = Running::start(&place, &backend, &suite, &["--concurrent", "1", "--config", &config]);
+    wait_until("a task is held", || status(&place)["held"].as_array().is_some_and(|held| !held.is_empty()));
+    let held = &status(&place)["held"][0];
+    assert_eq!(held["blame"], "host", "{}", runner.log());
+    assert!(held["message"].as_str().is_some_and(|text| text.ends_with("needs: userfaultfd")), "{held}");
+    assert!(runner.log().contains("below [lab.2]: `allow = ["), "{}", runner.log());
+    backend.books().queue.extend([task(2, 1)]);
+    backend.wait("the other laboratory's result", |books| books.taken.len() == 1);
+    assert_eq!(backend.books().taken[0]["attempt"], 2, "{}", runner.log());
+    std::fs::write(&file, "[lab.2]\nallow = [\"userfaultfd\"]\n").expect("it is written");
+    common::send_signal(runner.pid(), nix::libc::SIGHUP);
+    backend.wait("the held task's result", |books| books.taken.len() == 2);
+    assert!(passed(&backend.books().taken[1]), "{:#?}", backend.books().taken);
+    runner.ends();
 }
 
 /// What is allowed is told with its risk, and stands in the plan.

@@ -95,6 +95,7 @@ fn every_refusal_has_its_reason() {
         ("is no name for a cgroup", |p| p.name = "x".repeat(65)),
         ("is no name for a cgroup", |p| p.name = "../other".into()),
         ("is no name for a cgroup", |p| p.name = "Slot".into()),
+        ("allows perf, io_uring in a stage", |p| p.policy = Policy::Build),
         ("must begin at 65536", |p| p.ids.base = 0),
         ("must begin at 65536", |p| p.ids.base = 65_535),
         ("must begin at 65536", |p| p.ids.count = 65_535),

@@ -37,7 +37,7 @@ fn look(group: Group) -> Found {
         Group::Landlock => judge_landlock(&crate::host::landlock()),
         Group::Xattrs => judge_xattrs(&probe::user_attribute()),
         Group::Userfaultfd => judge_userfaultfd(&probe::userfaultfd()),
-        Group::Perf => judge_perf(number("/proc/sys/kernel/perf_event_paranoid")),
+        Group::Perf => judge_perf(number("/proc/sys/kernel/perf_event_paranoid"), &probe::counter()),
         Group::IoUring => judge_io_uring(number("/proc/sys/kernel/io_uring_disabled"), &probe::io_uring()),
         Group::SeccompNotify => judge_seccomp_notify(availability().ok()),
         Group::Containers => judge_containers(&Namespaces {
@@ -64,6 +64,16 @@ fn errno(answer: &io::Result<()>) -> Option<i32> {
     answer.as_ref().err().and_then(io::Error::raw_os_error)
 }
 
+/// By what is around the grader: a unit's or a container's filter, which holds inside of sandboxes as well.
+fn filtered(calls: &str) -> Found {
+    because(
+        format!("a filter around this process refuses {calls}"),
+        format!(
+            "allow that: `SystemCallFilter={calls}` in a drop-in of the unit (`systemctl edit`), or in the container's seccomp profile"
+        ),
+    )
+}
+
 fn judge_landlock(state: &Landlock) -> Found {
     match state {
         Landlock::Abi(_) => None,
@@ -88,12 +98,15 @@ fn judge_userfaultfd(answer: &io::Result<()>) -> Found {
     match errno(answer) {
         None => None,
         Some(libc::EINVAL) => because("the kernel cannot keep userfaultfd to user mode", "use Linux 5.11 or newer"),
+        Some(libc::EPERM) => filtered("userfaultfd"),
         Some(_) => because("the kernel has no userfaultfd", "use a kernel with CONFIG_USERFAULTFD"),
     }
 }
 
-fn judge_perf(paranoid: Option<i64>) -> Found {
+fn judge_perf(paranoid: Option<i64>, answer: &io::Result<()>) -> Found {
     match paranoid {
+        // Root is refused nothing by the kernel.
+        Some(2) if matches!(errno(answer), Some(libc::EPERM | libc::ENOSYS)) => filtered("perf_event_open"),
         Some(2) => None,
         None => because("the kernel has no performance events", "use a kernel with CONFIG_PERF_EVENTS"),
         Some(level @ 3..) => because(
@@ -115,11 +128,7 @@ fn judge_io_uring(disabled: Option<i64>, answer: &io::Result<()>) -> Found {
             sysctl("kernel.io_uring_disabled=0"),
         ),
         (_, Some(libc::ENOSYS)) => because("the kernel has no io_uring", "use a kernel with CONFIG_IO_URING"),
-        // A container's filter, most often.
-        (_, Some(libc::EPERM)) => because(
-            "io_uring is refused to this process as well",
-            "allow io_uring_setup, io_uring_enter and io_uring_register in what is around the grader (a container's seccomp profile)",
-        ),
+        (_, Some(libc::EPERM)) => filtered("io_uring_setup io_uring_enter io_uring_register"),
         _ => None,
     }
 }
@@ -167,16 +176,18 @@ mod tests {
     #[test]
     fn a_kernel_that_refuses_is_told_with_what_mends_it() {
         let remedy = |found: Found| found.expect("an obstacle").1;
-        assert_eq!(judge_perf(Some(2)), None);
+        assert_eq!(judge_perf(Some(2), &Ok(())), None);
+        assert!(remedy(judge_perf(Some(2), &answer(libc::EPERM))).contains("SystemCallFilter=perf_event_open"));
         for level in [-1, 0, 1, 3, 4] {
-            assert!(remedy(judge_perf(Some(level))).contains("perf_event_paranoid=2"), "{level}");
+            assert!(remedy(judge_perf(Some(level), &Ok(()))).contains("perf_event_paranoid=2"), "{level}");
         }
-        assert!(remedy(judge_perf(None)).contains("CONFIG_PERF_EVENTS"));
+        assert!(remedy(judge_perf(None, &answer(libc::ENOSYS))).contains("CONFIG_PERF_EVENTS"));
         assert_eq!(judge_io_uring(Some(0), &answer(libc::EFAULT)), None);
         assert_eq!(judge_io_uring(None, &answer(libc::EFAULT)), None, "before 6.6");
         assert!(remedy(judge_io_uring(Some(1), &answer(libc::EFAULT))).contains("io_uring_disabled=0"));
         assert!(remedy(judge_io_uring(None, &answer(libc::ENOSYS))).contains("CONFIG_IO_URING"));
         assert!(remedy(judge_io_uring(None, &answer(libc::EPERM))).contains("seccomp profile"));
+        assert!(remedy(judge_userfaultfd(&answer(libc::EPERM))).contains("SystemCallFilter=userfaultfd"));
         assert_eq!(judge_userfaultfd(&Ok(())), None);
         assert!(remedy(judge_userfaultfd(&answer(libc::EINVAL))).contains("5.11"));
         assert!(remedy(judge_userfaultfd(&answer(libc::ENOSYS))).contains("CONFIG_USERFAULTFD"));

@@ -22,6 +22,33 @@ pub fn io_uring() -> io::Result<()> {
     close(unsafe { libc::syscall(libc::SYS_io_uring_setup, 0u32, std::ptr::null::<libc::c_void>()) })
 }
 
+/// Whether a counter of this process's own time in user mode can be opened.
+///
+/// # Errors
+/// `ENOSYS` where the kernel has none; `EPERM` or `EACCES` where it is refused.
+pub fn counter() -> io::Result<()> {
+    /// `struct perf_event_attr` of linux/perf_event.h in its first version, whose size is 64.
+    #[repr(C)]
+    #[derive(Default)]
+    struct Attributes {
+        kind: u32,
+        size: u32,
+        config: u64,
+        period: u64,
+        sample: u64,
+        read: u64,
+        flags: u64,
+        rest: [u64; 2],
+    }
+    const SOFTWARE: u32 = 1;
+    const TASK_CLOCK: u64 = 1;
+    // Bits of the flags: disabled, exclude_kernel, exclude_hv.
+    const USER_MODE: u64 = 1 | 1 << 5 | 1 << 6;
+    let wanted = Attributes { kind: SOFTWARE, size: 64, config: TASK_CLOCK, flags: USER_MODE, ..Attributes::default() };
+    // SAFETY: the attributes are as long as they say and live until the call has ended; all else are numbers.
+    close(unsafe { libc::syscall(libc::SYS_perf_event_open, &raw const wanted, 0, -1, -1, 0) })
+}
+
 /// Closes a descriptor that the kernel has just given, if it has.
 fn close(answer: libc::c_long) -> io::Result<()> {
     match RawFd::try_from(answer) {

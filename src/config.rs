@@ -10,6 +10,7 @@ mod skips;
 use crate::backend::contract::{ErrorLimit, MemoryUnit};
 use crate::proxy::{Internal, Place};
 use crate::units::{parse_duration, parse_size};
+use sandbox::groups::Groups;
 use sandbox::plan::Layer;
 use serde::Deserialize;
 use std::collections::BTreeMap;
@@ -258,6 +259,9 @@ pub struct LimitOptions {
     /// What a test leaves running. In files only.
     #[arg(skip)]
     pub leftovers: Option<Leftovers>,
+    /// Groups of system calls that its tests may make beside the others. In files only.
+    #[arg(skip)]
+    pub allow: Option<Groups>,
 }
 
 /// What becomes of programs that still run at the end of the test that started them.
@@ -281,6 +285,7 @@ impl LimitOptions {
             output_limit: self.output_limit.or(other.output_limit),
             timeout: self.timeout.or(other.timeout),
             leftovers: self.leftovers.or(other.leftovers),
+            allow: self.allow.or(other.allow),
         }
     }
 }
@@ -360,6 +365,8 @@ pub struct TestOptions {
     pub test_timeout: Option<Span>,
     /// Which tests may be skipped; none: the suite's word.
     pub skips: Option<Skips>,
+    /// Groups of system calls that tests of every laboratory may make beside the others.
+    pub allow: Option<Groups>,
 }
 
 /// How `[build]` is run.
@@ -516,6 +523,7 @@ impl FileOptions {
             output_limit: self.output_limit,
             timeout: self.timeout,
             leftovers: None,
+            allow: None,
         }
     }
 }
@@ -571,6 +579,7 @@ pub struct SuiteLabOptions {
     pub output_limit: Option<Size>,
     pub timeout: Option<Span>,
     pub leftovers: Option<Leftovers>,
+    pub allow: Option<Groups>,
     /// Programs that it needs beside the suite's.
     pub needs: Vec<Need>,
 }
@@ -586,6 +595,7 @@ impl SuiteLabOptions {
             output_limit: self.output_limit,
             timeout: self.timeout,
             leftovers: self.leftovers,
+            allow: self.allow,
         }
     }
 }
@@ -616,6 +626,8 @@ pub struct SuiteTestOptions {
     pub makes: Vec<Hidden>,
     /// Whether HOME can be written to.
     pub home: Home,
+    /// Groups of system calls that it needs beside the others, in every laboratory.
+    pub allow: Option<Groups>,
 }
 
 /// What HOME is.
@@ -690,6 +702,12 @@ impl SuiteOptions {
         lab.and_then(|n| self.lab.get(&n.to_string())).cloned().unwrap_or_default()
     }
 
+    /// The groups of system calls that it asks for in a laboratory; none where its file does not speak of any.
+    pub fn asks_for(&self, lab: Option<u32>) -> Option<Groups> {
+        let speaks = self.test.allow.is_some() || self.lab.values().any(|lab| lab.allow.is_some());
+        speaks.then(|| self.test.allow.unwrap_or_default().and(self.of_lab(lab).allow.unwrap_or_default()))
+    }
+
     /// What it needs for a laboratory.
     pub fn needs_of(&self, lab: Option<u32>) -> Vec<Need> {
         self.needs.iter().cloned().chain(self.of_lab(lab).needs).collect()
@@ -746,6 +764,11 @@ pub struct Grading {
 }
 
 impl Grading {
+    /// The groups of system calls that the operator allows in a laboratory.
+    pub fn allowed(&self, lab: Option<u32>) -> Groups {
+        self.test.allow.unwrap_or_default().and(lab_section(&self.labs, lab).allow.unwrap_or_default())
+    }
+
     /// The longest time that a build may take where an answer is due: two eighths of the whole. A build or a suite that ends by
     /// its own limit is the submission's; one that ends because the answer is due is nobody's. So these limits come first.
     pub fn longest_build(&self) -> Duration {

@@ -51,6 +51,8 @@ pub enum Cause {
     Environment,
     /// Programs of this host that the suite needs.
     Programs,
+    /// Groups of system calls that the suite needs and this host does not allow, or cannot.
+    Groups,
     /// Whatever a sandbox is made of: control groups, mounts, the launcher, the work tree.
     Sandbox,
     /// The runner's own code.
@@ -69,6 +71,7 @@ impl fmt::Display for Cause {
             Cause::Index => f.write_str("the package index"),
             Cause::Environment => f.write_str("the suite's Python environment"),
             Cause::Programs => f.write_str("the look for the programs that the suite needs"),
+            Cause::Groups => f.write_str("the look for the system calls that the suite needs"),
             Cause::Sandbox => f.write_str("the sandbox"),
             Cause::Runner => f.write_str("the runner"),
             Cause::Deadline => f.write_str("the time for an answer"),

@@ -91,6 +91,7 @@ impl Bench {
             slot: &self.slot,
             assignment: &assignment,
             limits: self.grading.limits,
+            allow: sandbox::groups::Groups::NONE,
             cancel: &cancel,
         };
         let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().expect("a runtime");

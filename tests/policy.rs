@@ -87,3 +87,30 @@ fn the_manual_has_the_figures() {
         );
     }
 }
+
+#[test]
+fn groups_say_what_they_open_and_what_is_given_up() {
+    let groups = parsed(&["groups"], 0);
+    let groups = groups.as_array().unwrap();
+    let plain = text(&["groups"], 0);
+    for group in groups {
+        let name = group["group"].as_str().unwrap();
+        let risk = group["risk"].as_str().unwrap();
+        assert!(
+            plain.contains(&format!("\n    risk: {risk}\n")) && plain.contains(&format!("{name}\n    ")),
+            "{plain}"
+        );
+        // Each opens something: diff finds differences.
+        assert!(text(&["diff", "test", &format!("test+{name}")], 1).contains('+'), "{name}");
+    }
+    assert_eq!(groups.len(), 7);
+    let shown = parsed(&["show", "test", "--allow", "perf", "--allow", "io_uring"], 0);
+    let verdict = |call: &str| {
+        shown["calls"].as_array().unwrap().iter().find(|one| one["call"] == call).unwrap()["verdict"].clone()
+    };
+    assert_eq!((verdict("perf_event_open"), verdict("io_uring_enter")), ("conditional".into(), "allowed".into()));
+    assert!(text(&["show", "build", "--allow", "perf"], 2).contains("test stage alone"));
+    assert!(text(&["diff", "test", "test+nothing"], 2).contains("seccomp-notify"));
+    assert!(text(&["explain", "mount"], 0).contains("allow = [\"containers\"]"));
+    assert!(!text(&["explain", "fsopen"], 0).contains("allow = "), "it stays refused");
+}

@@ -12,6 +12,8 @@ use crate::confine::{ConfineError, landlock};
 use crate::denied::Denials;
 use crate::ending::{self, Facts, Stop};
 use crate::gate::GATE_NAME;
+use crate::groups::host::Obstacle;
+use crate::groups::{self, Group};
 use crate::leaves::Leaves;
 use crate::ledger::Account;
 use crate::mounts;
@@ -95,6 +97,9 @@ fn launch(out: &mut impl Write) -> Result<Outcome, LaunchError> {
     crate::confine::rlimits::allow_core(plan.rlimits.core);
     // Everything that can be refused is tried before a process exists.
     let mut degraded = Vec::new();
+    if let Some(Obstacle { group, found, remedy }) = groups::host::obstacle(plan.allow) {
+        return Err(failed("allowing a group of system calls")(format!("{group}: {found}; {remedy}")));
+    }
     let filters = choose_seccomp(&plan, &mut degraded)?;
     let landlock = choose_landlock(&plan, &mut degraded)?;
     let sources = mounts::open_sources(&plan)?;
@@ -183,6 +188,7 @@ fn finish(
         limits,
         output,
         degraded,
+        allowed: plan.allow,
         denied,
         untold,
         full,
@@ -207,7 +213,8 @@ fn copy_report(report: &mut std::fs::File, channel: Option<Channel>, out: &mut i
 
 /// The domain. The operator's word that there may be none counts only where the kernel has none.
 fn choose_landlock(plan: &Plan, degraded: &mut Vec<Layer>) -> Result<Option<landlock::Writable>, LaunchError> {
-    if plan.off(Switch::Landlock) {
+    // It refuses every mount, in whatever namespace.
+    if plan.off(Switch::Landlock) || plan.allow.contains(Group::Containers) {
         return Ok(None);
     }
     match (sys::landlock_abi(), plan.waives(Layer::Landlock)) {
@@ -229,6 +236,10 @@ fn choose_ledger(plan: &Plan, degraded: &mut Vec<Layer>) -> Result<Option<Accoun
     match plan.ledger {
         Some(share) => Account::open(share).map(Some).map_err(failed("opening the stage's account in the ledger")),
         None if plan.waives(Layer::Ledger) => {
+            if let Some(group) = plan.allow.iter().find(|group| group.needs_ledger()) {
+                let why = format!("{group}: only the ledger of memory would hold what it opens, and it is waived");
+                return Err(failed("allowing a group of system calls")(why));
+            }
             degraded.push(Layer::Ledger);
             Ok(None)
         }
@@ -258,15 +269,21 @@ fn choose_seccomp(plan: &Plan, degraded: &mut Vec<Layer>) -> Result<Filters, Lau
         return Ok(Filters::default());
     }
     let init_seccomp = Some(seccomp::compile_init()?);
-    // What fetches runs tools of the host's, of whose refusals no student is told.
-    let tells = if plan.policy == Policy::Fetch { Availability::Never } else { told::availability()? };
+    // What fetches runs tools of the host's, of whose refusals no student is told. And a process has one listener at the most: where
+    // programs may have theirs we have none. (Our filters answer with errors then, which are stricter than their questions.)
+    let tells = match plan.policy {
+        Policy::Fetch => Availability::Never,
+        _ if plan.allow.contains(Group::SeccompNotify) => Availability::Never,
+        _ => told::availability()?,
+    };
+    let name = plan.policy_name();
     let mut filters = Filters { init_seccomp, ..Filters::default() };
     if tells != Availability::Never {
-        let (listening, answers) = told::compile(plan.policy)?;
+        let (listening, answers) = told::compile_named(&name)?;
         (filters.listening, filters.answers) = (Some(listening), Some(answers));
     }
     if tells != Availability::Sure {
-        filters.seccomp = Some(seccomp::compile(plan.policy)?);
+        filters.seccomp = Some(seccomp::compile_named(&name)?);
     }
     Ok(filters)
 }

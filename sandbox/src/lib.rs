@@ -12,6 +12,7 @@ pub mod copy;
 pub mod denied;
 mod ending;
 pub mod gate;
+pub mod groups;
 pub mod host;
 pub mod init;
 pub mod inventory;

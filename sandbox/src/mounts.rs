@@ -5,6 +5,7 @@
 //! changes its root to an empty file system first and attaches the mounts there, so that no path is
 //! ever resolved in a tree that holds both the host and the submission.
 
+use crate::groups::Group;
 use crate::plan::{Mount, Plan};
 use crate::switch::Switch;
 use crate::sys::{self, mount_attr};
@@ -53,6 +54,13 @@ pub const QUEUES: &str = "/dev/mqueue";
 const TERMINALS: u32 = 64;
 /// As many as devpts takes.
 const ALL_TERMINALS: u32 = 1 << 20;
+
+/// User namespaces that programs of one sandbox may have at a time, where they may have any. The kernel lets go of one a while after
+/// its last process, so that a suite that makes one after the other has several.
+const NESTED: u32 = 64;
+
+/// A directory that nobody inside can enter.
+const SIGHT: &str = "/run/ostest-sight";
 
 /// Size of the root file system, which holds directories, links and small files only.
 const ROOT_SIZE: u64 = 16 << 20;
@@ -203,7 +211,8 @@ pub fn build(plan: &Plan, sources: &Sources) -> Result<(), MountError> {
     )
     .map_err(at("cutting the mounts off from the host's"))?;
     enter_new_root()?;
-    let attach = Attach { sources, proc, pts, queues, own_user_namespace: !plan.off(Switch::Ids) };
+    let containers = plan.allow.contains(Group::Containers);
+    let attach = Attach { sources, proc, pts, queues, own_user_namespace: !plan.off(Switch::Ids), containers };
     for (index, mount) in plan.mounts.iter().enumerate() {
         attach.one(index, mount)?;
     }
@@ -236,6 +245,8 @@ struct Attach<'a> {
     pts: OwnedFd,
     queues: Option<OwnedFd>,
     own_user_namespace: bool,
+    /// Whether programs may make namespaces of their own.
+    containers: bool,
 }
 
 impl Attach<'_> {
@@ -271,7 +282,10 @@ impl Attach<'_> {
     fn proc(&self, proc: &OwnedFd) -> Result<(), MountError> {
         attach_on_dir(proc.as_fd(), Path::new("/proc"))?;
         if self.own_user_namespace {
-            self.forbid_user_namespaces()?;
+            bound_user_namespaces(if self.containers { NESTED } else { 0 })?;
+        }
+        if self.containers {
+            self.proc_in_sight()?;
         }
         for settings in SETTINGS.map(Path::new).into_iter().filter(|path| path.is_dir()) {
             let shown = settings.display();
@@ -289,18 +303,14 @@ impl Attach<'_> {
         Ok(())
     }
 
-    /// In a user namespace that one makes one has every capability again, and with them most of what kernels are attacked
-    /// through. The filters refuse it; this is the kernel's own count, of this namespace and those below it, and only a
-    /// capability that nobody inside has (CAP_SYS_RESOURCE) raises it again. Read back, as every limit.
-    fn forbid_user_namespaces(&self) -> Result<(), MountError> {
-        const COUNT: &str = "/proc/sys/user/max_user_namespaces";
-        std::fs::write(COUNT, "0").map_err(at(format!("writing {COUNT}")))?;
-        let kept = std::fs::read_to_string(COUNT).map_err(at(format!("reading {COUNT}")))?;
-        if kept.trim() == "0" {
-            return Ok(());
-        }
-        let error = io::Error::other(format!("the kernel kept {}", kept.trim()));
-        Err(at(format!("forbidding user namespaces by {COUNT}"))(error))
+    /// The kernel gives a user namespace a new /proc only while its mount namespace has one that hides nothing, anywhere. Ours hides
+    /// parts; so there is another one, at a place that nobody inside can enter: it is the sandbox's root's, who is in no user
+    /// namespace that a program makes.
+    fn proc_in_sight(&self) -> Result<(), MountError> {
+        let whole = detach(Path::new("/proc")).map_err(at("copying /proc"))?;
+        make_dirs(Path::new(SIGHT))?;
+        fs::chmod(SIGHT, Mode::from_raw_mode(0o700)).map_err(at(format!("chmod {SIGHT}")))?;
+        attach_on_dir(whole.as_fd(), &Path::new(SIGHT).join("proc"))
     }
 
     fn dev(&self, shm_size: u64) -> Result<(), MountError> {
@@ -326,6 +336,20 @@ impl Attach<'_> {
         }
         Ok(())
     }
+}
+
+/// In a user namespace that one makes one has every capability again, and with them most of what kernels are attacked
+/// through. The filters refuse it; this is the kernel's own count, of this namespace and those below it, at whatever depth, and
+/// only a capability that nobody inside has (CAP_SYS_RESOURCE) raises it again. Read back, as every limit.
+fn bound_user_namespaces(most: u32) -> Result<(), MountError> {
+    const COUNT: &str = "/proc/sys/user/max_user_namespaces";
+    std::fs::write(COUNT, most.to_string()).map_err(at(format!("writing {COUNT}")))?;
+    let kept = std::fs::read_to_string(COUNT).map_err(at(format!("reading {COUNT}")))?;
+    if kept.trim() == most.to_string() {
+        return Ok(());
+    }
+    let error = io::Error::other(format!("the kernel kept {}", kept.trim()));
+    Err(at(format!("bounding user namespaces by {COUNT}"))(error))
 }
 
 fn is_dir(fd: &OwnedFd) -> rustix::io::Result<bool> {

@@ -1,5 +1,6 @@
 //! The outcome: what a sandbox gives back, how it ended and what it used.
 
+use crate::groups::Groups;
 use crate::plan::Layer;
 use serde::{Deserialize, Serialize};
 
@@ -23,6 +24,9 @@ pub struct Outcome {
     pub output: OutputCount,
     /// Layers that the operator waived and that were in fact not in force.
     pub degraded: Vec<Layer>,
+    /// Groups of calls that were allowed beyond the stage's policy.
+    #[serde(default, skip_serializing_if = "Groups::is_empty")]
+    pub allowed: Groups,
     /// System calls that were refused, as far as that is told; each with how often.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub denied: Vec<Denied>,

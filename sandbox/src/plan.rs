@@ -4,6 +4,7 @@
 //! carried out there. Nothing in it is looked up again: what is not in the plan does not exist
 //! inside. Paths named `source` are paths on the host, paths named `target` are paths inside.
 
+use crate::groups::Groups;
 use crate::switch::Switch;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
@@ -57,6 +58,9 @@ pub struct Plan {
     pub output: OutputPolicy,
     /// Which system calls are allowed: a file of `policies/`.
     pub policy: Policy,
+    /// Groups of calls that the operator allows beyond it; of the test stage alone.
+    #[serde(default, skip_serializing_if = "Groups::is_empty")]
+    pub allow: Groups,
     /// Extra channels between the command and the runner.
     pub channels: Channels,
     /// Where the cgroup is made.
@@ -363,6 +367,9 @@ impl Plan {
         if self.name.is_empty() || self.name.len() > 64 || !self.name.chars().all(plain) {
             return bad(format!("{:?} is no name for a cgroup", self.name));
         }
+        if !self.allow.is_empty() && self.policy != Policy::Test {
+            return bad(format!("it allows {} in a stage that is not the tests'", self.allow));
+        }
         if self.ids.base < 65536 || self.ids.count < 65536 {
             return bad("the id range must begin at 65536 or above and hold 65536 ids".into());
         }
@@ -435,6 +442,11 @@ impl Plan {
             return bad("the channels' descriptors must differ and lie between 3 and 63".into());
         }
         Ok(())
+    }
+
+    /// Its policy, with the groups that are on top of it.
+    pub fn policy_name(&self) -> String {
+        self.allow.on(self.policy.file())
     }
 
     /// Whether the attack suite has switched this layer off.

@@ -4,6 +4,7 @@
 //! policy belongs to the callers.
 
 pub mod bpf;
+pub mod probe;
 
 use crate::switch::Switch;
 use std::io;

@@ -3,6 +3,7 @@
 use proptest::prelude::*;
 use sandbox::cgroup::Base;
 use sandbox::confine::landlock;
+use sandbox::groups::Group;
 use sandbox::plan::{
     APART, Apart, Beyond, Channel, Channels, CommandLine, IdRange, Layer, LeafChannels, Limits, Mount, Network,
     OutputPolicy, PLAN_VERSION, Plan, Policy, Rlimits, User,
@@ -48,6 +49,7 @@ fn plan() -> Plan {
         },
         output: OutputPolicy { limit: 1 << 20, beyond: Beyond::Discard },
         policy: Policy::Test,
+        allow: [Group::Perf, Group::IoUring].into_iter().collect(),
         channels: Channels {
             events: Some(Channel { fd: 3, limit: 1 << 20 }),
             report: Some(Channel { fd: 4, limit: 1 << 20 }),
@@ -94,6 +96,7 @@ fn every_refusal_has_its_reason() {
         ("is no name for a cgroup", |p| p.name = "x".repeat(65)),
         ("is no name for a cgroup", |p| p.name = "../other".into()),
         ("is no name for a cgroup", |p| p.name = "Slot".into()),
+        ("allows perf, io_uring in a stage", |p| p.policy = Policy::Build),
         ("must begin at 65536", |p| p.ids.base = 0),
         ("must begin at 65536", |p| p.ids.base = 65_535),
         ("must begin at 65536", |p| p.ids.count = 65_535),

@@ -2,11 +2,12 @@
 # Tries the attack suite in test machines, where nothing can be harmed, and prints lines like those of cargo's tests, and
 # tables.
 #
-#   scripts/vm/attacks.sh [--prove] [--only WORD]... 6.12|6.1...
+#   scripts/vm/attacks.sh [--prove] [--groups] [--only WORD]... 6.12|6.1...
 #
 #   as on a host: each attack must be contained
 #   --prove       with layers off as well: each must be contained where the layer is off that stops it first, and where the one
 #                 behind it is; and where all are off each must succeed, or its head says why that cannot be shown
+#   --groups      once more with each group of calls allowed that a laboratory can be allowed, and all layers on
 #   --only WORD   only those whose name contains a word
 #
 # What holds by one layer alone is not run with that layer off; its head says why it is alone, and the table, too. The machines
@@ -15,15 +16,16 @@
 set -euo pipefail
 . "$(dirname "$0")/paths.sh"
 
-runs=(nothing) only=()
+runs=(nothing) only=() groups=
 while [ $# -gt 0 ]; do
   case $1 in
     --prove) runs+=(first second everything) && shift ;;
+    --groups) groups=1 && shift ;;
     --only) only+=("$1" "${2:?a word must follow --only}") && shift 2 ;;
     *) break ;;
   esac
 done
-[ $# -gt 0 ] || die "which kernels? $0 [--prove] [--only WORD]... 6.12|6.1..."
+[ $# -gt 0 ] || die "which kernels? $0 [--prove] [--groups] [--only WORD]... 6.12|6.1..."
 need_root
 find_cargo
 cd "$top"
@@ -35,6 +37,9 @@ end() { [ ${#machines[@]} = 0 ] || { kill "${machines[@]}" 2>/dev/null || true; 
 dir=$(mktemp -d)
 cargo build --quiet
 bin=$top/target/debug/ostest-sandbox
+if [ -n "$groups" ]; then
+  while read -r group; do runs+=("+$group"); done < <("$bin" policy groups --json | python3 -c 'import json, sys; [print(group["group"]) for group in json.load(sys.stdin)]')
+fi
 # Compiled here, because an emulated processor takes minutes for it; kept with the environments of the tests.
 mkdir -p "$top/target/tmp/cache" "$dir/state"
 ln -s "$top/target/tmp/cache" "$dir/state/cache"
@@ -45,10 +50,15 @@ inside='
 top=$1 bin=$2 only=$3
 shift 3
 mkdir -p /tmp/state && ln -s "$top/target/tmp/cache" /tmp/state/cache
+# Debian refuses counters to everybody but root; with them allowed an operator has set this.
+echo 2 >/proc/sys/kernel/perf_event_paranoid
 for off in "$@"; do
   echo "=== $off"
-  set -- --off "$off"
-  [ "$off" != nothing ] || set --
+  case $off in
+    nothing) set -- ;;
+    +*) set -- --allow "${off#+}" ;;
+    *) set -- --off "$off" ;;
+  esac
   # shellcheck disable=SC2086
   said=$("$bin" check --attacks --json --concurrent 2 --state-dir /tmp/state $only "$@" 2>/tmp/errors)
   [ -n "$said" ] && echo "$said" || cat /tmp/errors

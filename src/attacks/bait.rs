@@ -127,12 +127,13 @@ impl Bait {
     fn process_suffered(&self) -> Option<String> {
         let mut process = self.process.borrow_mut();
         let pid = process.id();
-        let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-        let fields: Vec<&str> = stat.rsplit_once(") ").map_or(Vec::new(), |(_, rest)| rest.split(' ').collect());
+        let read = |who: &str| std::fs::read_to_string(format!("/proc/{who}/stat")).unwrap_or_default();
+        let (stat, own) = (read(&pid.to_string()), read("self"));
+        let (fields, own) = (fields_of(&stat), fields_of(&own));
         match (fields.first(), fields.get(16)) {
-            // proc(5): field 3 is the state, field 19 the nice value.
+            // proc(5): field 3 is the state, field 19 the nice value, which it has from this process.
             // It sleeps, or is about to: not stopped, traced or dead.
-            (Some(&("S" | "R" | "D")), Some(&"0")) => None,
+            (Some(&("S" | "R" | "D")), Some(&nice)) if Some(nice) == own.get(16).copied() => None,
             (state, nice) => {
                 let said = format!("a process of the host's was touched: state {state:?}, priority {nice:?}");
                 end(&mut process);
@@ -156,6 +157,11 @@ impl Drop for Bait {
             let _ = tool("ipcrm", &["--shmem-id", id]);
         }
     }
+}
+
+/// Of a line of /proc/PID/stat those that come behind the name, which may be anything.
+fn fields_of(stat: &str) -> Vec<&str> {
+    stat.rsplit_once(") ").map_or(Vec::new(), |(_, rest)| rest.split(' ').collect())
 }
 
 /// A process of the host's, with the word in its environment.

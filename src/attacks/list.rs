@@ -30,16 +30,16 @@ macro_rules! files {
 /// All of them.
 pub const FILES: &[File] = files! {
     "resources" ".c": "busy_threads", "deep_nesting", "descriptor_flood", "disk_fill", "disk_reserve", "endless_advice", "endless_mincore", "filter_flood", "fork_bomb",
-        "inode_flood", "memory_access_lists", "memory_backlog", "memory_bomb", "memory_datagrams", "memory_default_lists",
-        "memory_error_queue", "memory_file", "memory_locks",
-        "memory_netlink", "memory_packet_options", "memory_page_tables", "memory_pipes", "memory_private", "memory_queues", "memory_shared", "memory_socket_options",
+        "inode_flood", "memory_access_lists", "memory_backlog", "memory_bomb", "memory_counters", "memory_datagrams", "memory_default_lists",
+        "memory_error_queue", "memory_file", "memory_locks", "memory_mounts",
+        "memory_netlink", "memory_packet_options", "memory_page_tables", "memory_pipes", "memory_private", "memory_queues", "memory_rings", "memory_shared", "memory_socket_options",
         "memory_sockets", "memory_system_v", "memory_tcp", "memory_watches", "oom_score", "orphan_bomb", "output_drip",
         "output_flood", "pressure_watches", "real_time", "sleep_for_ever", "terminal_flood", "thread_bomb", "vfork_bomb", "zombies";
     "resources" ".sh": "compile_incbin", "compile_linker", "compile_macros", "compile_make", "compile_templates", "compile_zero";
     "files" ".c": "anonymous_program", "devices", "handles", "leave_traces", "mount", "overwrite_init", "proc_host", "read_accounts",
         "read_secret", "second_root", "set_user_id", "write_file", "write_system";
-    "privilege" ".c": "administer", "capabilities", "control_group", "init", "init_limits", "kernel_surface", "keys", "open_descriptors",
-        "other_entries", "terminal", "user_namespace";
+    "privilege" ".c": "administer", "capabilities", "container", "control_group", "init", "init_limits", "kernel_surface", "keys", "listener", "open_descriptors",
+        "other_entries", "ring", "terminal", "user_namespace";
     "network" ".c": "abstract_socket", "families", "host_loopback", "outside", "raw", "socket_file";
     "others" ".c": "accounts", "core_dump", "host_name", "kill_all", "limit", "look_into", "shared_memory", "signal";
     "outlive" ".c": "daemon", "held_open", "race";

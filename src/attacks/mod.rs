@@ -21,6 +21,7 @@ use crate::contain::Host;
 use crate::contain::slots::Slot;
 use anyhow::Context;
 use bait::Bait;
+use sandbox::groups::Groups;
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use tokio_util::sync::CancellationToken;
@@ -40,7 +41,7 @@ pub fn cases(words: &[String]) -> anyhow::Result<Vec<Case>> {
 }
 
 /// Tries them, one after the other in each slot. `each` hears of every one as it ends; the reports come in the order of the
-/// cases. Where every layer is off there must be one slot: what an attack does to the host is seen by all.
+/// cases. `allow`: groups of calls that the attacks have beyond those of the test stage. Where every layer is off there must be one slot: what an attack does to the host is seen by all.
 ///
 /// # Errors
 /// Where they cannot be tried at all. That a single one cannot is its own verdict.
@@ -49,6 +50,7 @@ pub async fn run(
     slots: &[Slot],
     cases: &[Case],
     off: Off,
+    allow: Groups,
     cancel: &CancellationToken,
     each: &mut dyn FnMut(&Report),
 ) -> anyhow::Result<Vec<Report>> {
@@ -65,7 +67,7 @@ pub async fn run(
     let baits = slots.iter().map(|_| Bait::lay()).collect::<anyhow::Result<Vec<_>>>();
     let baits = baits.context("what the attacks aim at cannot be laid out")?;
     let worker = async |slot: &Slot, bait: &Bait| -> anyhow::Result<()> {
-        let range = trial::Range::open(host, slot, &programs, bait, off)?;
+        let range = trial::Range::open(host, slot, &programs, bait, off, allow)?;
         while let Some(case) = cases.get(next.get()) {
             let number = next.replace(next.get() + 1);
             let report = range.attempt(case, cancel).await;

@@ -8,6 +8,7 @@ use crate::config::{LimitOptions, Limits};
 use crate::contain::slots::Slot;
 use crate::contain::{ContainError, Finished, Host, Stage, tree};
 use anyhow::Context;
+use sandbox::groups::Groups;
 use sandbox::outcome;
 use sandbox::plan::{Mount, Plan, Policy, User};
 use sandbox::switch::Switch;
@@ -101,12 +102,20 @@ pub struct Range<'a> {
     programs: &'a Path,
     bait: &'a Bait,
     off: Off,
+    allow: Groups,
     landlock: i32,
 }
 
 impl<'a> Range<'a> {
     /// With the programs where an attack on the host's own tree could execute them, if layers are to be off.
-    pub fn open(host: &'a Host, slot: &'a Slot, programs: &'a Path, bait: &'a Bait, off: Off) -> anyhow::Result<Self> {
+    pub fn open(
+        host: &'a Host,
+        slot: &'a Slot,
+        programs: &'a Path,
+        bait: &'a Bait,
+        off: Off,
+        allow: Groups,
+    ) -> anyhow::Result<Self> {
         if off != Off::Nothing {
             for entry in std::fs::read_dir(programs).context("the attacks cannot be listed")? {
                 let entry = entry.context("the attacks cannot be listed")?;
@@ -114,7 +123,7 @@ impl<'a> Range<'a> {
                 copied.with_context(|| format!("{} cannot be copied", entry.path().display()))?;
             }
         }
-        Ok(Range { host, slot, programs, bait, off, landlock: sandbox::sys::landlock_abi() })
+        Ok(Range { host, slot, programs, bait, off, allow, landlock: sandbox::sys::landlock_abi() })
     }
 
     /// Tries one.
@@ -220,11 +229,14 @@ impl<'a> Range<'a> {
         limits.memory = case.memory.unwrap_or(limits.memory);
         let mut stage = Stage::new("attack", case.policy, &limits);
         stage.env = self.bait.env()?;
+        // A compiler's attack has none in any case.
+        stage.allow = if case.policy == Policy::Test { self.allow } else { Groups::NONE };
         for (name, value) in [
             ("ATTACK_MARK", mark.to_string()),
             ("ATTACK_MEMORY", limits.memory.to_string()),
             ("ATTACK_DISK", limits.disk.to_string()),
             ("ATTACK_PIDS", limits.pids.to_string()),
+            ("ATTACK_ALLOWED", self.allow.to_string()),
         ] {
             stage.env.insert(name.into(), value);
         }

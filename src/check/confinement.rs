@@ -112,8 +112,11 @@ pub fn ledger() -> Finding {
     judge_ledger(Ledger::open().map(|ledger| ledger.size()))
 }
 
+/// Name of the finding on the ledger.
+pub const LEDGER: &str = "ledger";
+
 fn judge_ledger(opened: Result<u64, LedgerError>) -> Finding {
-    const NAME: &str = "ledger";
+    const NAME: &str = LEDGER;
     match opened {
         Ok(bytes) => {
             let found = format!(

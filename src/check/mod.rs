@@ -9,6 +9,7 @@ mod cgroups;
 mod confinement;
 pub mod descriptors;
 mod facts;
+pub mod groups;
 mod kernel;
 pub mod needs;
 pub mod runner;
@@ -22,6 +23,7 @@ use sandbox::plan::Layer;
 use serde::Serialize;
 use std::collections::BTreeSet;
 
+pub use confinement::LEDGER;
 pub use facts::version as kernel_version;
 pub use tools::{PYTHON, find_tool};
 
@@ -148,6 +150,11 @@ impl Findings {
     /// Whether there is a red finding of this name.
     pub fn is_red(&self, name: &str) -> bool {
         self.of(Grade::Red).any(|finding| finding.name == name)
+    }
+
+    /// Whether there is a green finding of this name.
+    pub fn is_green(&self, name: &str) -> bool {
+        self.of(Grade::Green).any(|finding| finding.name == name)
     }
 
     /// Whether a sandbox can be tried at all: what it stands on was found.

@@ -1,4 +1,4 @@
-//! Whether this host has what the operator's suite needs, for each laboratory of which the suite says something.
+//! Whether this host has what the operator's suite needs, programs and groups of system calls, for each laboratory of which the suite says something.
 
 use super::Finding;
 use crate::config::{Grading, SuiteOptions};
@@ -6,6 +6,7 @@ use crate::contain::Host;
 use crate::contain::slots::Slot;
 use crate::fault::{Cause, Fault};
 use crate::task::{Assignment, Source, Step, TaskError, rehearse, suite};
+use sandbox::groups::Groups;
 use std::path::Path;
 use tokio_util::sync::CancellationToken;
 
@@ -20,9 +21,13 @@ pub async fn look(host: &Host, grading: &Grading, slot: &Slot, cancel: &Cancella
     }
     // What is wrong with the file itself a task says.
     let options = suite::read_options(Path::new(&grading.tests)).ok()?;
-    let labs: Vec<u32> =
-        options.lab.iter().filter(|(_, lab)| !lab.needs.is_empty()).filter_map(|(n, _)| n.parse().ok()).collect();
-    if options.needs.is_empty() && labs.is_empty() {
+    let labs: Vec<u32> = options
+        .lab
+        .iter()
+        .filter(|(_, lab)| !lab.needs.is_empty() || lab.allow.is_some())
+        .filter_map(|(n, _)| n.parse().ok())
+        .collect();
+    if options.needs.is_empty() && options.test.allow.is_none() && labs.is_empty() {
         return None;
     }
     let mut lacks = Vec::new();
@@ -53,10 +58,12 @@ fn judge(options: &SuiteOptions, lacks: Vec<(Option<u32>, Fault)>) -> Finding {
         let all = options.needs.iter().chain(options.lab.values().flat_map(|lab| &lab.needs));
         let mut names: Vec<String> = all.map(ToString::to_string).collect();
         names.dedup();
+        let groups = options.lab.values().filter_map(|lab| lab.allow).chain(options.test.allow);
+        names.extend(groups.fold(Groups::NONE, Groups::and).iter().map(|group| format!("the calls of {group}")));
         return Finding::green(NAME, names.join(", "));
     };
     // Of something else the canary, or a task, says more.
-    if fault.cause != Cause::Programs {
+    if !matches!(fault.cause, Cause::Programs | Cause::Groups) {
         return Finding::yellow(NAME, fault.whole(), "mend what this says; until then tasks are held");
     }
     match lab {

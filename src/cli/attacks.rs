@@ -8,6 +8,8 @@ use crate::attacks::{self, Off, Report, Verdict};
 use crate::contain::slots::Slot;
 use crate::text::visible;
 use anyhow::Context;
+use sandbox::groups::Groups;
+use sandbox::groups::host::{Obstacle, obstacle};
 use std::fmt::Write;
 use std::io::IsTerminal;
 use tokio_util::sync::CancellationToken;
@@ -22,6 +24,8 @@ pub struct Wanted<'a> {
     pub only: &'a [String],
     /// Layers that are off.
     pub off: Off,
+    /// Groups of calls that they have.
+    pub allow: Groups,
     /// For programs.
     pub json: bool,
 }
@@ -29,6 +33,9 @@ pub struct Wanted<'a> {
 /// Tries the attacks; the number is the exit code.
 pub fn run(settings: &Settings, wanted: &Wanted<'_>, signals: Signals) -> anyhow::Result<u8> {
     let cases = attacks::cases(wanted.only)?;
+    if let Some(Obstacle { group, found, remedy }) = obstacle(wanted.allow) {
+        anyhow::bail!("this host cannot allow {group}: {found}; {remedy}");
+    }
     let host = super::open(&settings.host, false)
         .context("the attacks cannot be tried; `ostest-sandbox check` says what is missing")?;
     let count = if wanted.off == Off::Everything { 1 } else { settings.concurrent };
@@ -38,7 +45,7 @@ pub fn run(settings: &Settings, wanted: &Wanted<'_>, signals: Signals) -> anyhow
     bar.set_length(cases.len() as u64);
     let done = super::runtime()?.block_on(async {
         tokio::spawn(signals.cancel(cancel.clone()));
-        attacks::run(&host, &slots, &cases, wanted.off, &cancel, &mut |report| {
+        attacks::run(&host, &slots, &cases, wanted.off, wanted.allow, &cancel, &mut |report| {
             bar.inc(1);
             if let Verdict::Reached { what } = &report.verdict {
                 tracing::error!(
@@ -55,7 +62,7 @@ pub fn run(settings: &Settings, wanted: &Wanted<'_>, signals: Signals) -> anyhow
     let reports = done?;
     if wanted.json {
         let kernel = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
-        let text = serde_json::json!({ "kernel": kernel.trim(), "driver": host.driver(), "attacks": reports });
+        let text = serde_json::json!({ "kernel": kernel.trim(), "driver": host.driver(), "allowed": wanted.allow, "attacks": reports });
         out::json(serde_json::to_string_pretty(&text)?)?;
     } else {
         out::coloured(show(&reports, std::io::stdout().is_terminal()))?;

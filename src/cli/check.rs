@@ -9,6 +9,7 @@ use crate::attacks::Off;
 use crate::canary::When;
 use crate::check::{self, Grade, runner};
 use clap::Args;
+use sandbox::groups::Group;
 use std::io::IsTerminal;
 use tokio_util::sync::CancellationToken;
 
@@ -31,6 +32,7 @@ With --attacks programs are tried instead that want to get out: at the host's fi
 
     sudo ostest-sandbox check --attacks
     sudo ostest-sandbox check --attacks --only memory --json
+    sudo ostest-sandbox check --attacks --allow io_uring
 
 Exit codes of --attacks: 0 all were contained, 2 one was not, or could not be tried.";
 
@@ -47,6 +49,9 @@ pub struct CheckArgs {
     /// Of the attacks only those whose name has this word in it (repeatable)
     #[arg(long, value_name = "WORD", requires = "attacks")]
     only: Vec<String>,
+    /// Try the attacks with this group of system calls allowed, as in a laboratory that has it; `policy groups` has them (repeatable)
+    #[arg(long, value_name = "GROUP", requires = "attacks")]
+    allow: Vec<Group>,
     /// Layers that are off, to show that the others hold: only where nothing can be harmed
     #[cfg(debug_assertions)]
     #[arg(long, value_name = "WHICH", requires = "attacks", value_enum, hide = true)]
@@ -86,7 +91,12 @@ fn go(args: &CheckArgs, signals: Signals) -> anyhow::Result<u8> {
     let settings = run::Settings::resolve(&args.run)?;
     super::log::start(&args.run.log, &settings.file, false)?;
     if args.attacks {
-        let wanted = attacks::Wanted { only: &args.only, off: args.off(), json: args.json };
+        let wanted = attacks::Wanted {
+            only: &args.only,
+            off: args.off(),
+            allow: args.allow.iter().copied().collect(),
+            json: args.json,
+        };
         return attacks::run(&settings, &wanted, signals);
     }
     // Whoever wants to log in means the default one, too.

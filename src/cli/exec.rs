@@ -8,6 +8,7 @@ use crate::contain::slots::Slot;
 use crate::contain::{Host, Stage, tree};
 use anyhow::Context;
 use clap::{Args, ValueEnum};
+use sandbox::groups::Group;
 use sandbox::outcome::{Ended, Outcome, Verdict};
 use sandbox::plan::Policy;
 use sandbox::wire::Kind;
@@ -45,6 +46,9 @@ pub struct ExecArgs {
     /// System calls that are allowed: those of which stage
     #[arg(long, value_enum, default_value_t = StageName::Test)]
     policy: StageName,
+    /// Allow a group of system calls beyond those of the test stage; `ostest-sandbox policy groups` has them (repeatable)
+    #[arg(long, value_name = "GROUP")]
+    allow: Vec<Group>,
     /// Make a file or directory of the host visible at its own path, read-only (repeatable)
     #[arg(long, value_name = "PATH")]
     ro: Vec<PathBuf>,
@@ -79,6 +83,7 @@ pub fn main(args: &ExecArgs, signals: Signals) -> Result<u8, Failure> {
 fn go(args: &ExecArgs, file: &FileOptions, ro: Vec<PathBuf>, signals: Signals) -> anyhow::Result<u8> {
     let mut stage = Stage::new("exec", policy(args.policy), &Limits::from_options(args.limits.or(file.limits()), 1));
     stage.argv.clone_from(&args.command);
+    stage.allow = args.allow.iter().copied().collect();
     stage.cwd = "/task".into();
     stage.mounts.push(tree::empty_work(stage.disk));
     for path in ro {
@@ -185,6 +190,7 @@ fn report(outcome: &Outcome) -> serde_json::Value {
         "outputTruncated": outcome.output.truncated,
         "limits": outcome.limits,
         "degraded": outcome.degraded,
+        "allowed": outcome.allowed,
         "refusedCalls": outcome.denied,
         "refusedCallsUntold": outcome.untold,
         "fullPlaces": outcome.full,

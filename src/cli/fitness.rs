@@ -87,6 +87,7 @@ impl Fitness {
         progress: Progress<'_>,
     ) {
         self.findings.extend(check::allowed::look(&settings.grading));
+        self.findings.extend(check::groups::look(&settings.grading, self.findings.is_green(check::LEDGER)));
         self.findings.extend(check::backend::look(backend).await);
         if self.findings.worst() == Grade::Red {
             return;

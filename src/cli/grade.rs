@@ -93,6 +93,7 @@ fn write_files(args: &GradeArgs, graded: &Graded, title: &str) -> anyhow::Result
     if let Some(path) = &args.json {
         let mut extra = serde_json::Map::new();
         if let Some(outcome) = &graded.outcome {
+            extra.insert("policy".into(), outcome.allowed.on("test").into());
             extra.insert("outcome".into(), serde_json::to_value(outcome)?);
             let source = outcome.usage.memory_peak.as_ref().map(|f| f.source.as_str());
             extra.insert("memorySource".into(), source.into());

@@ -2,6 +2,7 @@
 
 mod diff;
 mod explain;
+mod groups;
 mod show;
 
 use super::Failure;
@@ -10,6 +11,7 @@ use clap::{Args, Subcommand, ValueEnum};
 use sandbox::confine::listing::{Kind, POLICIES};
 use sandbox::confine::policy::{Policy, TargetArch};
 use sandbox::confine::seen;
+use sandbox::groups::{Group, Groups};
 use std::collections::BTreeMap;
 use std::path::Path;
 
@@ -22,9 +24,12 @@ listed nowhere does not exist for a program (ENOSYS), so that it tries something
 
     ostest-sandbox policy show                    all calls in all stages
     ostest-sandbox policy show test               one stage: every call, its conditions, and who needs it
+    ostest-sandbox policy show test --allow perf  the same with a group of calls that a laboratory can be allowed
+    ostest-sandbox policy groups                  these groups: what each is for, its calls, and what allowing it gives up
     ostest-sandbox policy explain ptrace          why my program is told \"Operation not permitted\", and what works instead
     ostest-sandbox policy explain 425             the same by the number that a log or strace shows
     ostest-sandbox policy diff build test         what the second allows more, and less
+    ostest-sandbox policy diff test test+perf     what a group opens
     ostest-sandbox policy diff test my-test.json  the same of a changed copy of policies/test.json
 
 Who needs a call was recorded (scripts/record_syscalls.sh), or the rule says it. It needs no root, and looks at nothing on this \
@@ -51,7 +56,12 @@ enum What {
     Show {
         /// fetch, build, test or init
         stage: Option<String>,
+        /// With this group of calls on top (repeatable)
+        #[arg(long, value_name = "GROUP", requires = "stage")]
+        allow: Vec<Group>,
     },
+    /// Show the groups of calls that the operator can allow a laboratory
+    Groups,
     /// Say what comes of one call in each stage, why, and what can be used instead
     Explain {
         /// Name or number of the call
@@ -59,7 +69,7 @@ enum What {
     },
     /// Say what the second policy allows more and less than the first
     Diff {
-        /// A stage, or a file like those of policies/
+        /// A stage (test+GROUP: with a group), or a file like those of policies/
         first: String,
         /// A stage, or a file like those of policies/
         second: String,
@@ -88,8 +98,13 @@ fn go(args: &PolicyArgs) -> anyhow::Result<u8> {
     };
     let kernel = Kernel::of(arch);
     match &args.what {
-        What::Show { stage: None } => show::all(&kernel, args.json)?,
-        What::Show { stage: Some(stage) } => show::one(&kernel, stage, args.json)?,
+        What::Show { stage: None, .. } => show::all(&kernel, args.json)?,
+        What::Show { stage: Some(stage), allow } => {
+            let groups: Groups = allow.iter().copied().collect();
+            anyhow::ensure!(groups.is_empty() || stage == "test", "groups of calls go on top of the test stage alone");
+            show::one(&kernel, &groups.on(stage), args.json)?
+        }
+        What::Groups => groups::all(args.json)?,
         What::Explain { syscall } => explain::explain(&kernel, syscall, args.json)?,
         What::Diff { first, second } => {
             let differ = diff::diff(&load(first, arch)?, &load(second, arch)?, args.json)?;
@@ -160,7 +175,11 @@ impl Arch {
 
 /// The policy of a stage, or of a file, which finds what it includes beside it or among those of this program.
 fn load(name: &str, arch: Arch) -> anyhow::Result<Policy> {
-    if POLICIES.contains(&name) {
+    let with_groups = name.strip_prefix("test+").filter(|_| !name.ends_with(".json"));
+    if let Some(groups) = with_groups {
+        groups.split('+').try_for_each(|group| group.parse::<Group>().map(drop)).map_err(anyhow::Error::msg)?;
+    }
+    if POLICIES.contains(&name) || with_groups.is_some() {
         return Ok(Policy::load(name, arch.target())?);
     }
     let path = Path::new(name);

@@ -168,3 +168,27 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn groups_of_calls_are_known_by_name_and_asked_for_by_laboratory() {
+    let set = |names: &[&str]| names.iter().map(|name| name.parse().unwrap()).collect::<Groups>();
+    let file =
+        FileOptions::parse("[test]\nallow = [\"landlock\"]\n[lab.3]\nallow = [\"io_uring\", \"perf\"]\n").unwrap();
+    let grading = crate::task::bound::tests::of_file(&file, 1);
+    assert_eq!(grading.allowed(Some(3)), set(&["landlock", "perf", "io_uring"]));
+    assert_eq!((grading.allowed(Some(4)), grading.allowed(None)), (set(&["landlock"]), set(&["landlock"])));
+    for text in ["[lab.3]\nallow = [\"io-uring\"]", "[test]\nallow = [\"everything\"]", "[lab.3]\nallow = \"perf\""] {
+        assert!(FileOptions::parse(text).is_err() && SuiteOptions::parse(text).is_err(), "{text}");
+    }
+    let error = FileOptions::parse("[lab.3]\nallow = [\"ptrace\"]").unwrap_err();
+    assert!(error.contains("ptrace") && error.contains("seccomp-notify"), "{error}");
+    // Neither a flag nor a key outside of these sections.
+    assert!(FileOptions::parse("allow = [\"perf\"]").is_err() && SuiteOptions::parse("allow = [\"perf\"]").is_err());
+
+    let suite = |text: &str| SuiteOptions::parse(text).unwrap();
+    assert_eq!(suite("needs = [\"make\"]").asks_for(Some(3)), None);
+    let speaks = suite("[test]\nallow = [\"xattrs\"]\n[lab.3]\nallow = [\"perf\"]\n");
+    assert_eq!(speaks.asks_for(Some(3)), Some(set(&["xattrs", "perf"])));
+    assert_eq!(speaks.asks_for(Some(4)), Some(set(&["xattrs"])));
+    assert_eq!(suite("[lab.3]\nallow = [\"perf\"]\n").asks_for(Some(4)), Some(Groups::NONE));
+}

@@ -23,6 +23,7 @@ use anyhow::Context;
 use frames::{Collected, read_frame, read_log};
 use outlet::{Outlet, handed_out};
 use sandbox::cgroup::{Base, CgroupError, Offers};
+use sandbox::groups::{Group, Groups};
 use sandbox::ledger::{Claim, Ledger};
 use sandbox::outcome::Verdict;
 use sandbox::plan::{APART, CommandLine, Layer, Limits, Mount, Network, PLAN_VERSION, Plan, Rlimits, STUDENT_ID, User};
@@ -42,6 +43,11 @@ use tokio_util::sync::CancellationToken;
 
 /// Files that a process inside may have open.
 pub const OPEN_FILES: u64 = 4096;
+
+/// The same where a descriptor can be work for the kernel. In a container's own /proc it can be a watch on the host's pressure, which takes
+/// some 15 ms when its process ends, and nothing hurries that; and counters are gone through at each change of processes, with
+/// interrupts off.
+const COSTLY_OPEN_FILES: u64 = 1024;
 
 /// PATH inside, without a suite's environment.
 pub const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
@@ -285,7 +291,7 @@ impl Host {
             },
             cores: slot.cores.clone(),
             rlimits: Rlimits {
-                nofile: OPEN_FILES,
+                nofile: open_files(stage.allow),
                 core: self.core_limits[0],
                 core_most: self.core_limits[1],
                 // Behind the file systems' own size: a full one says ENOSPC, which programs can handle, where this limit
@@ -299,6 +305,7 @@ impl Host {
             },
             output: stage.output,
             policy: stage.policy,
+            allow: stage.allow,
             channels: stage.channels,
             cgroup: self.base.clone(),
             ledger: None,
@@ -476,6 +483,12 @@ async fn on_the_side<T: Send + 'static>(
     done.unwrap_or_else(|fault| {
         Err(CgroupError::Host { missing: fault.to_string(), remedy: "this is a fault of the runner".into() })
     })
+}
+
+/// Files that a process inside may have open, where these groups of calls are allowed.
+fn open_files(allow: Groups) -> u64 {
+    let costly = allow.contains(Group::Containers) || allow.contains(Group::Perf);
+    if costly { COSTLY_OPEN_FILES } else { OPEN_FILES }
 }
 
 /// A launcher that has not said how its sandbox ended.

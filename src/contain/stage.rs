@@ -2,6 +2,7 @@
 
 use super::ContainError;
 use crate::proxy::{Refused, Traffic};
+use sandbox::groups::Groups;
 use sandbox::outcome::{Ended, LeafUsage, Outcome, Verdict};
 use sandbox::plan::{Beyond, Channels, Mount, Network, OutputPolicy, Policy};
 use std::collections::BTreeMap;
@@ -25,6 +26,8 @@ pub struct Stage {
     pub network: Network,
     /// Allowed system calls.
     pub policy: Policy,
+    /// Groups of calls beyond these, by the operator's word.
+    pub allow: Groups,
     /// Bytes of memory.
     pub memory: u64,
     /// Processes and threads.
@@ -54,6 +57,7 @@ impl Stage {
             mounts: Vec::new(),
             network: Network::Loopback,
             policy,
+            allow: Groups::NONE,
             memory: limits.memory,
             pids: limits.pids,
             cpu_millis: limits.cpu_millis,

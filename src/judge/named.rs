@@ -159,7 +159,7 @@ mod tests {
         let limits =
             InForce { memory: 512 << 20, pids: 64, cpu_millis: 1000, file: 128 << 20, cores: 1, test_time: None };
         let leaf = LeafUsage { leaf: "t0".into(), entered, ..Default::default() };
-        let quiet = quiet_of(sandbox::plan::Policy::Test);
+        let quiet = quiet_of(sandbox::plan::Policy::Test.file());
         of(&Met { leaf: Some(&leaf), denied: &[], full: &[], late: false, quiet: &quiet, text, limits: &limits })
     }
 

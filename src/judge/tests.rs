@@ -17,6 +17,7 @@ pub(super) fn outcome(verdict: Word, ended: Ended) -> Outcome {
         limits: Vec::new(),
         output: OutputCount::default(),
         degraded: Vec::new(),
+        allowed: sandbox::groups::Groups::NONE,
         denied: Vec::new(),
         untold: None,
         sockets: None,

@@ -169,7 +169,7 @@ impl Shared {
             }
             Cause::Sandbox | Cause::Runner => self.canary(slot).await.is_ok(),
             // What one laboratory needs keeps no other.
-            Cause::Programs => {
+            Cause::Programs | Cause::Groups => {
                 let tried =
                     self.rehearse(slot, &Source::Git { url: url.into(), branch: String::new() }, &[], step).await;
                 tried.is_ok_and(|fault| fault.is_none())

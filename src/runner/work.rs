@@ -401,6 +401,9 @@ fn remedy(cause: &Cause) -> &'static str {
         Cause::Index => "see whether this host reaches it ([prepare] env and hosts, DNS, certificates)",
         Cause::Environment => "see what pip says; `ostest-sandbox check` builds one",
         Cause::Programs => "install them; `ostest-sandbox check` says which it does not find",
+        Cause::Groups => {
+            "allow them in the file of --config ([lab.N] allow), or tell the teacher; what each gives up says `ostest-sandbox policy groups`"
+        }
         Cause::Sandbox => "`ostest-sandbox check` says what is wrong with this host",
         Cause::Runner => "report it, with this line",
         Cause::Submission | Cause::Deadline => "nothing",

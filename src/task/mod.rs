@@ -1,5 +1,6 @@
 //! The pipeline of one task: suite → environment → fetch → build → test → verdict.
 
+pub mod allowed;
 pub mod bound;
 pub mod build;
 pub mod fetch;
@@ -21,6 +22,7 @@ use crate::contain::work::WorkTree;
 use crate::fault::{Blame, Cause, Fault};
 use crate::steps;
 use crate::verdict::{Status, Verdict};
+use sandbox::groups::Groups;
 use std::path::PathBuf;
 use std::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -124,6 +126,8 @@ pub struct Context<'a> {
     pub assignment: &'a Assignment,
     /// The operator's limits, with those of the laboratory.
     pub limits: Limits,
+    /// Groups of system calls that the tests have beyond those of their stage.
+    pub allow: Groups,
     /// Ends the task early.
     pub cancel: &'a CancellationToken,
 }
@@ -277,7 +281,7 @@ impl<'a> Context<'a> {
     ) -> Context<'a> {
         let lab = assignment.labs.iter().max().copied();
         let limits = grading.limits.with(lab_section(&grading.labs, lab));
-        Context { host, grading, slot, assignment, limits, cancel }
+        Context { host, grading, slot, assignment, limits, allow: Groups::NONE, cancel }
     }
 }
 
@@ -322,7 +326,8 @@ async fn stages(
     let suite = suite::take(context, &work).await?;
     test::check_command(context, &suite)?;
     let limits = context.limits.lowered_by(suite.options.of_lab(lab).limits());
-    let context = &Context { limits, ..*context };
+    let allow = allowed::of(context, &suite.options)?;
+    let context = &Context { limits, allow, ..*context };
     progress(Event::Suite(suite.fingerprint.clone()));
     steps::at("task: the suite is there");
     if last < Step::Prepare {

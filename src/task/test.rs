@@ -117,7 +117,7 @@ pub async fn run(
         apart: stage.apart,
         suite_stderr_tail: &tail(&finished),
         skips: context.grading.test.skips.as_ref().unwrap_or(&suite.options.test.skips),
-        quiet: &told::quiet_of(plan.policy),
+        quiet: &told::quiet_of(&plan.policy_name()),
         limits: InForce {
             memory: plan.limits.memory,
             pids: plan.limits.pids,
@@ -209,6 +209,7 @@ fn stage(context: &Context<'_>, work: &WorkTree, suite: &Suite, venv: &Path) -> 
     let mut stage = Stage::new("test", Policy::Test, &context.limits);
     stage.argv = command(context, suite)?;
     stage.apart = true;
+    stage.allow = context.allow;
     stage.cwd = inside::SUITE.into();
     let wished = own.timeout.or(suites.timeout).map(|t| t.0);
     stage.wall =

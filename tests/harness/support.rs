@@ -215,6 +215,7 @@ impl Ran {
             sockets: None,
             uncharged: None,
             full: Vec::new(),
+            allowed: sandbox::groups::Groups::NONE,
         };
         judge(&Run {
             log: &self.log,

@@ -103,6 +103,7 @@ fn outcome(letters: &[u8]) -> Outcome {
         limits: Vec::new(),
         output: OutputCount::default(),
         degraded: Vec::new(),
+        allowed: sandbox::groups::Groups::NONE,
         denied: Vec::new(),
         full: Vec::new(),
         untold: None,

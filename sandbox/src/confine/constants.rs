@@ -50,6 +50,7 @@ const NUMBERS: &[(&str, u64)] = &[
     ("PR_SET_NO_NEW_PRIVS", libc::PR_SET_NO_NEW_PRIVS as u64),
     // setsockopt: levels, and options for which the kernel takes memory (asm-generic/socket.h, linux/in6.h).
     ("SOL_SOCKET", libc::SOL_SOCKET as u64),
+    ("IPPROTO_IP", libc::IPPROTO_IP as u64),
     ("IPPROTO_IPV6", libc::IPPROTO_IPV6 as u64),
     ("SO_ATTACH_FILTER", 26),
     ("SO_ATTACH_BPF", 50),
@@ -60,6 +61,10 @@ const NUMBERS: &[(&str, u64)] = &[
     ("MADV_REMOVE", libc::MADV_REMOVE as u64),
     // mincore: this table's name for the upper half of a length.
     ("ABOVE_4_GIB", 0xffff_ffff_0000_0000),
+    // userfaultfd
+    ("UFFD_USER_MODE_ONLY", 1),
+    // perf_event_open
+    ("PERF_FLAG_PID_CGROUP", 4),
     // seccomp
     ("SECCOMP_FILTER_FLAG_NEW_LISTENER", libc::SECCOMP_FILTER_FLAG_NEW_LISTENER),
     // mknod

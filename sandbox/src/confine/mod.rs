@@ -17,6 +17,8 @@ mod written;
 #[cfg(test)]
 mod bpf_eval;
 #[cfg(test)]
+mod groups_tests;
+#[cfg(test)]
 mod policy_tests;
 #[cfg(test)]
 mod seccomp_tests;

@@ -10,11 +10,15 @@
 //! - a call that is refused is answered with the rule's `errno`, so that a program says
 //!   "Operation not permitted" instead of "Function not implemented".
 //!
+//! A group of calls (`policies/groups/`) goes on top of a policy: what that says of the calls that the group `replaces` is taken
+//! out, and the group's own rules hold instead. The policy `test+perf` is `test` with the group `perf`.
+//!
 //! A refusal, by an `errno` or an `otherwise`, is told to whoever reads the result ([`super::told`]); a rule's `instead` says what the course allows, and `quiet` keeps one untold.
 
 use super::constants;
 use super::rules::AnyOf;
-use super::written::{File, Rule};
+use super::written::{File, GroupFile, Rule};
+use crate::groups::Group;
 pub use seccompiler::TargetArch;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -150,9 +154,17 @@ pub enum PolicyError {
 }
 
 impl Policy {
-    /// Puts the policy of this name together for an architecture.
+    /// Puts the policy of this name together for an architecture: `test`, or `test+perf+io_uring` with groups of calls.
     pub fn load(name: &str, arch: TargetArch) -> Result<Policy, PolicyError> {
-        Policy::from_sources(name, arch, &|wanted| Policy::embedded(wanted).map(str::to_owned))
+        let source = |wanted: &str| Policy::embedded(wanted).map(str::to_owned);
+        let mut parts = name.split('+');
+        let mut assembly = Assembly::of(name, arch, &source);
+        assembly.add_file(parts.next().unwrap_or_default())?;
+        for part in parts {
+            let group = part.parse().map_err(|_| PolicyError::Missing { name: format!("groups/{part}") })?;
+            assembly.add_group(group)?;
+        }
+        assembly.finish()
     }
 
     /// A file as it was when this was built, by its name without `.json`.
@@ -166,22 +178,9 @@ impl Policy {
         arch: TargetArch,
         source: &dyn Fn(&str) -> Option<String>,
     ) -> Result<Policy, PolicyError> {
-        let mut assembly = Assembly {
-            arch,
-            source,
-            done: BTreeSet::new(),
-            open: Vec::new(),
-            policy: Policy {
-                name: name.to_owned(),
-                about: String::new(),
-                allow: BTreeMap::new(),
-                refuse: Vec::new(),
-                entries: Vec::new(),
-            },
-        };
+        let mut assembly = Assembly::of(name, arch, source);
         assembly.add_file(name)?;
-        assembly.policy.check_conflicts()?;
-        Ok(assembly.policy)
+        assembly.finish()
     }
 
     /// A call that is both allowed and refused without a condition is a contradiction: the filters
@@ -204,10 +203,95 @@ struct Assembly<'a> {
     done: BTreeSet<String>,
     /// Files that are being read, outermost first.
     open: Vec<String>,
+    /// Calls of which groups speak that are in.
+    replaced: BTreeSet<String>,
     policy: Policy,
 }
 
+/// What a group of calls is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Described {
+    /// What a laboratory can do with it.
+    pub about: String,
+    /// What is given up by allowing it, in a sentence.
+    pub risk: String,
+    /// The calls.
+    pub calls: Vec<String>,
+}
+
+/// Reads the file of a group.
+fn group_file(group: Group) -> Result<GroupFile, PolicyError> {
+    serde_json::from_str(group.text()).map_err(|source| PolicyError::Syntax { name: format!("groups/{group}"), source })
+}
+
+impl Described {
+    /// What a group is.
+    ///
+    /// # Errors
+    /// A mistake in its file.
+    pub fn of(group: Group) -> Result<Described, PolicyError> {
+        let GroupFile { about, risk, replaces, .. } = group_file(group)?;
+        Ok(Described { about, risk, calls: replaces })
+    }
+}
+
 impl Assembly<'_> {
+    fn of<'a>(name: &str, arch: TargetArch, source: &'a dyn Fn(&str) -> Option<String>) -> Assembly<'a> {
+        Assembly {
+            arch,
+            source,
+            done: BTreeSet::new(),
+            open: Vec::new(),
+            replaced: BTreeSet::new(),
+            policy: Policy {
+                name: name.to_owned(),
+                about: String::new(),
+                allow: BTreeMap::new(),
+                refuse: Vec::new(),
+                entries: Vec::new(),
+            },
+        }
+    }
+
+    fn finish(self) -> Result<Policy, PolicyError> {
+        self.policy.check_conflicts()?;
+        Ok(self.policy)
+    }
+
+    /// Takes out what is said of the calls that a group replaces, and puts its own rules in.
+    fn add_group(&mut self, group: Group) -> Result<(), PolicyError> {
+        let file = group_file(group)?;
+        let name = format!("groups/{group}");
+        for call in &file.replaces {
+            let policy = &mut self.policy;
+            let known = policy.entries.iter().any(|entry| entry.syscall == *call);
+            // Of two groups that say something else of one call neither would hold.
+            if !known || !self.replaced.insert(call.clone()) {
+                let what = format!("there is nothing of {call} to be replaced, or another group has replaced it");
+                return Err(PolicyError::Rule { name, why: "replaces".into(), what });
+            }
+            policy.allow.remove(call);
+            policy.refuse.retain(|refused| refused.syscall != *call);
+            policy.entries.retain(|entry| entry.syscall != *call);
+        }
+        self.open.push(name.clone());
+        self.add_rules(&name, &file.allow, &file.refuse)?;
+        self.open.pop();
+        Ok(())
+    }
+
+    fn add_rules(&mut self, name: &str, allow: &[Rule], refuse: &[Rule]) -> Result<(), PolicyError> {
+        let lists = [(allow, Says::Allowed), (refuse, Says::Refused)];
+        for (rule, says) in lists.into_iter().flat_map(|(list, says)| list.iter().map(move |rule| (rule, says))) {
+            let added = match says {
+                Says::Allowed => self.allow(rule),
+                Says::Refused => self.refuse(rule),
+            };
+            added.map_err(|what| PolicyError::Rule { name: name.to_owned(), why: rule.why.clone(), what })?;
+        }
+        Ok(())
+    }
+
     fn add_file(&mut self, name: &str) -> Result<(), PolicyError> {
         if self.open.iter().any(|open| open == name) {
             return Err(PolicyError::Cycle { name: name.to_owned(), chain: self.open.join(", ") });
@@ -225,14 +309,7 @@ impl Assembly<'_> {
         for include in &file.include {
             self.add_file(include)?;
         }
-        let lists = [(&file.allow, Says::Allowed), (&file.refuse, Says::Refused)];
-        for (rule, says) in lists.into_iter().flat_map(|(list, says)| list.iter().map(move |rule| (rule, says))) {
-            let added = match says {
-                Says::Allowed => self.allow(rule),
-                Says::Refused => self.refuse(rule),
-            };
-            added.map_err(|what| PolicyError::Rule { name: name.to_owned(), why: rule.why.clone(), what })?;
-        }
+        self.add_rules(name, &file.allow, &file.refuse)?;
         self.open.pop();
         self.done.insert(name.to_owned());
         Ok(())

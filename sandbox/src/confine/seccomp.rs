@@ -156,6 +156,11 @@ pub fn compile(policy: crate::plan::Policy) -> Result<Programs, SeccompError> {
     compile_for(policy.file(), native()?)
 }
 
+/// Compiles the policy of this name for the processor that this runs on: a stage's with the groups that are on top of it.
+pub fn compile_named(name: &str) -> Result<Programs, SeccompError> {
+    compile_for(name, native()?)
+}
+
 /// Compiles the policy that pid 1 puts on itself once the payload runs.
 pub fn compile_init() -> Result<Programs, SeccompError> {
     compile_for("init", native()?)

@@ -69,9 +69,9 @@ impl Refusal {
 const NEWER: [&str; 4] = ["setxattrat", "getxattrat", "listxattrat", "removexattrat"];
 
 /// What a stage's policy refuses and tells nobody when it happens: libraries and tools ask for it and go on without. Whoever fails
-/// by it can still be told what it is. None for a processor without policies.
-pub fn quiet_of(policy: crate::plan::Policy) -> Vec<Refusal> {
-    let load = |arch| Policy::load(policy.file(), arch).ok();
+/// by it can still be told what it is. `policy` is its name ([`crate::plan::Plan::policy_name`]). None for a processor without policies.
+pub fn quiet_of(policy: &str) -> Vec<Refusal> {
+    let load = |arch| Policy::load(policy, arch).ok();
     seccomp::native().ok().and_then(load).map(|policy| quiet(&policy)).unwrap_or_default()
 }
 
@@ -153,7 +153,15 @@ pub fn compile(policy: crate::plan::Policy) -> Result<(Listening, Answers), Secc
     compile_for(policy.file(), seccomp::native()?)
 }
 
-/// The same by name, for any architecture.
+/// The same by name: a stage's policy with the groups that are on top of it.
+///
+/// # Errors
+/// When the policy does not compile.
+pub fn compile_named(name: &str) -> Result<(Listening, Answers), SeccompError> {
+    compile_for(name, seccomp::native()?)
+}
+
+/// The same for any architecture.
 ///
 /// # Errors
 /// When the policy does not compile.

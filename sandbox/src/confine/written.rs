@@ -19,6 +19,19 @@ pub(super) struct File {
     pub refuse: Vec<Rule>,
 }
 
+/// A file of `policies/groups/`: calls that a laboratory can be allowed.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct GroupFile {
+    pub about: String,
+    pub risk: String,
+    /// Calls of which what the stage's policy says is no more: what these rules say holds instead.
+    pub replaces: Vec<String>,
+    pub allow: Vec<Rule>,
+    #[serde(default)]
+    pub refuse: Vec<Rule>,
+}
+
 /// A rule as it is written.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]

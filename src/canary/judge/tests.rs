@@ -35,6 +35,7 @@ fn good() -> Graded {
             limits: Vec::new(),
             output: OutputCount::default(),
             degraded: Vec::new(),
+            allowed: sandbox::groups::Groups::NONE,
             denied: Vec::new(),
             untold: None,
             sockets: None,

@@ -4,8 +4,9 @@ use super::show::described;
 use super::{Kernel, colour, load, some};
 use crate::cli::out;
 use sandbox::confine::listing::{Kind, Listing, POLICIES};
-use sandbox::confine::policy::Policy;
+use sandbox::confine::policy::{Described, Policy};
 use sandbox::confine::seen;
+use sandbox::groups::Group;
 use serde_json::{Value, json};
 use std::fmt::Write;
 use std::io::IsTerminal;
@@ -22,7 +23,7 @@ pub fn explain(kernel: &Kernel, text: &str, as_json: bool) -> anyhow::Result<()>
     if as_json {
         let stages: serde_json::Map<String, Value> =
             policies.iter().map(|p| (p.name.clone(), described(p, call, &p.listing(call)))).collect();
-        let shown = json!({"call": name, "number": number, "arch": kernel.arch.name(), "stages": stages});
+        let shown = json!({"call": name, "number": number, "arch": kernel.arch.name(), "stages": stages, "groups": groups(kernel, call)?});
         out::json(serde_json::to_string_pretty(&shown)?)?;
         return Ok(());
     }
@@ -49,7 +50,24 @@ pub fn explain(kernel: &Kernel, text: &str, as_json: bool) -> anyhow::Result<()>
             }
         }
     }
+    for group in groups(kernel, call)? {
+        out::line(format_args!(
+            "\nThe operator can allow it to a laboratory's tests: allow = [\"{group}\"] (policy groups)"
+        ))?;
+    }
     Ok(())
+}
+
+/// Names of the groups that open it.
+fn groups(kernel: &Kernel, call: &str) -> anyhow::Result<Vec<&'static str>> {
+    let mut found = Vec::new();
+    for group in Group::ALL {
+        let its_own = Described::of(group)?.calls.iter().any(|other| other == call);
+        if its_own && load(&format!("test+{group}"), kernel.arch)?.listing(call).kind() <= Kind::Conditional {
+            found.push(group.name());
+        }
+    }
+    Ok(found)
 }
 
 /// Who was seen to make it in a stage that allows it.

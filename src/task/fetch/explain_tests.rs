@@ -18,6 +18,7 @@ fn finished(verdict: Verdict, message: &str) -> Finished {
             limits: Vec::new(),
             output: OutputCount::default(),
             degraded: Vec::new(),
+            allowed: sandbox::groups::Groups::NONE,
             denied: Vec::new(),
             untold: None,
             full: Vec::new(),

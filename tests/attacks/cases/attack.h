@@ -9,6 +9,7 @@
  *   ATTACK_ABSTRACT  the name of an abstract socket of the host
  *   ATTACK_PID       a process of the host's root with the secret word in its environment
  *   ATTACK_MARK      a name for what it makes, by which it is found outside
+ *   ATTACK_ALLOWED   groups of calls that the operator allows it: what these are for is no prize
  *   ATTACK_MEMORY, ATTACK_DISK, ATTACK_PIDS    its limits, in bytes and in processes
  */
 #ifndef ATTACK_H
@@ -74,6 +75,9 @@ static inline const char *aim(const char *name) {
 }
 
 static inline unsigned long long figure(const char *name) { return strtoull(aim(name), 0, 10); }
+
+/* Whether the operator allows a group of calls. */
+static inline int granted(const char *group) { return strstr(aim("ATTACK_ALLOWED"), group) != 0; }
 
 /* Prints what a file says; whoever looks on knows the secret word. */
 static inline void show(const char *path) {

@@ -13,6 +13,7 @@ fn outcome(verdict: Verdict, code: i32) -> Outcome {
         limits: Vec::new(),
         output: OutputCount::default(),
         degraded: Vec::new(),
+        allowed: sandbox::groups::Groups::NONE,
         denied: Vec::new(),
         untold: None,
         full: Vec::new(),

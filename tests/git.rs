@@ -148,7 +148,10 @@ fn launcher_beside_this_program() {
     let own = std::env::current_exe().expect("a program");
     let (link, new) =
         (own.with_file_name("ostest-launch"), own.with_file_name(format!("launch-{}", std::process::id())));
-    if !link.exists() && std::os::unix::fs::symlink(env!("CARGO_BIN_EXE_ostest-launch"), &new).is_ok() {
+    let launcher = Path::new(env!("CARGO_BIN_EXE_ostest-launch"));
+    // Of a copied target directory the link leads into the other one.
+    let there = std::fs::read_link(&link).is_ok_and(|to| to == launcher);
+    if !there && std::os::unix::fs::symlink(launcher, &new).is_ok() {
         std::fs::rename(&new, &link).expect("a link");
     }
 }

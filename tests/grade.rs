@@ -45,7 +45,7 @@ fn outcomes_of_all_kinds_are_told_apart() {
             "test_it::test_pass passed",
             "test_it::test_fail failed",
             "test_it::test_skip skipped",
-            "test_it::test_xfail skipped",
+            "test_it::test_xfail skip-allowed",
             "test_it::test_param[1] passed",
             "test_it::test_param[2] failed",
             "test_it.TestClass::test_in passed",

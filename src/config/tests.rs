@@ -1,4 +1,5 @@
 use super::*;
+use std::path::Path;
 use proptest::prelude::*;
 
 #[test]

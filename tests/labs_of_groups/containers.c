@@ -28,7 +28,7 @@ static int inside(void *ready) {
     REFUSED("/usr again, writable", mount(0, "/usr", 0, MS_REMOUNT | MS_BIND, 0), EPERM);
     REFUSED("sysfs", mount("sys", "/up", "sysfs", 0, 0), EPERM);
     REFUSED("a setting of the host's", open("/proc/sys/kernel/core_pattern", O_WRONLY), EACCES);
-    REFUSED("a packet socket", socket(AF_PACKET, SOCK_RAW, 0), EAFNOSUPPORT);
+    REFUSED("a packet socket", socket(AF_PACKET, SOCK_RAW, 0), EPERM);
     REFUSED("a key", syscall(SYS_add_key, "user", "x", "x", 1, -2), EPERM);
     REFUSED("a program in the kernel", syscall(SYS_bpf, 0, name, 64), EPERM);
     pid_t child = fork();

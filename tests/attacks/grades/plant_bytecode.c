@@ -1,5 +1,6 @@
 /* Plants byte code without a source, which may call itself what it likes, and a cached one beside the suite's modules.
  * stopped by: byte code is read from the environment alone; what has no source has to belong to root
+ * passes: none
  * says: colorsys.pyc was not loaded, because the submission could have written it
  */
 #include <stdio.h>

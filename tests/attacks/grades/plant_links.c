@@ -1,5 +1,6 @@
 /* Plants a link that leads to a file of its own or to a trusted one, in turns, so that what is looked at is not what was read.
  * stopped by: a link of a student's is not followed to a module, wherever it leads
+ * passes: none
  * says: was not loaded, because the submission could have written it
  */
 #include <fcntl.h>

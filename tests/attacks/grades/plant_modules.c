@@ -1,5 +1,6 @@
 /* Plants modules that pytest loads later: in the suite's folder, in the project, in /tmp, and in Python's own places.
  * stopped by: what does not belong to root is not loaded
+ * passes: none
  * says: colorsys.py was not loaded, because the submission could have written it
  * says: takes for the suite's lay in its folder when it was over, and were not read
  */

@@ -1,6 +1,6 @@
 use super::*;
-use std::path::Path;
 use proptest::prelude::*;
+use std::path::Path;
 
 #[test]
 fn unknown_keys_are_errors_with_their_name() {

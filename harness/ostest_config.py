@@ -44,33 +44,33 @@ class Configuration:
             return
         usage_error, builtin = module.UsageError, module.builtin_plugins
 
-        def determine_setup(*given, **named):
+        def determine_setup(*given, **more):
             if self.is_another(None):
-                return determine(*given, **named)
+                return determine(*given, **more)
             with self.only_trusted_files():
-                found = determine(*given, **named)
+                found = determine(*given, **more)
             for path in found[1:2]:
                 if path is not None and not is_trusted(str(path)):
                     raise usage_error("%s would configure pytest, and the submission could have written it" % named(str(path)))
             return found
 
-        def import_conftest(manager, path, *given, **named):
+        def import_conftest(manager, path, *given, **more):
             if self.is_another(manager) or is_trusted(str(path)):
-                return load_conftest(manager, path, *given, **named)
+                return load_conftest(manager, path, *given, **more)
             self.note(str(path))
             return types.ModuleType("conftest")
 
-        def import_plugin(manager, name, *given, **named):
+        def import_plugin(manager, name, *given, **more):
             place = None if name in builtin or self.is_another(manager) else untrusted_module(name)
             if place:
                 place = named(place)
                 self.notes.note("tampering", "%s was not loaded as a plugin of pytest, because the submission could have written it" % place)
                 raise usage_error("the plugin %s is found at %s, which the submission could have written" % (name, place))
-            return load_plugin(manager, name, *given, **named)
+            return load_plugin(manager, name, *given, **more)
 
-        def load_entry_points(manager, *given, **named):
+        def load_entry_points(manager, *given, **more):
             with self.only_trusted_distributions():
-                return entry_points(manager, *given, **named)
+                return entry_points(manager, *given, **more)
 
         module.determine_setup = determine_setup
         manager._importconftest = import_conftest
@@ -92,8 +92,8 @@ class Configuration:
     def only_trusted_files(self):
         is_file = pathlib.Path.is_file
 
-        def is_trusted_file(path, *given, **named):
-            if not is_file(path, *given, **named):
+        def is_trusted_file(path, *given, **more):
+            if not is_file(path, *given, **more):
                 return False
             if is_trusted(str(path)):
                 return True
@@ -113,8 +113,8 @@ class Configuration:
 
         real = importlib.metadata.distributions
 
-        def distributions(*given, **named):
-            for found in real(*given, **named):
+        def distributions(*given, **more):
+            for found in real(*given, **more):
                 place = getattr(found, "_path", None)
                 if place is None or is_trusted_place(str(place)):
                     yield found

@@ -183,7 +183,9 @@ def test_bytes():
     let text = printed(&graded);
     for (name, _, said) in graded.cases() {
         for line in said.lines().filter(|line| line.starts_with("sandbox: ")) {
-            assert!(name == "test_it::test_output" && line.contains("/tmp (256.0 MiB) was full"), "{name}: {line}");
+            // It stays full behind the test that has filled it.
+            let later = ["test_it::test_output", "test_it::test_headings", "test_it::test_bytes"].contains(&&*name);
+            assert!(later && line.contains("/tmp (256.0 MiB) was full"), "{name}: {line}");
         }
         assert!(said.contains("> sandbox: ") || name.ends_with("headings"), "{name}: {said}");
         assert!(!said.chars().any(|c| is_hidden(c) && c != '\n' && c != '\t'), "{name}: {said:?}");

@@ -13,8 +13,8 @@ case $1 in
     line) head -c 2G /dev/zero ;;
     remove) rm -rf /tmp/* ;;
     link) rm -rf /tmp/pytest-of-*; ln -s /task/project /tmp/pytest-of-student ;;
-    bar) chmod 0 /tmp/pytest-of-student/pytest-0; chmod 0 /tmp/pytest-of-student ;;
-    many) mkdir "/tmp/pytest-of-student/pytest-0/test_named$(head -c 244 /dev/zero | tr '\0' 9)" ;;
+    bar) chmod 0 /tmp/pytest-of-student/pytest-0 && chmod 0 /tmp/pytest-of-student ;;
+    many) for up in /tmp/pytest-of-student pytest-0; do chmod 700 $up; cd $up; done; for n in 0 1 2 3 4 5 6 7 8 9 $(head -c 245 /dev/zero | tr '\0' 9); do mkdir test_named$n; done ;;
     lose) rm -f /task/project/data ;;
     pipe) rm -f /task/project/out.txt; mkfifo /task/project/out.txt ;;
     spin) while :; do :; done ;;
@@ -58,7 +58,7 @@ def test_line():
     finally: program.kill()
 def test_last(): pass
 "#;
-    let graded = graded(&place, test, &["--mem-limit", "256M"]);
+    let graded = graded(&place, test, &["--mem-limit", "400M"]);
     let wanted = ["lines failed", "bytes failed", "list failed", "not_in failed", "line failed", "last not-run"];
     assert_eq!(outcomes(&graded), wanted, "{graded:?}");
     for (name, said) in [
@@ -66,8 +66,8 @@ def test_last(): pass
         ("bytes", "assert b'y\\ny\\n"),
         ("list", "At index 0 diff: 121 != 1"),
         ("not_in", "'y\\ny' is contained here"),
-        ("line", "stopped: memory limit of 256.0 MiB reached"),
-        ("last", "not run: the run ended before this test began: memory limit of 256.0 MiB reached"),
+        ("line", "stopped: memory limit of 400.0 MiB reached"),
+        ("last", "not run: the run ended before this test began: memory limit of 400.0 MiB reached"),
     ] {
         let (_, text) = graded.case(&format!("test_it::test_{name}"));
         assert!(text.contains(said), "{said}: {text}");

@@ -138,7 +138,8 @@ def test_planted():
 "#;
     let suite = place.tree("suite", &[("ostest.toml", BUILD), ("test_gone.py", tests)]);
     let graded = place.grade(&place.tree("project", &PROJECT), &suite, &[]);
-    assert_eq!(outcomes(&graded), ["test_unloads passed", "test_planted passed"], "{graded:?}");
+    // What takes the place of Python's own may have been read by anything.
+    assert_eq!(outcomes(&graded), ["test_unloads failed", "test_planted failed"], "{graded:?}");
     assert!(
         graded.error().starts_with("tampering was seen: /task/suite/colorsys.py was not loaded"),
         "{}",
@@ -270,5 +271,8 @@ fn children_of_multiprocessing_find_targets_in_hidden_modules() {
     let place = Place::new();
     let files = [("conftest.py", "SECRET = 4711\n"), ("test_children.py", CHILDREN)];
     let graded = place.grade(&place.tree("project", &PROJECT), &place.tree("suite", &files), &[]);
-    assert_eq!((graded.code(), graded.cases().len()), (0, 6), "{graded:?}");
+    // Of each what is planted is told, which took the place of Python's own for a while; without it all of them pass.
+    let passed = |text: &str| text.starts_with("it passed, but files were put into the suite's folders");
+    let cases = graded.cases();
+    assert!(cases.len() == 6 && cases.iter().all(|(_, _, text)| passed(text)), "{graded:?}");
 }

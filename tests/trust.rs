@@ -177,9 +177,10 @@ fn what_a_build_plants_before_pytest_begins_is_not_read() {
         ],
     );
     let graded = place.grade(&project, &suite, &["--lab", "1"]);
-    assert_eq!(outcomes(&graded), ["test_easy passed", "test_hard failed"], "{graded:?}");
+    assert_eq!(outcomes(&graded), ["test_easy failed", "test_hard failed"], "{graded:?}");
     assert_eq!(graded.code(), 1);
     for name in [
+        "take the place of its own: conftest.py (for tests/conftest.py)",
         "suite/conftest.py was not read",
         "suite/pytest.ini was not read",
         "test_evil.py was not collected",

@@ -25,7 +25,7 @@ pub struct Ownership {
     pub uid: u32,
     /// Host gid of all that is made.
     pub gid: u32,
-    /// Nobody but its owner changes what is copied: files lose their write bits, and directories become sticky and
+    /// Nobody but its owner changes what is copied: files lose the write bits of others, and directories become sticky and
     /// writable for all, so that a suite may build into its own tree while no one renames or removes what it shipped.
     pub shielded: bool,
 }
@@ -293,7 +293,10 @@ impl Job {
         let (uid, gid) = (Uid::from_raw(self.owner.uid), Gid::from_raw(self.owner.gid));
         fs::fchown(&target, Some(uid), Some(gid)).map_err(fail(Side::Target, path))?;
         let execute = stat.st_mode & 0o111;
-        let mode = if self.owner.shielded { 0o444 | execute } else { (stat.st_mode & 0o777) | 0o600 };
+        // A copy that `cp` or shutil makes has these bits, too, and whoever made it wants to write to it again. The owner is
+        // the sandbox's root, which nothing runs as.
+        let mode =
+            if self.owner.shielded { 0o444 | (stat.st_mode & 0o200) | execute } else { (stat.st_mode & 0o777) | 0o600 };
         fs::fchmod(&target, Mode::from_raw_mode(mode)).map_err(fail(Side::Target, path))?;
         fs::futimens(&target, &times(&stat)).map_err(fail(Side::Target, path))
     }
@@ -376,7 +379,7 @@ mod tests {
         std::fs::set_permissions(from.path().join("tests/run.sh"), PermissionsExt::from_mode(0o775)).unwrap();
         copy_tree(from.path(), to.path(), me(true), CAP, &[]).unwrap();
         let mode = |p: &str| std::fs::metadata(to.path().join(p)).unwrap().mode() & 0o7777;
-        assert_eq!((mode("tests"), mode("tests/run.sh"), mode("")), (0o1777, 0o555, 0o1777));
+        assert_eq!((mode("tests"), mode("tests/run.sh"), mode("")), (0o1777, 0o755, 0o1777));
     }
 
     #[test]

@@ -47,7 +47,7 @@ pub fn was_full(full: &Full) -> String {
     // What pytest captures lies there as well, and is gone when it has read it.
     let output = if place == "/tmp" { "; what programs print lies there, too, until pytest has read it" } else { "" };
     format!(
-        "{what}, so that writing there failed (No space left on device): write less, or remove what is not needed any more{output}"
+        "{what}: what was written there meanwhile failed (No space left on device); write less, or remove what is not needed any more{output}"
     )
 }
 

@@ -242,7 +242,7 @@ fn attacks_are_answered_as_the_policies_say() {
             "newuser: {EPERM}\nunshare: {EPERM}\nclone3: Function not implemented\n\
              mount: {EPERM}\nbpf: {EPERM}\nuring: {EPERM}\nkeyctl: {EPERM}\n\
              vm_readv: Function not implemented\ntiocsti: {EPERM}\ntiocsti high: {EPERM}\nalg: {FAMILY}\n\
-             vsock: {FAMILY}\npacket: {FAMILY}\nraw: {EPERM}\nnetfilter: {netfilter}\n\
+             vsock: {FAMILY}\npacket: {EPERM}\nraw: {EPERM}\nnetfilter: {netfilter}\n\
              device: {EPERM}\npersonality: {personality}\nset_mm: {EPERM}\n\
              9999: Function not implemented\nptrace: {ptrace}\n"
         );

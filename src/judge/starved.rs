@@ -44,7 +44,16 @@ pub(super) fn reason(input: &Run<'_>) -> Option<String> {
         input.suite_stderr_tail.contains(NO_SPACE) || input.suite_stderr_tail.contains("No space left on device");
     match (full, named) {
         (Some(full), _) => Some(format!("pytest itself could not go on: {}", words::full(full))),
-        (None, true) => Some("pytest itself could not go on: it could not write (No space left on device)".into()),
+        // What pytest had written is gone with it.
+        (None, true) => {
+            let met = |leaf: &LeafUsage| {
+                let was = leaf.meanwhile.filled.first().map(words::was_full);
+                leaf.meanwhile.full.first().map(words::full).or(was)
+            };
+            let place = input.leaves.values().find_map(met);
+            let place = place.unwrap_or_else(|| "it could not write (No space left on device)".into());
+            Some(format!("pytest itself could not go on: {place}"))
+        }
         (None, false) => None,
     }
 }

@@ -2,7 +2,7 @@
  * stopped by: what does not belong to root is not loaded
  * passes: none
  * says: colorsys.py was not loaded, because the submission could have written it
- * says: takes for the suite's lay in its folder when it was over, and were not read
+ * says: takes for the suite's lay in its folder when it was over, and pytest did not read them
  */
 #include <fcntl.h>
 #include <stdio.h>

@@ -17,6 +17,7 @@ import os
 import pathlib
 import types
 
+from ostest_guard import takes_a_place
 from ostest_trust import is_trusted, is_trusted_place, lies_in, named
 
 # Names that configure pytest whatever they hold, and those that do if there is a part for pytest in them.
@@ -63,9 +64,14 @@ class Configuration:
         def import_plugin(manager, name, *given, **more):
             place = None if name in builtin or self.is_another(manager) else untrusted_module(name)
             if place:
-                place = named(place)
-                self.notes.note("tampering", "%s was not loaded as a plugin of pytest, because the submission could have written it" % place)
-                raise usage_error("the plugin %s is found at %s, which the submission could have written" % (name, place))
+                shown = named(place)
+                # Found in the submission, where the suite has Python look, or in the place of one of the suite's.
+                if takes_a_place(place):
+                    text = "%s was not loaded as a plugin of pytest, because the submission could have written it" % shown
+                    self.notes.note("tampering", text)
+                else:
+                    self.notes.note("student-code", shown)
+                raise usage_error("the plugin %s is found at %s, which the submission could have written" % (name, shown))
             return load_plugin(manager, name, *given, **more)
 
         def load_entry_points(manager, *given, **more):

@@ -19,7 +19,7 @@ import importlib.machinery
 import os
 import sys
 
-from ostest_trust import is_trusted, lies_in, named
+from ostest_trust import is_trusted, is_trusted_place, lies_in, named
 
 WHY = (
     "code of the submission's that runs inside pytest answers for itself, and can pass every test; let it run in a process of its own: a small "
@@ -171,6 +171,9 @@ def takes_a_place(path):
     """Whether Python would find another module of this name, which nobody but root could have put there."""
     folder, file = os.path.split(path)
     if file.startswith("__init__."):
+        # It makes a package of a folder that the suite has shipped as none.
+        if is_trusted_place(folder):
+            return True
         folder, file = os.path.split(folder)
     name = file.partition(".")[0]
     ends = [*importlib.machinery.all_suffixes(), "/__init__.py"]

@@ -24,6 +24,7 @@ mod named;
 mod parts;
 mod reasons;
 mod starved;
+mod tampering;
 #[cfg(test)]
 mod tests;
 mod words;
@@ -168,6 +169,10 @@ pub fn judge(input: &Run<'_>) -> Verdict {
     }
     errors.extend(broken_cases(&cases));
     errors.extend(contradictions(input));
+    if !errors.is_empty() && tampering::has_broken_it(input) {
+        tampering::no_errors(input, &mut cases, &errors);
+        errors.clear();
+    }
     Verdict {
         cases,
         error: (!errors.is_empty()).then(|| errors.join("\n")),
@@ -222,7 +227,7 @@ fn hold_to_the_limit(input: &Run<'_>, case: &mut Case) {
     if whole > input.limits.memory {
         case.status = Status::Failed;
         case.description = format!(
-            "it passed, but its programs took up to {} of memory, {} of them in files that were there before and that they had \
+            "it passed, but its programs took up to {} of memory, {} of them in files that others had written and that they had \
              mapped; the limit is {}",
             show_bytes(whole),
             show_bytes(leaf.memory.mapped),

@@ -83,7 +83,7 @@ pub fn remarks_on(leaf: &LeafUsage) -> Vec<String> {
     let memory = &leaf.memory;
     if memory.mapped > 0 {
         remarks.push(format!(
-            "its programs had up to {} of files in memory mapped that were there before: they are not in the figure of its memory",
+            "its programs had up to {} of files in memory mapped that others have written (an earlier stage or test, or pytest): they are not in the figure of its memory",
             show_bytes(memory.mapped)
         ));
     }

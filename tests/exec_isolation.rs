@@ -83,7 +83,7 @@ fn the_hosts_files_are_not_there_and_the_systems_cannot_be_written() {
     let secret = place.path().join("secret");
     std::fs::write(&secret, "of the host").expect("a file");
     let script = format!(
-        "for p in /etc/shadow /etc/machine-id /etc/fstab /etc/ssl/private /etc/ssh /root /home /var/lib /boot /srv /run \
+        "for p in /etc/machine-id /etc/fstab /etc/ssl/private /etc/ssh /root /home /var/lib /boot /srv /run \
                   /sys/fs /sys/class /sys/block /sys/firmware /opt /mnt {state} {secret}; do
              [ -e $p ] && echo visible=$p; done
          for p in / /usr /usr/bin /etc /etc/alternatives /dev /proc/sys/kernel /sys /sys/devices/system/cpu /var; do
@@ -92,6 +92,7 @@ fn the_hosts_files_are_not_there_and_the_systems_cannot_be_written() {
                   /sys/devices/system/cpu/online; do
              (: >> $p) 2>/dev/null && echo opened=$p; done
          for p in /tmp /task /dev/shm; do echo x > $p/f && [ $(cat $p/f) = x ] && echo own=$p; done
+         (cat /etc/shadow && echo read) 2>&1 | sed 's/.*: /shadow=/'
          echo root=$(sed -n 's/^[^ ]* [^ ]* [^ ]* [^ ]* \\/ \\([a-z]*\\).*/\\1/p' /proc/self/mountinfo)
          echo accounts=$(cut -d: -f1 /etc/passwd | tr '\\n' ' ')",
         state = place.state().display(),
@@ -106,6 +107,7 @@ fn the_hosts_files_are_not_there_and_the_systems_cannot_be_written() {
     assert_eq!(of("written"), [""; 0]);
     assert_eq!(of("opened"), [""; 0]);
     assert_eq!(of("own"), ["/tmp", "/task", "/dev/shm"]);
+    assert_eq!(of("shadow"), ["Permission denied"]);
     assert_eq!(of("root"), ["ro"]);
     assert_eq!(of("accounts"), ["root student nobody"], "accounts are made up");
 }

@@ -12,7 +12,7 @@ const MIB: u64 = 1 << 20;
 
 /// [`common::TOUCH`], and a program that maps a file that is there already.
 const PROJECT: &[(&str, &str)] = &[
-    ("Makefile", "all:\n\tcc -O1 -static -o touch touch.c\n\tcc -O1 -o mapper mapper.c\n"),
+    ("Makefile", "all:\n\tcc -O1 -static -o touch touch.c\n\tcc -O1 -o mapper mapper.c\n\tcc -O1 -o ring ring.c\n"),
     ("touch.c", common::TOUCH),
     (
         "mapper.c",
@@ -20,6 +20,15 @@ const PROJECT: &[(&str, &str)] = &[
          int main(int c, char **v) { size_t n = strtoul(v[2], 0, 10) << 20; int fd = open(v[1], O_RDWR | O_CREAT, 0600);\n\
          if (fd < 0 || ftruncate(fd, n)) return 2; volatile char *p = mmap(0, n, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);\n\
          for (size_t i = 0; i < n; i += 4096) p[i] = 1; usleep(300000); return c < 0; }\n",
+    ),
+    // A ring buffer: the same memory twice in a row.
+    (
+        "ring.c",
+        "#define _GNU_SOURCE\n#include <stdlib.h>\n#include <sys/mman.h>\n#include <unistd.h>\n\
+         int main(int c, char **v) { size_t n = strtoul(v[1], 0, 10) << 20; int fd = memfd_create(\"ring\", 0);\n\
+         if (fd < 0 || ftruncate(fd, n)) return 2; char *p = mmap(0, 2 * n, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);\n\
+         for (int k = 0; k < 2; k++) if (mmap(p + k * n, n, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, fd, 0) == MAP_FAILED) return 3;\n\
+         for (size_t i = 0; i < 2 * n; i += 4096) ((volatile char *)p)[i] = 1; usleep(300000); return c < 0; }\n",
     ),
 ];
 
@@ -173,6 +182,7 @@ def mapper(*args): return subprocess.run([P + "/mapper", *map(str, args)]).retur
 def test_committed(): assert mapper(P + "/heap", 48) == 0
 def test_own(): assert mapper("/dev/shm/heap", 40) == 0
 def test_anothers(): assert mapper("/dev/shm/heap", 40) == 0
+def test_ring(): assert subprocess.run([P + "/ring", "30"]).returncode == 0
 "#;
     let place = Place::new();
     let suite = place.tree("suite", &[("test_whose.py", test), ("ostest.toml", BUILD)]);
@@ -181,7 +191,9 @@ def test_anothers(): assert mapper("/dev/shm/heap", 40) == 0
     let graded = place.grade(&project, &suite, &[]);
     assert_eq!(graded.code(), 0, "{:#?}", graded.cases());
     let all = cases(&graded);
-    for (name, own, also) in [("test_committed", 0, 48), ("test_own", 40, 0), ("test_anothers", 0, 40)] {
+    for (name, own, also) in
+        [("test_committed", 0, 48), ("test_own", 40, 0), ("test_anothers", 0, 40), ("test_ring", 30, 0)]
+    {
         let case = &all[name];
         let told = case["memoryParts"]["mappedBytes"].as_u64().expect("bytes") / MIB;
         println!("{name:16} {:.2} MiB and {told} MiB", bytes(case) as f64 / MIB as f64);
@@ -189,6 +201,9 @@ def test_anothers(): assert mapper("/dev/shm/heap", 40) == 0
         assert!((also..=also + 1).contains(&told), "{case:#}");
         assert_eq!(case["remarks"].as_array().map(Vec::len), Some(usize::from(also > 0)), "{case:#}");
     }
+    // What is mapped twice is no more than the limit because of that.
+    let graded = place.grade(&project, &suite, &["--mem-limit", "96M", "--test", "test_ring"]);
+    assert_eq!(graded.code(), 0, "{:#?}", graded.cases());
     // The limit is for all of it, whoever was charged first.
     let graded = place.grade(&project, &suite, &["--mem-limit", "64M", "--test", "test_committed"]);
     let (_, status, said) = &graded.cases()[0];

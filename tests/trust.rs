@@ -191,6 +191,53 @@ fn what_a_build_plants_before_pytest_begins_is_not_read() {
 }
 
 #[test]
+fn what_a_build_puts_in_a_modules_place_is_no_error_of_the_suites() {
+    if !need_root("what_a_build_puts_in_a_modules_place_is_no_error_of_the_suites") {
+        return;
+    }
+    let place = Place::new();
+    // Both build while the suite is collected. A planted package hides a plugin of fixtures, and makes one of a folder.
+    let build = "import os, subprocess\nsubprocess.run(['make', '-C', os.environ['OSTEST_PROJECT'], 'plant'])\n";
+    let top = format!("{build}pytest_plugins = ['ours']\n");
+    let test = "def test_it(x): assert x == 1\n";
+    for (name, files, planted) in [
+        (
+            "plugin",
+            &[
+                ("conftest.py", &*top),
+                ("ours.py", "import pytest\n@pytest.fixture\ndef x(): return 1\n"),
+                ("test_it.py", test),
+            ][..],
+            "ours/__init__.py",
+        ),
+        (
+            "folder",
+            &[
+                ("conftest.py", build),
+                ("tests/conftest.py", "import pytest\n@pytest.fixture\ndef x(): return 1\n"),
+                ("tests/test_it.py", test),
+            ],
+            "tests/__init__.py",
+        ),
+    ] {
+        let suite = place.tree(name, files);
+        let honest =
+            place.grade(&place.tree(&format!("{name}-honest"), &[("Makefile", "plant:\n\ttrue\n")]), &suite, &[]);
+        assert_eq!(honest.code(), 0, "{name}: {honest:?}");
+        let plant =
+            format!("plant:\n\tmkdir -p $(dir /task/suite/{planted})\n\techo 'X = 1' > /task/suite/{planted}\n");
+        let graded = place.grade(&place.tree(&format!("{name}-planting"), &[("Makefile", &*plant)]), &suite, &[]);
+        assert_eq!((graded.code(), &graded.body()["isError"]), (1, &false.into()), "{name}: {graded:?}");
+        assert!(graded.cases().iter().any(|(_, status, _)| status == "failed"), "{name}: {graded:?}");
+        assert!(
+            graded.error().contains("tampering was seen") && graded.error().contains(planted),
+            "{}",
+            graded.error()
+        );
+    }
+}
+
+#[test]
 fn plugins_are_the_suites_or_nobodys() {
     if !need_root("plugins_are_the_suites_or_nobodys") {
         return;
@@ -232,7 +279,7 @@ fn plugins_are_the_suites_or_nobodys() {
         let wanted = suite(&format!("{imports}-wanted"), imports, "os.environ['PYTEST_PLUGINS'] = 'wanted'");
         let graded = grade(&place, "wanted", evil, &wanted);
         assert_eq!(graded.code(), 2, "{graded:?}");
-        assert!(graded.error().contains("wanted.py was not loaded"), "{}", graded.error());
+        assert!(graded.error().contains("wanted.py, which the submission could have written"), "{}", graded.error());
     }
     let named = place.tree(
         "named",

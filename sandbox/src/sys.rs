@@ -431,3 +431,12 @@ pub fn still_waits(listener: BorrowedFd<'_>, id: u64) -> bool {
     // SAFETY: the request reads the number, which outlives the call.
     unsafe { libc::ioctl(listener.as_raw_fd(), libc::SECCOMP_IOCTL_NOTIF_ID_VALID, &raw const id) == 0 }
 }
+
+/// Gives the calling thread another priority: from -20, whose turn comes first, to 19.
+///
+/// # Errors
+/// EACCES or EPERM without CAP_SYS_NICE.
+pub fn set_nice(nice: i32) -> io::Result<()> {
+    // Linux has a priority for each thread, and takes a thread's number here (setpriority(2), "C library/kernel differences").
+    Ok(rustix::process::setpriority_process(Some(rustix::thread::gettid()), nice)?)
+}

@@ -86,6 +86,12 @@ pub fn system(extra: &[PathBuf], proxy: bool, shm_size: u64) -> Vec<Mount> {
          nobody:x:65534:65534:nobody:/nonexistent:/usr/sbin/nologin\n",
     ));
     mounts.push(file("/etc/group", "root:x:0:\ntty:x:5:\nstudent:x:1000:\nnogroup:x:65534:\n"));
+    // Nobody has a password, and that nobody may read it is what a program expects.
+    mounts.push(Mount::File {
+        target: "/etc/shadow".into(),
+        content: "root:*:::::::\nstudent:*:::::::\nnobody:*:::::::\n".into(),
+        mode: 0o600,
+    });
     mounts.push(file("/etc/hosts", "127.0.0.1 localhost sandbox\n::1 localhost\n"));
     mounts.push(file("/etc/nsswitch.conf", "passwd: files\ngroup: files\nhosts: files dns\nservices: files\n"));
     mounts.push(file("/etc/hostname", format!("{HOSTNAME}\n")));

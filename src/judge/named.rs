@@ -64,7 +64,13 @@ fn quiet(met: &Met<'_>) -> Vec<String> {
                  call it was",
                 words_of(errno)
             )),
-            (_, Some(refusal)) if said => clauses.push(sentence(&format!("{}, among others,", refusal.syscall), refusal)),
+            // Nothing shows that it was this one.
+            (_, Some(refusal)) if said => clauses.push(format!(
+                "\"{}\" is what a program gets here from {}, among other calls: {}",
+                words_of(errno),
+                refusal.syscall,
+                instead(refusal)
+            )),
             _ => {}
         }
     }
@@ -72,9 +78,11 @@ fn quiet(met: &Met<'_>) -> Vec<String> {
 }
 
 fn sentence(call: &str, refusal: &Refusal) -> String {
-    let errno = refusal.errno.cast_signed();
-    let instead = refusal.instead.as_deref().unwrap_or("it is not among the system calls of this course's machine");
-    format!("{call} is refused here ({}): {instead}", words_of(errno))
+    format!("{call} is refused here ({}): {}", words_of(refusal.errno.cast_signed()), instead(refusal))
+}
+
+fn instead(refusal: &Refusal) -> &str {
+    refusal.instead.as_deref().unwrap_or("it is not among the system calls of this course's machine")
 }
 
 /// That a limit on core files cannot be raised.
@@ -217,7 +225,7 @@ mod tests {
         one("E  who knows: Function not implemented", "\"Function not implemented\" is what a program gets");
         one(
             "E  who knows: Operation not supported",
-            "setxattr, among others, is refused here (Operation not supported)",
+            "\"Operation not supported\" is what a program gets here from setxattr, among other calls: ",
         );
         for text in ["setxattr failed", "sysfs on /sys", "assert 1 == 0"] {
             assert_eq!(said(1, text), [""; 0], "{text}");

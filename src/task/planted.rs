@@ -8,14 +8,15 @@ use super::shadow::{Hides, Kind, Originals, resolved};
 use crate::contain::work::WorkTree;
 use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, OFlag, OpenHow, ResolveFlag, openat2};
-use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify, WatchDescriptor};
-use std::collections::{BTreeMap, HashMap};
+use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify, InotifyEvent, WatchDescriptor};
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::fs::File;
 use std::io::Read;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
-use tokio_util::sync::CancellationToken;
 
 /// Most folders that are watched; the kernel has a limit for all of a user's.
 const MAX_FOLDERS: usize = 4096;
@@ -28,6 +29,15 @@ const MAX_BYTES: u64 = 4 << 20;
 
 /// Between two looks at what the kernel has to say.
 const PAUSE: Duration = Duration::from_millis(4);
+
+/// Events that are read before they are looked at: what the kernel keeps is short, and looking takes longer than making a file.
+const MAX_WAITING: usize = 1 << 20;
+
+/// Names that are remembered because they hide nothing.
+const MAX_NOTHING: usize = 10_000;
+
+/// How much sooner than programs inside the reader has its turn.
+const NICE: i32 = -10;
 
 /// What is gone when it is looked at so soon was there for less time than any build takes.
 const SOON: Duration = Duration::from_millis(50);
@@ -57,8 +67,8 @@ pub struct Found {
 /// The watch, while it runs.
 #[derive(Debug)]
 pub struct Watch {
-    stop: CancellationToken,
-    task: Option<tokio::task::JoinHandle<Seen>>,
+    stop: Arc<AtomicBool>,
+    thread: Option<std::thread::JoinHandle<Seen>>,
 }
 
 /// What was seen.
@@ -78,14 +88,22 @@ struct Reader {
     originals: Originals,
     seen: Seen,
     last: Instant,
+    waiting: VecDeque<InotifyEvent>,
+    /// Names that hide nothing, whatever they are of: a lock file is made and removed a million times.
+    nothing: HashSet<String>,
 }
 
 impl Watch {
     /// Begins to watch. Where the kernel refuses, what lies there at the end is all that will be known.
     pub fn begin(work: &WorkTree, originals: &Originals) -> Watch {
-        let stop = CancellationToken::new();
-        let task = match Reader::new(work, originals) {
-            Ok(reader) => Some(tokio::spawn(reader.run(stop.clone()))),
+        let stop = Arc::new(AtomicBool::new(false));
+        let start = || -> std::io::Result<_> {
+            let (reader, stop) = (Reader::new(work, originals)?, stop.clone());
+            let thread = std::thread::Builder::new().name("planted".into());
+            thread.spawn(move || reader.run(&stop))
+        };
+        let thread = match start() {
+            Ok(thread) => Some(thread),
             Err(error) => {
                 tracing::warn!(
                     "the suite's folders cannot be watched while its tests run ({error}), only looked at afterwards: raise \
@@ -94,22 +112,22 @@ impl Watch {
                 None
             }
         };
-        Watch { stop, task }
+        Watch { stop, thread }
     }
 
     /// Ends it, when nothing inside lives any more.
     pub async fn end(mut self) -> Seen {
-        self.stop.cancel();
-        match self.task.take() {
-            Some(task) => task.await.unwrap_or(Seen { lost: true, ..Seen::default() }),
-            None => Seen::default(),
-        }
+        self.stop.store(true, Ordering::Release);
+        let Some(thread) = self.thread.take() else { return Seen::default() };
+        // It looks up every few milliseconds, and then has what is left to look at.
+        let ended = tokio::task::spawn_blocking(|| thread.join()).await;
+        ended.ok().and_then(Result::ok).unwrap_or(Seen { lost: true, ..Seen::default() })
     }
 }
 
 impl Drop for Watch {
     fn drop(&mut self) {
-        self.stop.cancel();
+        self.stop.store(true, Ordering::Release);
     }
 }
 
@@ -146,6 +164,8 @@ impl Reader {
             originals: originals.clone(),
             seen: Seen::default(),
             last: Instant::now(),
+            waiting: VecDeque::new(),
+            nothing: HashSet::new(),
         };
         // The top is one even of a suite that has shipped nothing there.
         for folder in std::iter::once("").chain(originals.folders()).take(MAX_FOLDERS) {
@@ -167,15 +187,14 @@ impl Reader {
         Ok(opened)
     }
 
-    async fn run(mut self, stop: CancellationToken) -> Seen {
-        // The kernel keeps 16 384 names for whoever reads them: more than can be made in a pause.
-        let mut looks = tokio::time::interval(PAUSE);
-        looks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-        while !stop.is_cancelled() {
-            tokio::select! {
-                () = stop.cancelled() => {}
-                _ = looks.tick() => {}
-            }
+    fn run(mut self, stop: &AtomicBool) -> Seen {
+        // The kernel keeps 16 384 names for whoever reads them. That is more than can be made in a pause, where the reader has its turn
+        // when it is over, however many programs wait for a processor.
+        if let Err(error) = sandbox::sys::set_nice(NICE) {
+            tracing::debug!("the watch of the suite's folders waits for its turn as all others do: {error}");
+        }
+        while !stop.load(Ordering::Acquire) {
+            std::thread::sleep(PAUSE);
             self.read();
         }
         // Nothing inside lives any more.
@@ -185,28 +204,43 @@ impl Reader {
 
     /// All that there is.
     fn read(&mut self) {
-        loop {
-            let events = match self.inotify.read_events() {
-                Ok(events) => events,
-                Err(Errno::EINTR) => continue,
-                Err(_) => break,
-            };
-            for event in events {
-                if event.mask.contains(AddWatchFlags::IN_Q_OVERFLOW) {
-                    self.seen.lost = true;
-                } else if let Some(path) = self.files.get(&event.wd).cloned() {
-                    self.file(path);
-                } else if let (Some(folder), Some(name)) = (self.folders.get(&event.wd), event.name) {
-                    let name = name.to_string_lossy();
-                    let path = if folder.is_empty() { name.into_owned() } else { format!("{folder}/{name}") };
-                    match event.mask.contains(AddWatchFlags::IN_ISDIR) {
-                        true => self.folder(path),
-                        false => self.file(path),
-                    }
-                }
+        self.fetch();
+        let mut since = Instant::now();
+        while let Some(event) = self.waiting.pop_front() {
+            self.event(event);
+            if since.elapsed() > PAUSE {
+                self.fetch();
+                since = Instant::now();
             }
         }
         self.last = Instant::now();
+    }
+
+    /// Takes from the kernel what it keeps.
+    fn fetch(&mut self) {
+        loop {
+            match self.inotify.read_events() {
+                Ok(events) if self.waiting.len() < MAX_WAITING => self.waiting.extend(events),
+                Ok(_) => self.seen.lost = true,
+                Err(Errno::EINTR) => {}
+                Err(_) => break,
+            }
+        }
+    }
+
+    fn event(&mut self, event: InotifyEvent) {
+        if event.mask.contains(AddWatchFlags::IN_Q_OVERFLOW) {
+            self.seen.lost = true;
+        } else if let Some(path) = self.files.get(&event.wd).cloned() {
+            self.file(path);
+        } else if let (Some(folder), Some(name)) = (self.folders.get(&event.wd), event.name) {
+            let name = name.to_string_lossy();
+            let path = if folder.is_empty() { name.into_owned() } else { format!("{folder}/{name}") };
+            match event.mask.contains(AddWatchFlags::IN_ISDIR) {
+                true => self.folder(path),
+                false => self.file(path),
+            }
+        }
     }
 
     /// A folder has come, with all that came into it before it is watched.
@@ -230,6 +264,15 @@ impl Reader {
     /// A file has come, or was written.
     fn file(&mut self, path: String) {
         if self.seen.found.get(&path).is_some_and(|found| found.weight == Weight::Counts) {
+            return;
+        }
+        if self.nothing.contains(&path) {
+            return;
+        }
+        if self.originals.hidden_by_link(&path).is_none() {
+            if self.nothing.len() < MAX_NOTHING {
+                self.nothing.insert(path);
+            }
             return;
         }
         let Some(hides) = self.look.hides(&self.originals, &path) else { return };
@@ -293,8 +336,9 @@ impl Look {
 
     /// Whose place it takes. What is no file, or gone already, can have been a way to a folder.
     fn hides(&self, originals: &Originals, path: &str) -> Option<Hides> {
+        let as_link = originals.hidden_by_link(path)?;
         let is_file = std::fs::symlink_metadata(self.top.join(path)).is_ok_and(|found| found.is_file());
-        if is_file { originals.hidden_by(path) } else { originals.hidden_by_link(path) }
+        if is_file { originals.hidden_by(path) } else { Some(as_link) }
     }
 
     /// What is in a file; `None`: it is gone.

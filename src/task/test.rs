@@ -132,7 +132,8 @@ pub async fn run(
     let is_complete = log.is_collected() && log.collect_errors().is_empty();
     use sandbox::outcome::Verdict::{Failed, Ok as Good, Signaled};
     let is_limited = !matches!(outcome.verdict, Good | Failed | Signaled);
-    let collected = is_complete || is_limited;
+    // What the submission has broken says nothing of the suite.
+    let collected = is_complete || is_limited || verdict.error.is_none();
     Ok(Ran { verdict, outcome: finished.outcome, silent: log.greeting().is_none(), collected })
 }
 

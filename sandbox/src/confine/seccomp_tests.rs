@@ -239,14 +239,22 @@ fn sockets_are_local_tcp_or_udp() {
             }
             let (ping, other) = if family == inet { (1, 58) } else { (58, 1) };
             filters.expect("socket", &[family, dgram | FLAGS, ping], Answer::Errno(libc::EACCES));
-            filters.expect("socket", &[family, dgram, other], EPERM);
-            for kind in [4, seqpacket | FLAGS, 6, 9] {
+            filters.expect("socket", &[family, dgram, other], Answer::Errno(libc::EPROTONOSUPPORT));
+            for kind in [0, 4, seqpacket | FLAGS, 6, 9] {
                 filters.expect("socket", &[family, kind, 0], Answer::Errno(libc::ESOCKTNOSUPPORT));
             }
             // As a kernel without them.
-            for (kind, protocol) in
-                [(stream, 132), (seqpacket, 132), (6, 33), (dgram, 115), (dgram, 136), (stream, 262), (stream, 256)]
-            {
+            for (kind, protocol) in [
+                (stream, 99),
+                (dgram, 99),
+                (stream, 132),
+                (seqpacket, 132),
+                (6, 33),
+                (dgram, 115),
+                (dgram, 136),
+                (stream, 262),
+                (stream, 256),
+            ] {
                 let without = Answer::Errno(libc::EPROTONOSUPPORT);
                 filters.expect("socket", &[family, kind | FLAGS, protocol], without);
             }

@@ -81,7 +81,7 @@ fn quiet(policy: &Policy) -> Vec<Refusal> {
         rule: None,
         errno: libc::ENOSYS as u32,
         instead: Some(
-            "use fsetxattr, fgetxattr, flistxattr and fremovexattr, as far as the file system has attributes".into(),
+            "use setxattr, getxattr, listxattr and removexattr, as far as they are allowed here".into(),
         ),
         quiet: true,
     });

@@ -80,9 +80,7 @@ fn quiet(policy: &Policy) -> Vec<Refusal> {
         syscall: call.into(),
         rule: None,
         errno: libc::ENOSYS as u32,
-        instead: Some(
-            "use setxattr, getxattr, listxattr and removexattr, as far as they are allowed here".into(),
-        ),
+        instead: Some("use setxattr, getxattr, listxattr and removexattr, as far as they are allowed here".into()),
         quiet: true,
     });
     refusals(policy).into_iter().filter(|refusal| refusal.quiet).chain(newer).collect()

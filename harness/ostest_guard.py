@@ -251,12 +251,14 @@ class Writer:
 
 
 def install_in_child(writer, known, allowed):
+    import ostest_tracing
     from ostest_imported import Imported
 
     # No process is pytest here, and none has more than a student.
     guard = Guard(Writer(writer), "modules" in allowed, "libraries" in allowed, 0, lambda: None)
     guard.known.update(known)
     sys.addaudithook(guard.hook)
+    ostest_tracing.install()
     Imported().after("_cffi_backend", guard.hook_cffi)
 
 

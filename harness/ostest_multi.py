@@ -26,6 +26,8 @@ import warnings
 import ostest_apart
 import ostest_guard
 import ostest_imported
+import ostest_stand
+import ostest_tracing
 import ostest_trust
 from ostest_fds import close
 from ostest_gate import is_tracker
@@ -52,7 +54,7 @@ for name, text in parts:
 sys.modules["ostest_guard"].install_in_child(writer, texts, allowed)
 """
 # Each after those that it imports.
-PARTS = (ostest_trust, ostest_imported, ostest_guard)
+PARTS = (ostest_trust, ostest_imported, ostest_stand, ostest_tracing, ostest_guard)
 # In front of what the child executes first: the working directory is no place to find modules in.
 FIRST = "import sys; sys.path[:1] = [path for path in sys.path[:1] if path]; "
 

@@ -50,6 +50,7 @@ class Taken:
         import ostest_guard
         import ostest_made
         import ostest_tools
+        import ostest_tracing
         from ostest_imported import Imported
         from ostest_notes import Notes
 
@@ -61,6 +62,7 @@ class Taken:
         self.tools = ostest_tools.Tools(self.notes, made)
         for hook in (made.hook, self.tools.hook):
             sys.addaudithook(hook)
+        ostest_tracing.install()
         if self.apart:
             import ostest_hidden
 

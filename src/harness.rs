@@ -1,7 +1,7 @@
 //! The harness: what the test stage finds in PYTHONPATH and beside it.
 
 /// Files of Python by their names, each after those that it imports: the plugin that reports from inside pytest, and what comes before it.
-pub const FILES: [(&str, &str); 28] = [
+pub const FILES: [(&str, &str); 29] = [
     ("sitecustomize.py", include_str!("../harness/sitecustomize.py")),
     ("ostest_start.py", include_str!("../harness/ostest_start.py")),
     ("ostest_apart.py", include_str!("../harness/ostest_apart.py")),
@@ -15,6 +15,7 @@ pub const FILES: [(&str, &str); 28] = [
     ("ostest_guard.py", include_str!("../harness/ostest_guard.py")),
     ("ostest_config.py", include_str!("../harness/ostest_config.py")),
     ("ostest_hidden.py", include_str!("../harness/ostest_hidden.py")),
+    ("ostest_tracing.py", include_str!("../harness/ostest_tracing.py")),
     ("ostest_call.py", include_str!("../harness/ostest_call.py")),
     ("ostest_quick.py", include_str!("../harness/ostest_quick.py")),
     ("ostest_spawn.py", include_str!("../harness/ostest_spawn.py")),

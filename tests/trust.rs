@@ -399,3 +399,54 @@ class TestAsync(unittest.IsolatedAsyncioTestCase):
     assert_eq!((graded.code(), graded.error()), (0, ""), "{graded:?}");
     assert_eq!(graded.cases().len(), 13, "{graded:?}");
 }
+
+#[test]
+fn every_thread_of_a_test_runs_to_its_end() {
+    if !need_root("every_thread_of_a_test_runs_to_its_end") {
+        return;
+    }
+    let place = Place::new();
+    // Threads change at every chance, so that what one of them is refused while another is at it shows.
+    let tests = r#"
+import contextlib, multiprocessing, sys, threading
+@contextlib.contextmanager
+def traced():
+    threading.settrace(lambda *given: None)
+    threading.setprofile(lambda *given: None)
+    yield
+    threading.settrace(None)
+    threading.setprofile(None)
+def lost(rounds=600):
+    seen, lost = [], []
+    unraisable, sys.unraisablehook = sys.unraisablehook, lambda given: lost.append(repr(given.exc_value))
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        for _ in range(rounds):
+            threads = [threading.Thread(target=seen.append, args=(1,)) for _ in range(8)]
+            for thread in threads: thread.start()
+            for thread in threads: thread.join()
+    finally:
+        sys.setswitchinterval(before)
+        sys.unraisablehook = unraisable
+    return lost[:3], 8 * rounds - len(seen)
+def lost_traced(_=None):
+    with traced(): return lost()
+def test_plain(): assert lost() == ([], 0)
+def test_traced(): assert lost_traced() == ([], 0)
+def test_spawned():
+    with multiprocessing.get_context("spawn").Pool(1) as pool: assert pool.map(lost_traced, [0]) == [([], 0)]
+def test_still_refused_from_within():
+    # A function that sets the next while it is thrown away waits for nobody.
+    class Next:
+        def __del__(self): sys.settrace(None)
+        def __call__(self, *given): return None
+    sys.settrace(Next())
+    sys.settrace(None)
+    assert sys.gettrace() is None
+"#;
+    let graded =
+        place.grade(&place.tree("project", &PROJECT), &place.tree("suite", &[("test_threads.py", tests)]), &[]);
+    assert_eq!((graded.code(), graded.error()), (0, ""), "{graded:?}");
+    assert_eq!(graded.cases().len(), 4, "{graded:?}");
+}

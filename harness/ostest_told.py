@@ -49,7 +49,7 @@ def shown(value):
         if 0xDC80 <= code <= 0xDCFF:
             # As Python has it with `surrogateescape`.
             code -= 0xDC00
-        return "\\x%02x" % code if code <= 0xFF else "\\u%04x" % code
+        return ("\\x%02x" if code <= 0xFF else "\\u%04x" if code <= 0xFFFF else "\\U%08x") % code
 
     return NOT_SHOWN.sub(visible, str(value).replace("\r\n", "\n").replace("\r", "\n"))
 

@@ -15,7 +15,8 @@ import shlex
 import stat
 import sys
 
-from ostest_trust import is_trusted
+import ostest_apart
+from ostest_trust import is_trusted, named, walk
 
 MAKES = ("make", "gmake", "gnumake", "bear")
 ORDER = ("GNUmakefile", "makefile", "Makefile")
@@ -30,9 +31,12 @@ OBEYED = {
 }
 # The same where the tool reads it only if it is told to elsewhere.
 READ = {"gdb": (".gdbinit", ("-nx", "--nx", "-n", "-nh", "--nh")), "lldb": (".lldbinit", ("-x", "--no-lldbinit"))}
+# What takes two names of one file for the same and opens neither, not even one that it could not read.
+COMPARES = ("diff", "cmp", "diff3", "sdiff", "colordiff", "dwdiff", "wdiff")
 # What starts what follows it.
 BEFORE = ("env", "timeout", "nice", "setsid", "stdbuf", "time", "unbuffer", "xargs", "sudo", "exec", "command", "libtool", "taskset", "prlimit")
 SHELLS = ("sh", "bash", "dash", "ash", "zsh", "ksh")
+KNOWN = {*MAKES, *OBEYED, *READ, *COMPARES}
 # Words of one command, and commands of one script, that are looked at.
 WORDS, COMMANDS = 400, 100
 
@@ -88,12 +92,15 @@ class Tools:
         if name in BEFORE:
             for at, word in enumerate(words[1:], 1):
                 inner = os.path.basename(word)
-                if inner in MAKES or inner in OBEYED or inner in READ or inner in SHELLS:
+                if inner in KNOWN or inner in SHELLS:
                     self.command(words[at:], folder)
                     return
             return
         if name in MAKES:
             self.make(words[1:], folder)
+        elif name in COMPARES:
+            for word in words[1:]:
+                self.compared(name, os.path.join(folder, word))
         elif name in OBEYED or name in READ:
             known, without = OBEYED.get(name) or READ[name]
             if not any(word.startswith(without) for word in words[1:] if without):
@@ -115,6 +122,18 @@ class Tools:
             elif word.startswith("--directory="):
                 folder = os.path.join(folder, word.partition("=")[2])
         self.place("make", None, folder)
+
+    def compared(self, tool, path):
+        """A link of a student's that leads to the expected output is that output."""
+        try:
+            hidden = ostest_apart.group is not None and os.stat(path).st_gid == ostest_apart.group
+        except OSError:
+            return
+        if hidden and not walk(path)[0]:
+            self.notes.note(
+                "displaced",
+                "%s was given %s, which leads to a file that the suite hides, by a path that the submission could have made" % (tool, named(path)),
+            )
 
     def place(self, tool, known, folder):
         key = (tool, known, os.path.normpath(folder))

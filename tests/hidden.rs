@@ -166,3 +166,41 @@ fn hidden_stays_hidden() {
         graded.error()
     );
 }
+
+#[test]
+fn a_link_to_what_is_expected_is_no_output() {
+    if !need_root("a_link_to_what_is_expected_is_no_output") {
+        return;
+    }
+    let place = Place::new();
+    // diff and cmp open neither of two names of one file, so that it does not matter who may read it.
+    let tests = r#"
+import os, subprocess
+P, HERE = os.environ["OSTEST_PROJECT"], os.path.dirname(os.path.abspath(__file__))
+def test_it():
+    subprocess.run(["sh", "run.sh"], cwd=P, check=True)
+    command = COMMAND
+    assert subprocess.call(command, cwd=P, shell=isinstance(command, str)) == 0
+"#;
+    let linked = place.tree("linked", &[("run.sh", "ln -sf /task/suite/expected.txt out.txt\n")]);
+    let honest = place.tree("honest", &[("run.sh", "echo right >out.txt\n")]);
+    for (number, command) in [
+        "['diff', 'out.txt', HERE + '/expected.txt']",
+        "['env', 'LC_ALL=C', 'cmp', P + '/out.txt', HERE + '/expected.txt']",
+        "'true && diff -u out.txt %s/expected.txt' % HERE",
+    ]
+    .iter()
+    .enumerate()
+    {
+        let suite = |name: String, hidden: &str| {
+            let tests = tests.replace("COMMAND", command);
+            let toml = format!("[test]\nhidden = ['test_*.py'{hidden}]\n");
+            place.tree(&name, &[("ostest.toml", &*toml), ("test_it.py", &*tests), ("expected.txt", "right\n")])
+        };
+        let graded = place.grade(&linked, &suite(format!("hidden{number}"), ", 'expected.txt'"), &[]);
+        assert_eq!(graded.code(), 1, "{graded:?}");
+        assert!(graded.error().contains("out.txt, which leads to a file that the suite hides"), "{}", graded.error());
+        let graded = place.grade(&honest, &suite(format!("shown{number}"), ""), &[]);
+        assert_eq!((graded.code(), graded.error()), (0, ""), "{graded:?}");
+    }
+}

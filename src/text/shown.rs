@@ -37,7 +37,9 @@ fn escaped(text: &str, which: impl Fn(char) -> bool) -> String {
         let _ = match u32::from(c) {
             _ if !is_hidden(c) || !which(c) => out.write_char(c),
             code @ 0..=0xff => write!(out, "\\x{code:02x}"),
-            code => write!(out, "\\u{code:04x}"),
+            code @ ..=0xffff => write!(out, "\\u{code:04x}"),
+            // Eight digits, as in C and in Python: five could be four and a digit that was printed.
+            code => write!(out, "\\U{code:08x}"),
         };
     }
     out
@@ -59,8 +61,18 @@ pub fn visible_json(json: &str) -> String {
     out
 }
 
-/// How lines begin that are the sandbox's own, but for the colon.
-const OURS: [&str; 3] = ["sandbox", "note", "tampering was seen"];
+/// Whether this ends the word by which a line is known.
+type Ends = fn(char) -> bool;
+
+/// How lines begin that are the sandbox's own, and what stands after it.
+const OURS: [(&str, Ends); 6] = [
+    ("sandbox", is_colon),
+    ("note", is_colon),
+    ("tampering was seen", is_colon),
+    ("stopped", is_colon),
+    ("not run", is_colon),
+    ("it passed", is_comma),
+];
 
 /// Foreign text that stands beside the sandbox's own words: its lines that begin like ours are marked as quoted, by `> `.
 ///
@@ -84,17 +96,21 @@ fn begins_like_ours(line: &str) -> bool {
     if let Some(said) = rest.strip_prefix('E').filter(|said| said.starts_with(char::is_whitespace)) {
         rest = &said[word(said)..];
     }
-    OURS.iter().any(|ours| {
+    OURS.iter().any(|(ours, ends)| {
         let seen = |c: &char| !is_hidden(*c) && !belongs_to_the_letter(*c);
         let mut letters = rest.chars().filter(seen).map(plain).filter(|c| !c.is_whitespace());
-        ours.chars().filter(|c| *c != ' ').all(|ours| letters.next() == Some(ours))
-            && letters.next().is_some_and(is_colon)
+        ours.chars().filter(|c| *c != ' ').all(|ours| letters.next() == Some(ours)) && letters.next().is_some_and(ends)
     })
 }
 
 /// Accents that stand over the letter before them.
 fn belongs_to_the_letter(c: char) -> bool {
     matches!(c, '\u{300}'..='\u{36f}' | '\u{20d0}'..='\u{20ff}' | '\u{fe00}'..='\u{fe0f}')
+}
+
+/// A comma, or what looks like one.
+fn is_comma(c: char) -> bool {
+    matches!(c, ',' | '，' | '‚' | '،' | '﹐' | '︐' | 'ꓹ' | '¸')
 }
 
 /// A colon, or what looks like one.
@@ -169,8 +185,8 @@ mod tests {
     fn what_is_obeyed_becomes_visible_and_the_rest_stays() {
         assert_eq!(visible("a\u{1b}[31m\r\n\tб\0\u{85}"), "a\\x1b[31m\\x0d\n\tб\\x00\\x85");
         assert_eq!(visible("\u{9b}2J\u{202e}gnp.exe\u{2066}\u{7f}"), "\\x9b2J\\u202egnp.exe\\u2066\\x7f");
-        assert_eq!(visible("a\u{2028}b\u{200b}\u{feff}\u{e0041}é🦀"), "a\\u2028b\\u200b\\ufeff\\ue0041é🦀");
-        assert_eq!(visible("a\u{3164}b\u{115f}c\u{e0100}\u{e0fff}"), "a\\u3164b\\u115fc\\ue0100\\ue0fff");
+        assert_eq!(visible("a\u{2028}b\u{200b}\u{feff}\u{e0041}é🦀"), "a\\u2028b\\u200b\\ufeff\\U000e0041é🦀");
+        assert_eq!(visible("a\u{3164}b\u{115f}c\u{e0100}\u{e0fff}"), "a\\u3164b\\u115fc\\U000e0100\\U000e0fff");
         assert_eq!(visible_line("a\nb\tc"), "a\\x0ab\\x09c");
     }
 
@@ -195,6 +211,10 @@ mod tests {
             "  Nоtе: x",
             "tampering was seen: x",
             "E   Tampering  was seen : x",
+            "it passed, but the grader lost it",
+            "E   It pаssed， but",
+            "stopped: the host went down",
+            "not run: the run ended before this test began",
             "tamperıng wаs seen：x",
         ] {
             assert_eq!(quoted(&format!("a\n{like}\nb")), format!("a\n> {like}\nb"), "{like}");
@@ -211,6 +231,10 @@ mod tests {
             "prog.c:3:1: note: x",
             "note",
             "tampering: x",
+            "note, that",
+            "it passed the test",
+            "stopped by SIGSTOP",
+            "not running: x",
         ] {
             assert_eq!(quoted(other), other);
         }

@@ -11,7 +11,7 @@
 #
 # The command runs in the current directory, with HOME and PATH and the variables OSTEST_* of the caller. What it prints,
 # on either stream, comes out as it comes; the exit code is the command's. 124: the time limit (1800 s by default); 125:
-# the machine did not come up, twice, or went down on its own; its console is printed then.
+# the machine did not come up, four times, or went down on its own; its console is printed then.
 #
 # Where KVM does not work (in most containers and virtual machines) the processor is emulated: a boot takes 4 s, and
 # heavy computation about 20 times as long as outside.
@@ -90,7 +90,7 @@ pack_job() {
   printf '%s\n' "$token" >"$dir/tree/job/token"
   cp "$here/init" "$dir/tree/init"
   chmod 755 "$dir/tree/init"
-  cp "$here/guest.sh" "$dir/tree/job/"
+  cp "$here/guest.sh" "$here/probes.py" "$dir/tree/job/"
   if [ -n "$image" ]; then
     printf '%s\n' "$image" >"$dir/tree/job/image"
     printf '%s\n' "$PWD" >"$dir/tree/job/directory"
@@ -206,13 +206,17 @@ show_console() {
 code='' accel=''
 acceleration
 pack_job "$@"
-for attempt in first second; do
+# A boot takes seconds, and is tried again more often than the command.
+boots=0 runs=0
+while [ "$boots" -lt 4 ] && [ "$runs" -lt 2 ]; do
   result=0
   boot "$accel" "$boot_limit" "$limit" || result=$?
+  boots=$((boots + 1))
   case $result in
     0) exit "$code" ;;
-    1) show_console && printf 'run.sh: the %s boot did not come up\n' "$attempt" >&2 ;;
+    1) show_console && printf 'run.sh: boot %s did not come up\n' "$boots" >&2 ;;
     2)
+      runs=$((runs + 1))
       show_console && printf 'run.sh: the machine went down before the command ended\n' >&2
       # The kernel patches its own code while it runs, by way of a breakpoint. Emulated, one processor may still meet the
       # breakpoint when the other has taken it back. Any other death is one that the command may have caused.

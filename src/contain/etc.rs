@@ -7,15 +7,17 @@
 use super::tree;
 use sandbox::plan::Mount;
 use std::collections::{BTreeMap, BTreeSet};
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Component, Path, PathBuf};
 
-/// Where links into /etc are, and how many folders below that they are looked for: a whole /usr has a hundred thousand files.
+/// Where links into /etc are, and how many folders below that they are looked for: a whole /usr has a hundred thousand files, and
+/// whatever is looked at here is looked at by every `exec`.
 const PLACES: [(&str, usize); 6] =
-    [("lib", 2), ("lib/jvm", 8), ("libexec", 1), ("share", 2), ("local/lib", 2), ("bin", 0)];
+    [("lib", 2), ("lib/jvm", 8), ("libexec", 1), ("share", 1), ("local/lib", 2), ("bin", 0)];
 
 /// Folders with much in them and no such link that a program needs.
-const PASSED_OVER: [&str; 10] = [
+const PASSED_OVER: [&str; 13] = [
     "share/doc",
     "share/icons",
     "share/info",
@@ -24,9 +26,15 @@ const PASSED_OVER: [&str; 10] = [
     "share/zoneinfo",
     "lib/debug",
     "lib/firmware",
+    "lib/git-core",
     "lib/modules",
+    "lib/node_modules",
     "lib/systemd",
+    "lib/terminfo",
 ];
+
+/// The same by name, wherever they are: a Java has a hundred folders of licences, and links from each to another.
+const NOTHING_TO_RUN: [&str; 6] = ["demo", "include", "jmods", "legal", "man", "src"];
 
 /// What is the host's own, whatever links to it: accounts, names, addresses, services and their settings.
 const HOSTS_OWN: [&str; 24] = [
@@ -65,7 +73,7 @@ const MOST_FILES: usize = 2000;
 
 /// What links of the host's /usr show of its /etc, as read-only mounts.
 pub fn linked() -> Vec<Mount> {
-    let mut found = Found { etc: Path::new("/etc"), usr: Path::new("/usr"), paths: BTreeSet::new() };
+    let mut found = Found::new(Path::new("/usr"), Path::new("/etc"));
     found.look_everywhere();
     found.whole_folders().into_iter().take(MOST).map(|path| tree::same_place(path, true)).collect()
 }
@@ -74,10 +82,22 @@ struct Found<'a> {
     usr: &'a Path,
     etc: &'a Path,
     paths: BTreeSet<PathBuf>,
+    /// Where Debian keeps which of several programs or libraries goes by a name, if it is shown as a whole: most links that lead into
+    /// /etc lead there, and those of libraries lead there or to other libraries.
+    alternatives: Option<PathBuf>,
 }
 
-impl Found<'_> {
+impl<'a> Found<'a> {
+    fn new(usr: &'a Path, etc: &'a Path) -> Self {
+        Found { usr, etc, paths: BTreeSet::new(), alternatives: None }
+    }
+
     fn look_everywhere(&mut self) {
+        let alternatives = self.etc.join("alternatives");
+        if self.is_everybodys(&alternatives) && is_all_open(&alternatives) {
+            self.paths.insert(alternatives.clone());
+            self.alternatives = Some(alternatives);
+        }
         let usr = self.usr;
         for (place, depth) in PLACES {
             self.look(&usr.join(place), depth);
@@ -91,8 +111,11 @@ impl Found<'_> {
         for entry in std::fs::read_dir(dir).into_iter().flatten().flatten() {
             let Ok(kind) = entry.file_type() else { continue };
             if kind.is_symlink() {
-                self.link(&entry.path());
-            } else if kind.is_dir() && depth > 0 {
+                let is_library = entry.file_name().as_bytes().windows(3).any(|part| part == b".so");
+                if !is_library || self.alternatives.is_none() {
+                    self.link(&entry.path());
+                }
+            } else if kind.is_dir() && depth > 0 && !NOTHING_TO_RUN.iter().any(|name| entry.file_name() == *name) {
                 self.look(&entry.path(), depth - 1);
             }
         }
@@ -102,6 +125,9 @@ impl Found<'_> {
         let Ok(to) = std::fs::read_link(link) else { return };
         let to = plain(&link.parent().unwrap_or(self.usr).join(to));
         let Ok(below) = to.strip_prefix(self.etc) else { return };
+        if self.alternatives.as_ref().is_some_and(|shown| to.starts_with(shown)) {
+            return;
+        }
         let first = below.components().next().map(|part| part.as_os_str().to_os_string());
         let own = first.is_none_or(|first| HOSTS_OWN.iter().any(|own| first == *own));
         if !own && self.is_everybodys(&to) {
@@ -217,7 +243,7 @@ mod tests {
         };
         fill(&root, &file, &link);
         let (usr, etc) = (root.join("usr"), root.join("etc"));
-        let mut found = Found { usr: &usr, etc: &etc, paths: BTreeSet::new() };
+        let mut found = Found::new(&usr, &etc);
         found.look_everywhere();
         let short = |path: PathBuf| path.strip_prefix(&root).unwrap().display().to_string();
         found.whole_folders().into_iter().map(short).collect()
@@ -266,6 +292,22 @@ mod tests {
                 file("etc/java/other", "", bits);
             });
             assert_eq!(shown.len(), wanted, "{shown:?}");
+        }
+    }
+
+    #[test]
+    fn what_goes_by_a_name_is_shown_as_a_whole_and_otherwise_found_by_its_links() {
+        if !super::super::is_root() {
+            return;
+        }
+        for (bits, wanted) in [(0o755, "etc/alternatives"), (0o751, "etc/alternatives/libblas.so.3")] {
+            let shown = found(|root, file, link| {
+                file("usr/lib/blas/libblas.so.3", "", 0o644);
+                link("etc/alternatives/libblas.so.3", &root.join("usr/lib/blas/libblas.so.3").display().to_string());
+                link("usr/lib/libblas.so.3", "../../etc/alternatives/libblas.so.3");
+                mode(&root.join("etc/alternatives"), bits);
+            });
+            assert_eq!(shown, [wanted], "{bits:o}");
         }
     }
 }

@@ -27,6 +27,9 @@ const ENUM: u32 = 6;
 const TYPEDEF: u32 = 8;
 const FUNCTION: u32 = 13;
 
+/// What the kernel calls the types of the two tracepoints.
+const TRACEPOINTS: [&[u8]; 2] = [b"btf_trace_mm_page_alloc\0", b"btf_trace_mm_page_free\0"];
+
 fn extra(kind: u32, vlen: usize) -> Option<usize> {
     Some(match kind {
         INT => 4,
@@ -67,49 +70,77 @@ pub fn read(bytes: &[u8]) -> Option<Found> {
         bytes.get(start..start.checked_add(length)?)
     };
     let (types, strings) = (part(at(8)?, at(12)?)?, part(at(16)?, at(20)?)?);
-    let mut all = Vec::new();
-    let mut next = 0;
+    let (mut starts, mut next) = (Vec::new(), 0);
     while next < types.len() {
-        let (name, info, other) = (word(types, next)?, word(types, next + 4)?, word(types, next + 8)?);
-        let (kind, vlen) = (info >> 24 & 0x1f, usize::try_from(info & 0xffff).ok()?);
-        let members = types.get(next + HEAD..)?.get(..extra(kind, vlen)?)?;
-        all.push(Type { name, kind, other, members });
-        next += HEAD + members.len();
+        starts.push(u32::try_from(next).ok()?);
+        next += HEAD + type_at(types, next)?.members.len();
     }
-    Some(look(&all, strings))
+    Some(look(&Types { types, starts, strings }))
 }
 
-fn look(all: &[Type<'_>], strings: &[u8]) -> Found {
-    let text = |offset: u32| {
-        let rest = strings.get(usize::try_from(offset).ok()?..)?;
+fn type_at(types: &[u8], at: usize) -> Option<Type<'_>> {
+    let (name, info, other) = (word(types, at)?, word(types, at + 4)?, word(types, at + 8)?);
+    let (kind, vlen) = (info >> 24 & 0x1f, usize::try_from(info & 0xffff).ok()?);
+    let members = types.get(at + HEAD..)?.get(..extra(kind, vlen)?)?;
+    Some(Type { name, kind, other, members })
+}
+
+/// All of it: some 100 000 types. Every sandbox looks through them, so nothing is decoded but where it is asked for.
+struct Types<'a> {
+    types: &'a [u8],
+    /// Where each begins. The first has the number 1.
+    starts: Vec<u32>,
+    strings: &'a [u8],
+}
+
+impl<'a> Types<'a> {
+    fn nth(&self, id: u32) -> Option<Type<'a>> {
+        let start = self.starts.get(usize::try_from(id.checked_sub(1)?).ok()?)?;
+        type_at(self.types, usize::try_from(*start).ok()?)
+    }
+
+    fn name_begins(&self, offset: u32, with: &[u8]) -> bool {
+        let rest = usize::try_from(offset).ok().and_then(|offset| self.strings.get(offset..));
+        rest.is_some_and(|rest| rest.starts_with(with))
+    }
+
+    fn name(&self, offset: u32) -> Option<&'a str> {
+        let rest = self.strings.get(usize::try_from(offset).ok()?..)?;
         std::str::from_utf8(rest.split(|byte| *byte == 0).next()?).ok()
-    };
-    let nth = |id: u32| all.get(usize::try_from(id.checked_sub(1)?).ok()?);
+    }
+
+    /// Arguments of the function to which this type points.
+    fn arguments(&self, pointer: Type<'a>) -> Option<Vec<String>> {
+        let function = self.nth(pointer.other).filter(|t| t.kind == POINTER).and_then(|t| self.nth(t.other))?;
+        let named = |id: u32| match self.nth(id) {
+            Some(to) if to.kind == POINTER => {
+                format!("{} *", self.nth(to.other).and_then(|t| self.name(t.name)).unwrap_or("void"))
+            }
+            other => other.and_then(|t| self.name(t.name)).unwrap_or("void").into(),
+        };
+        let arguments = function.members.chunks_exact(8).map(|member| named(word(member, 4).unwrap_or(0)));
+        (function.kind == FUNCTION).then(|| arguments.collect())
+    }
+}
+
+fn look(all: &Types<'_>) -> Found {
     let mut found = Found::default();
-    for one in all {
-        match (one.kind, text(one.name)) {
-            (STRUCT, Some("page")) => found.page = Some(one.other),
-            (ENUM, _) => {
+    for at in &all.starts {
+        let Some(one) = usize::try_from(*at).ok().and_then(|at| type_at(all.types, at)) else { continue };
+        match one.kind {
+            STRUCT if all.name_begins(one.name, b"page\0") => found.page = Some(one.other),
+            ENUM => {
                 for member in one.members.chunks_exact(8) {
-                    let name = word(member, 0).and_then(text).filter(|name| name.starts_with("___GFP_"));
-                    if let (Some(name), Some(value)) = (name, word(member, 4)) {
+                    let name = word(member, 0).filter(|name| all.name_begins(*name, b"___GFP_"));
+                    if let (Some(name), Some(value)) = (name.and_then(|name| all.name(name)), word(member, 4)) {
                         found.bits.insert(name.into(), value);
                     }
                 }
             }
-            (TYPEDEF, Some(name @ ("btf_trace_mm_page_alloc" | "btf_trace_mm_page_free"))) => {
-                let function = nth(one.other).filter(|t| t.kind == POINTER).and_then(|t| nth(t.other));
-                let Some(function) = function.filter(|t| t.kind == FUNCTION) else { continue };
-                let arguments = function.members.chunks_exact(8).map(|member| {
-                    let id = word(member, 4).unwrap_or(0);
-                    match nth(id) {
-                        Some(to) if to.kind == POINTER => {
-                            format!("{} *", nth(to.other).and_then(|t| text(t.name)).unwrap_or("void"))
-                        }
-                        other => other.and_then(|t| text(t.name)).unwrap_or("void").into(),
-                    }
-                });
-                found.tracepoints.insert(name.into(), arguments.collect());
+            TYPEDEF if TRACEPOINTS.iter().any(|name| all.name_begins(one.name, name)) => {
+                if let (Some(name), Some(arguments)) = (all.name(one.name), all.arguments(one)) {
+                    found.tracepoints.insert(name.into(), arguments);
+                }
             }
             _ => {}
         }

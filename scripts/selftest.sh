@@ -9,7 +9,7 @@
 #   vm systemd    the runner on a host that systemd runs: as a unit, and started by hand
 #   vm lacking    `check` in machines that lack one thing each, or whose clock jumps, and attacks in one without Landlock
 #   vm attacks    the attack suite with both kernels: with all layers on, and with single ones off, it must fail; with all of
-#                 them off it must succeed (scripts/vm/attacks.sh)
+#                 them off, on the newer one, it must succeed (scripts/vm/attacks.sh)
 #
 #   sudo scripts/selftest.sh            all of them
 #   sudo scripts/selftest.sh --host[=PROGRAM,PROGRAM...] [FILTER...]

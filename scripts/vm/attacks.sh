@@ -6,7 +6,8 @@
 #
 #   as on a host: each attack must be contained
 #   --prove       with layers off as well: each must be contained where the layer is off that stops it first, and where the one
-#                 behind it is; and where all are off each must succeed, or its head says why that cannot be shown
+#                 behind it is; and where all are off, with the first kernel, each must succeed, or its head says why that cannot
+#                 be shown
 #   --groups      once more with each group of calls allowed that a laboratory can be allowed, and all layers on
 #   --only WORD   only those whose name contains a word
 #
@@ -68,16 +69,25 @@ exit 0'
 # A machine has 4 GiB, and takes them as it needs them.
 at_a_time=$#
 [ "$(awk '$1 == "MemAvailable:" { print $2 }' /proc/meminfo)" -gt $((5 * $# * 1024 * 1024)) ] || at_a_time=1
-result=0
+# That an attack succeeds where nothing stops it says something of the attack, and one kernel is enough to show it.
+runs_of() {
+  local run
+  for run in "${runs[@]}"; do
+    [ "$run" = everything ] && [ "$1" != "$first" ] || echo "$run"
+  done
+}
+first=$1 result=0
 for kernel in "$@"; do
+  mapfile -t mine < <(runs_of "$kernel")
   "$(dirname "$0")/run.sh" --kernel "$kernel" --timeout "${OSTEST_VM_TIMEOUT:-1800}" -- \
-    bash -c "$inside" attacks "$top" "$bin" "${only[*]}" "${runs[@]}" >"$dir/out-$kernel" 2>"$dir/errors-$kernel" &
+    bash -c "$inside" attacks "$top" "$bin" "${only[*]}" "${mine[@]}" >"$dir/out-$kernel" 2>"$dir/errors-$kernel" &
   machines+=($!)
   [ "$at_a_time" -gt 1 ] || wait $! || true
 done
 for kernel in "$@"; do
   wait "${machines[0]}" || { cat "$dir/errors-$kernel" >&2 && result=1; }
   machines=("${machines[@]:1}")
-  python3 "$(dirname "$0")/attacks.py" "$kernel" "${runs[@]}" <"$dir/out-$kernel" || result=1
+  mapfile -t mine < <(runs_of "$kernel")
+  python3 "$(dirname "$0")/attacks.py" "$kernel" "${mine[@]}" <"$dir/out-$kernel" || result=1
 done
 exit $result

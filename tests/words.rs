@@ -273,8 +273,11 @@ def test_sockets():
     assert_eq!(graded.case("test_it::test_before").0, "passed");
     let (status, text) = graded.case("test_it::test_sockets");
     assert_eq!((&*status, graded.error()), ("failed", ""), "{text}");
-    assert!(text.starts_with("stopped: its sockets took up to "), "{text}");
-    assert!(text.contains("which is beyond the memory limit of 96.0 MiB: accept, read and close"), "{text}");
+    // Whoever looks at sockets comes in steps, and the ledger may have seen as much before.
+    let by_sockets = text.starts_with("stopped: its sockets took up to ")
+        && text.contains("which is beyond the memory limit of 96.0 MiB: accept, read and close");
+    let by_ledger = text.starts_with("stopped: the kernel held ") && text.contains("what waits in sockets");
+    assert!(by_sockets || by_ledger, "{text}");
 }
 
 #[test]

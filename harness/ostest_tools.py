@@ -39,6 +39,8 @@ SHELLS = ("sh", "bash", "dash", "ash", "zsh", "ksh")
 KNOWN = {*MAKES, *OBEYED, *READ, *COMPARES}
 # Words of one command, and commands of one script, that are looked at.
 WORDS, COMMANDS = 400, 100
+# Most files and folders of what is compared that are looked at.
+MOST_COMPARED = 2000
 
 
 class Tools:
@@ -124,7 +126,21 @@ class Tools:
         self.place("make", None, folder)
 
     def compared(self, tool, path):
-        """A link of a student's that leads to the expected output is that output."""
+        """A link of a student's that leads to the expected output is that output; in folders as well, which `diff -r` goes through."""
+        self.look_at_compared(tool, path)
+        if not os.path.isdir(path):
+            return
+        left = MOST_COMPARED
+        for folder, _, names in os.walk(path, followlinks=True):
+            left -= 1
+            for name in names[: max(left, 0)]:
+                self.look_at_compared(tool, os.path.join(folder, name))
+            left -= len(names)
+            if left <= 0:
+                # Links to folders can go round.
+                return
+
+    def look_at_compared(self, tool, path):
         try:
             hidden = ostest_apart.group is not None and os.stat(path).st_gid == ostest_apart.group
         except OSError:

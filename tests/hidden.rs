@@ -182,12 +182,17 @@ def test_it():
     command = COMMAND
     assert subprocess.call(command, cwd=P, shell=isinstance(command, str)) == 0
 "#;
-    let linked = place.tree("linked", &[("run.sh", "ln -sf /task/suite/expected.txt out.txt\n")]);
-    let honest = place.tree("honest", &[("run.sh", "echo right >out.txt\n")]);
+    let linked = place.tree(
+        "linked",
+        &[("run.sh", "mkdir -p all; ln -sf /task/suite/expected.txt out.txt; ln -sf ../out.txt all/expected.txt\n")],
+    );
+    let honest =
+        place.tree("honest", &[("run.sh", "mkdir -p all; echo right >out.txt; cp out.txt all/expected.txt\n")]);
     for (number, command) in [
         "['diff', 'out.txt', HERE + '/expected.txt']",
         "['env', 'LC_ALL=C', 'cmp', P + '/out.txt', HERE + '/expected.txt']",
         "'true && diff -u out.txt %s/expected.txt' % HERE",
+        "['diff', '-r', '--exclude=test_*', '--exclude=ostest.toml', '--exclude=__pycache__', '--exclude=.pytest_cache', 'all', HERE]",
     ]
     .iter()
     .enumerate()
@@ -199,7 +204,7 @@ def test_it():
         };
         let graded = place.grade(&linked, &suite(format!("hidden{number}"), ", 'expected.txt'"), &[]);
         assert_eq!(graded.code(), 1, "{graded:?}");
-        assert!(graded.error().contains("out.txt, which leads to a file that the suite hides"), "{}", graded.error());
+        assert!(graded.error().contains(".txt, which leads to a file that the suite hides"), "{}", graded.error());
         let graded = place.grade(&honest, &suite(format!("shown{number}"), ""), &[]);
         assert_eq!((graded.code(), graded.error()), (0, ""), "{graded:?}");
     }

@@ -17,9 +17,9 @@
 # and the oldest kernel has them; of `course`, the harness's and CPython's none, because they run Python's own functions, or
 # take a quarter of an hour, and of what pytest reads and says (`battery`, `hidden`, `reasons`, `shadow`, `starved`,
 # `student_code`, `trust`) none; of the parsers' seeds none.
-# Attacks on the host are for attacks.sh. With 6.1 those run that the kernel matters to: control groups, filters, what
-# an `exec` (but for how it ends, which is the newer kernel's part) and one graded task do, and two attacks on pytest that ids stop. With filters all of them run that match, on
-# either.
+# Attacks on the host are for attacks.sh. With 6.1 those run that the kernel matters to: control groups, filters, what an
+# `exec` (but for how it ends, which is the newer kernel's part) and one graded task do, and two attacks on pytest that ids
+# stop. With filters all of them run that match, on either.
 #
 # OSTEST_VM_TIMEOUT: seconds after which the machine is stopped; 2400 by default.
 set -euo pipefail
